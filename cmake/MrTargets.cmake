@@ -1,0 +1,47 @@
+# mr_cc_library(NAME engine SRCS a.cc ... DEPS millrace::common absl::status ...)
+#   One library per folder, with the alias millrace::<NAME>. DEPS are PUBLIC:
+#   a folder's links are its allowed arrows, so they are worth reading.
+#   PRIVATE_DEPS are seen by the sources alone.
+function(mr_cc_library)
+  cmake_parse_arguments(MR "" "NAME" "SRCS;DEPS;PRIVATE_DEPS" ${ARGN})
+  add_library(mr_${MR_NAME} STATIC ${MR_SRCS})
+  add_library(millrace::${MR_NAME} ALIAS mr_${MR_NAME})
+  target_include_directories(mr_${MR_NAME} PUBLIC
+    $<BUILD_INTERFACE:${CMAKE_SOURCE_DIR}>)
+  target_link_libraries(mr_${MR_NAME}
+    PUBLIC $<BUILD_INTERFACE:mr_flags> ${MR_DEPS}
+    PRIVATE $<BUILD_INTERFACE:mr_warnings> ${MR_PRIVATE_DEPS})
+  if(MILLRACE_PCH AND TARGET mr_pch)
+    target_precompile_headers(mr_${MR_NAME} REUSE_FROM mr_pch)
+  endif()
+endfunction()
+
+# mr_cc_binary(NAME millrace SRCS main.cc DEPS ...) -> build/<preset>/bin/<NAME>
+function(mr_cc_binary)
+  cmake_parse_arguments(MR "" "NAME" "SRCS;DEPS" ${ARGN})
+  add_executable(${MR_NAME} ${MR_SRCS})
+  target_include_directories(${MR_NAME} PRIVATE ${CMAKE_SOURCE_DIR})
+  target_link_libraries(${MR_NAME} PRIVATE mr_flags mr_warnings ${MR_DEPS})
+endfunction()
+
+# mr_cc_test(NAME engine_test LABELS unit SRCS a_test.cc ... DEPS ... [ENV K=V])
+#   One test binary per folder, run as one CTest entry per GoogleTest suite
+#   would cost a process start each, so the whole binary is one entry.
+function(mr_cc_test)
+  cmake_parse_arguments(MR "" "NAME;TIMEOUT" "SRCS;DEPS;LABELS;ENV" ${ARGN})
+  if(NOT BUILD_TESTING)
+    return()
+  endif()
+  if(NOT MR_TIMEOUT)
+    set(MR_TIMEOUT 300)
+  endif()
+  add_executable(${MR_NAME} ${MR_SRCS})
+  target_include_directories(${MR_NAME} PRIVATE ${CMAKE_SOURCE_DIR})
+  target_link_libraries(${MR_NAME} PRIVATE
+    mr_flags mr_warnings ${MR_DEPS} GTest::gmock GTest::gtest GTest::gtest_main)
+  set_target_properties(${MR_NAME} PROPERTIES
+    RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/tests")
+  add_test(NAME ${MR_NAME} COMMAND ${MR_NAME})
+  set_tests_properties(${MR_NAME} PROPERTIES
+    LABELS "${MR_LABELS}" TIMEOUT ${MR_TIMEOUT} ENVIRONMENT "${MR_ENV}")
+endfunction()

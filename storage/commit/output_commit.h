@@ -1,0 +1,71 @@
+// Output commit on a POSIX file system: one rename makes a whole output visible.
+//
+//   <output>.millrace-<job>/          the staging directory S, beside the output
+//     att/<uid>/...                   written by one attempt each
+//     final/                          built by Publish, then renamed to <output>
+//
+// At every instant <output> is absent or complete. Publish is an idempotent
+// function of the decision: it may be run again from any point at which it
+// stopped, by anybody, and gives the same output or an error that says who was
+// in the way.
+#ifndef MILLRACE_STORAGE_COMMIT_OUTPUT_COMMIT_H_
+#define MILLRACE_STORAGE_COMMIT_OUTPUT_COMMIT_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "common/file_system.h"
+#include "common/ids.h"
+#include "storage/commit/manifest.h"
+
+namespace millrace::storage {
+
+// A part file as its winning attempt reported it.
+struct Winner {
+  std::string staged_path;  // S/att/<uid>/...
+  std::string final_name;   // "part-00000".
+  uint64_t bytes = 0;
+  uint64_t inode = 0;
+  uint64_t xxh3 = 0;
+};
+
+// Everything that decides what Publish makes visible.
+struct Decision {
+  std::string output;
+  JobId job;
+  std::string manifest_json;  // SerializeManifest's bytes.
+  std::vector<Winner> winners;
+};
+
+// S for this output and job. `output` has its trailing separators removed.
+std::string StagingPath(const std::string& output, const JobId& job);
+
+// Refuses an output that could not be committed, before any work is done:
+//   kAlreadyExists     something is at `output` (it is never overwritten)
+//   kNotFound          the parent directory does not exist
+//   kPermissionDenied  the parent cannot be written
+//   kUnimplemented     the file system has no rename that refuses to replace
+//   kResourceExhausted the disk is full
+// Otherwise creates S and S/att. The probe leaves nothing else behind.
+absl::Status PrepareStaging(FileSystem& fs, const std::string& output,
+                            const JobId& job);
+
+// Steps C2 to C6 of the design: checks each winner (size, inode, that it is a
+// regular file; with `paranoid` its checksum), moves them to S/final, writes
+// _MANIFEST there, syncs files and directories, renames S/final to the output,
+// syncs the parent.
+//   kAlreadyExists  somebody else made `output`: OUTPUT_CONFLICT; S stays
+//   kDataLoss       a winner is gone or not what was reported: COMMIT_DATA_LOST
+//   others          may be retried
+absl::Status Publish(FileSystem& fs, const Decision& decision, bool paranoid);
+
+// Removes S and all below it. Safe to repeat; never touches the output.
+absl::Status RemoveStaging(FileSystem& fs, const std::string& output,
+                           const JobId& job);
+
+}  // namespace millrace::storage
+
+#endif  // MILLRACE_STORAGE_COMMIT_OUTPUT_COMMIT_H_

@@ -1,0 +1,38 @@
+// The job process's side of the supervisor: what task mode does first.
+#ifndef MILLRACE_SUPERVISOR_CHILD_MAIN_H_
+#define MILLRACE_SUPERVISOR_CHILD_MAIN_H_
+
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "supervisor/message_channel.h"
+#include "supervisor/status_page.h"
+
+namespace millrace::supervisor {
+
+inline constexpr int kTaskSocketFd = 3;
+inline constexpr int kStatusPageFd = 4;
+
+struct ChildSide {
+  std::unique_ptr<BlockingChannel> channel;
+  std::unique_ptr<StatusPageMapping> status;
+};
+
+// Takes over the inherited descriptors, becomes a subreaper, makes the process
+// die with its socket (a thread watches for the hang-up), and installs the crash
+// handler: on SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT and SIGTRAP it writes
+// signal, address and demangled stack to the status page from an alternate
+// stack, and lets the signal take its course; SIGUSR2 writes the stack of the
+// main thread and goes on (that is how a hung task is asked).
+absl::StatusOr<ChildSide> EnterTaskMode();
+
+// The demangled stack at the last `throw` inside user code on this thread, one
+// frame a line; empty if there was none since the last call. Throws are recorded
+// only between SetThrowRecording(true) and (false).
+std::string TakeThrowStack();
+void SetThrowRecording(bool on);
+
+}  // namespace millrace::supervisor
+
+#endif  // MILLRACE_SUPERVISOR_CHILD_MAIN_H_

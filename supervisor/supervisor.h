@@ -1,0 +1,132 @@
+// Runs job processes and keeps them in hand: starts them in task mode, talks to
+// them, bounds their logs, memory and silence, and kills them with every
+// descendant. Used by the local run and by the worker, so that user code meets
+// the same surroundings in both.
+//
+// Life of a child:
+//
+//   Start -> kStarted(ready) -> Send(run) -> kDone | kFailed -> Send(run) ...
+//                                     \-> kExited (crash, exit, kill)
+//
+//   * Started with posix_spawn, never by fork without exec, in a process group
+//     of its own, with its stdin at /dev/null, stdout and stderr in pipes to the
+//     supervisor, the task socket as descriptor 3 and the status page as 4, and
+//     nothing else inherited.
+//   * Each child is a subreaper (set in its first steps, supervisor/child_main.h)
+//     and so is the supervisor: whatever a job process leaves behind, even with
+//     setsid, becomes the child's or the supervisor's child and is killed.
+//   * A child whose socket closes ends by itself, so a dead supervisor leaves no
+//     job process behind.
+//
+// Confined to one thread. Start-up makes the calling process a subreaper.
+#ifndef MILLRACE_SUPERVISOR_SUPERVISOR_H_
+#define MILLRACE_SUPERVISOR_SUPERVISOR_H_
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "common/clock.h"
+#include "proto/messages/task.pb.h"
+#include "supervisor/status_page.h"
+
+namespace millrace::supervisor {
+
+struct ChildOptions {
+  std::string executable;            // Path to exec.
+  std::vector<std::string> arguments;  // argv[1..].
+  std::vector<std::string> environment;  // "NAME=value", added to ours.
+  // Resident memory at which the child is killed; 0: no limit. Watched by
+  // polling, so a child may exceed it for a moment.
+  uint64_t memory_limit_bytes = 0;
+  // Bytes on stdout and stderr together, per task, at which the child is killed;
+  // 0: no limit.
+  uint64_t log_bytes_max = 0;
+  // A task without progress for so long is killed; zero: no limit.
+  absl::Duration task_timeout = absl::ZeroDuration();
+  // How much of the log is kept in memory, from its head and from its tail.
+  size_t log_head_bytes = 256 << 10;
+  size_t log_tail_bytes = 256 << 10;
+};
+
+using ChildId = uint64_t;  // Never comes again.
+
+// What is known of a child that ended.
+struct ChildExit {
+  // FAILURE_CAUSE_UNSPECIFIED: it was told to go (Stop) and went.
+  proto::FailureCause cause = proto::FAILURE_CAUSE_UNSPECIFIED;
+  std::string message;  // One line: signal or exit status, limit, position.
+  std::string stack;    // Of a crash, or taken before a kill; may be empty.
+  int exit_status = 0;  // As from waitpid.
+  bool was_running_task = false;
+  uint64_t descendants_killed = 0;
+};
+
+struct ChildEvent {
+  enum class Kind { kReady, kDone, kFailed, kExited };
+  ChildId child = 0;
+  Kind kind = Kind::kReady;
+  proto::Ready ready;
+  proto::TaskDone done;
+  proto::TaskFailed failed;  // The message has the position added.
+  ChildExit exit;
+};
+
+// What a live child is doing, for progress displays.
+struct ChildProgress {
+  pid_t pid = 0;
+  uint64_t records = 0;
+  uint64_t input_bytes = 0;
+  TaskPhase phase = TaskPhase::kIdle;
+  uint64_t resident_bytes = 0;
+};
+
+class Supervisor {
+ public:
+  // `clock` outlives the supervisor.
+  static absl::StatusOr<std::unique_ptr<Supervisor>> Create(Clock& clock);
+  // Kills what is left.
+  virtual ~Supervisor() = default;
+
+  // Starts a process and sends it `configure`. The kReady event comes later; a
+  // program that speaks another protocol version gives kExited instead.
+  virtual absl::StatusOr<ChildId> Start(const ChildOptions& options,
+                                        const proto::Configure& configure) = 0;
+
+  // Gives an idle child a task. The task's log starts empty.
+  // REQUIRES: the child is ready, alive, and runs no task.
+  virtual absl::Status Run(ChildId child, const proto::RunTask& task) = 0;
+
+  // Kills the child and every descendant; its kExited event carries `cause` and
+  // `message`. With `take_stack` the child is first asked for the stack it is in
+  // (a hung task). No-op for an unknown child.
+  virtual void Kill(ChildId child, proto::FailureCause cause,
+                    const std::string& message, bool take_stack) = 0;
+
+  // Lets an idle child go: closes its socket and kills it if it has not ended
+  // within a second.
+  virtual void Stop(ChildId child) = 0;
+
+  // Waits until something has happened or `timeout` has passed, and returns it.
+  // Events of one child come in their order. An event kDone or kFailed comes only
+  // after every process the task left behind has been killed.
+  virtual absl::StatusOr<std::vector<ChildEvent>> Wait(
+      absl::Duration timeout) = 0;
+
+  virtual ChildProgress Progress(ChildId child) = 0;
+  // The log of the child's present or last task: head, a line that says how much
+  // is missing, tail. Also of the children that ended since the last Wait.
+  virtual std::string Log(ChildId child) = 0;
+  // A descriptor that is readable when Wait would return at once.
+  virtual int wake_fd() const = 0;
+};
+
+}  // namespace millrace::supervisor
+
+#endif  // MILLRACE_SUPERVISOR_SUPERVISOR_H_

@@ -132,8 +132,7 @@ TEST(PosixFileSystemTest, ListTellsKindsWithoutFollowingLinks) {
 TEST(ErrnoStatusTest, MessageNamesOperationObjectAndReason) {
   const absl::Status status = ErrnoStatus(ENOSPC, "write", "/x\ny");
   EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
-  EXPECT_EQ(ToStd(status.message()),
-            "write /x\\ny: No space left on device");
+  EXPECT_EQ(ToStd(status.message()), "write /x\\ny: No space left on device");
 }
 
 TEST(StatusMacrosTest, AnnotateKeepsTheCode) {

@@ -46,9 +46,9 @@ absl::Status ErrnoStatus(int error, std::string_view operation,
                          std::string_view object) {
   char buffer[128];
   const char* text = strerror_r(error, buffer, sizeof buffer);
-  return absl::Status(CodeOf(error),
-                      Av(Cat(operation, " ", Printable(object, 4096), ": ",
-                             text)));
+  return absl::Status(
+      CodeOf(error),
+      Av(Cat(operation, " ", Printable(object, 4096), ": ", text)));
 }
 
 }  // namespace millrace

@@ -34,10 +34,9 @@ absl::StatusOr<std::string> ReadWholeFile(FileSystem& fs,
   MR_ASSIGN_OR_RETURN(std::unique_ptr<ReadFile> file, fs.OpenRead(path));
   MR_ASSIGN_OR_RETURN(const FileInfo info, file->Stat());
   if (info.identity.size > max_bytes) {
-    return absl::OutOfRangeError(Av(Cat(path, " has ",
-                                        HumanBytes(info.identity.size),
-                                        ", expected at most ",
-                                        HumanBytes(max_bytes))));
+    return absl::OutOfRangeError(
+        Av(Cat(path, " has ", HumanBytes(info.identity.size),
+               ", expected at most ", HumanBytes(max_bytes))));
   }
   std::string data(info.identity.size, '\0');
   MR_ASSIGN_OR_RETURN(const size_t n,

@@ -18,15 +18,16 @@
 #define MR_STATUS_CONCAT_INNER_(a, b) a##b
 #define MR_STATUS_CONCAT_(a, b) MR_STATUS_CONCAT_INNER_(a, b)
 
-#define MR_RETURN_IF_ERROR(expr)                                  \
-  do {                                                            \
-    if (absl::Status mr_status_ = (expr); !mr_status_.ok()) {     \
-      return mr_status_;                                          \
-    }                                                             \
+#define MR_RETURN_IF_ERROR(expr)                              \
+  do {                                                        \
+    if (absl::Status mr_status_ = (expr); !mr_status_.ok()) { \
+      return mr_status_;                                      \
+    }                                                         \
   } while (false)
 
-#define MR_ASSIGN_OR_RETURN(lhs, expr) \
-  MR_ASSIGN_OR_RETURN_IMPL_(MR_STATUS_CONCAT_(mr_statusor_, __LINE__), lhs, expr)
+#define MR_ASSIGN_OR_RETURN(lhs, expr)                                      \
+  MR_ASSIGN_OR_RETURN_IMPL_(MR_STATUS_CONCAT_(mr_statusor_, __LINE__), lhs, \
+                            expr)
 
 #define MR_ASSIGN_OR_RETURN_IMPL_(statusor, lhs, expr) \
   auto statusor = (expr);                              \

@@ -7,8 +7,8 @@ namespace millrace {
 
 std::string HumanBytes(uint64_t bytes) {
   if (bytes < 1024) return Cat(bytes, " B");
-  static constexpr const char* kUnits[] = {"KiB", "MiB", "GiB", "TiB", "PiB",
-                                           "EiB"};
+  static constexpr const char* kUnits[] = {"KiB", "MiB", "GiB",
+                                           "TiB", "PiB", "EiB"};
   double value = static_cast<double>(bytes);
   int unit = -1;
   while (value >= 1024 && unit < 5) {

@@ -1,9 +1,9 @@
 // The one place where std:: text meets Abseil's.
 //
-// Debian's Abseil has a string_view of its own that neither converts to nor from
-// the standard one. Signatures in this tree use std::string_view; a call into
-// Abseil wraps its arguments in Av(), a result is taken back with ToStd(), and
-// messages are built with Cat().
+// Debian's Abseil has a string_view of its own that neither converts to nor
+// from the standard one. Signatures in this tree use std::string_view; a call
+// into Abseil wraps its arguments in Av(), a result is taken back with ToStd(),
+// and messages are built with Cat().
 #ifndef MILLRACE_COMMON_STRINGS_H_
 #define MILLRACE_COMMON_STRINGS_H_
 

@@ -1,1 +1,273 @@
-// (being written)
+#include "api/src/local/local_job.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "common/logging.h"
+#include "common/status_macros.h"
+#include "common/strings.h"
+#include "common/version.h"
+#include "storage/commit/output_commit.h"
+#include "storage/output/part_writer.h"
+
+namespace millrace::local {
+namespace {
+
+constexpr absl::Duration kTick = absl::Milliseconds(100);
+constexpr char kMapOutputName[] = "map.out";
+
+int64_t CounterValue(const proto::TaskDone& done, std::string_view name) {
+  for (const proto::Counter& counter : done.counters()) {
+    if (counter.group() == "millrace" && counter.name() == name) {
+      return counter.value();
+    }
+  }
+  return 0;
+}
+
+}  // namespace
+
+LocalJob::LocalJob(const internal::JobDefinition& job, const JobFlags& flags,
+                   const JobId& job_id, const JobPaths& paths, FileSystem& fs,
+                   Clock& clock, Random& random, TaskHost& host)
+    : job_(job),
+      flags_(flags),
+      job_id_(job_id),
+      paths_(paths),
+      fs_(fs),
+      clock_(clock),
+      host_(host),
+      core_({flags.in_process ? 1 : flags.slots, flags.max_attempts,
+             flags.fresh_process},
+            random) {}
+
+std::optional<JobFailure> LocalJob::Execute(
+    const std::function<bool()>& interrupted,
+    const std::function<void()>& on_tick) {
+  Apply(core_.Start());
+  while (!failure_.has_value() && !committed_) {
+    if (interrupted()) return std::nullopt;
+    std::vector<Event> events = std::exchange(pending_, {});
+    if (events.empty()) {
+      absl::StatusOr<std::vector<Event>> waited = host_.Wait(kTick);
+      if (!waited.ok()) {
+        Failure failure;
+        failure.message = waited.status().ToString();
+        return JobFailure{TaskName{}, failure};
+      }
+      events = *std::move(waited);
+    }
+    for (const Event& event : events) {
+      if (const auto* done = std::get_if<AttemptSucceeded>(&event)) {
+        winners_input_bytes_ +=
+            static_cast<uint64_t>(CounterValue(done->done, "MAP_INPUT_BYTES"));
+      }
+      Apply(core_.Step(event));
+    }
+    on_tick();
+  }
+  return failure_;
+}
+
+uint64_t LocalJob::input_bytes_done() const {
+  uint64_t bytes = winners_input_bytes_;
+  for (const auto& [slot, task] : running_) {
+    if (task.kind == proto::MAP_TASK) bytes += host_.RunningInputBytes(slot);
+  }
+  return bytes;
+}
+
+void LocalJob::Apply(const std::vector<Effect>& effects) {
+  for (const Effect& effect : effects) {
+    if (const auto* start = std::get_if<StartSlot>(&effect)) {
+      if (absl::Status status = host_.Start(start->slot); !status.ok()) {
+        StepSlotGone(start->slot, status);
+      }
+    } else if (const auto* run = std::get_if<RunAttempt>(&effect)) {
+      Run(*run);
+    } else if (const auto* retire = std::get_if<RetireSlot>(&effect)) {
+      running_.erase(retire->slot);
+      host_.Retire(retire->slot);
+    } else if (const auto* drop = std::get_if<DropAttempt>(&effect)) {
+      Drop(drop->uid);
+    } else if (const auto* fail = std::get_if<FailJob>(&effect)) {
+      failure_ = JobFailure{fail->task, fail->failure};
+    } else if (std::holds_alternative<CommitJob>(effect)) {
+      if (absl::Status status = Publish(); !status.ok()) {
+        Failure failure;
+        failure.cause = proto::OUTPUT_FAILED;
+        failure.message = std::string(ToStd(status.message()));
+        if (absl::IsAlreadyExists(status)) {
+          keep_staging_ = true;
+          failure.message += Cat("; the finished output was kept in ",
+                                 paths_.staging, "/final");
+        }
+        failure_ = JobFailure{TaskName{}, failure};
+      } else {
+        committed_ = true;
+      }
+    }
+  }
+}
+
+void LocalJob::StepSlotGone(int slot, const absl::Status& status) {
+  Failure failure;
+  failure.cause = proto::SPAWN_FAILED;
+  failure.message = std::string(ToStd(status.message()));
+  pending_.push_back(SlotGone{slot, std::move(failure)});
+}
+
+void LocalJob::Run(const RunAttempt& run) {
+  running_[run.slot] = run.task;
+  absl::Status status = fs_.MakeDirectory(paths_.AttemptSpool(run.uid));
+  const bool writes_output =
+      run.task.kind == proto::REDUCE_TASK ||
+      (run.task.kind == proto::MAP_TASK && core_.num_partitions() == 0);
+  if (status.ok() && writes_output) {
+    status = fs_.MakeDirectory(paths_.AttemptOutput(run.uid));
+  }
+  if (!status.ok()) {
+    Failure failure;
+    failure.cause = absl::IsResourceExhausted(status) ? proto::DISK_FULL
+                                                      : proto::OUTPUT_FAILED;
+    failure.message = std::string(ToStd(status.message()));
+    pending_.push_back(AttemptFailed{run.slot, std::move(failure)});
+    return;
+  }
+  if (status = host_.Run(run.slot, MakeRunTask(run)); !status.ok()) {
+    StepSlotGone(run.slot, status);
+  }
+}
+
+proto::RunTask LocalJob::MakeRunTask(const RunAttempt& run) const {
+  proto::RunTask task;
+  task.set_kind(run.task.kind);
+  task.set_index(run.task.index);
+  task.set_attempt_uid(std::string(run.uid.bytes()));
+  task.set_attempt(run.attempt);
+  const std::string spool = paths_.AttemptSpool(run.uid);
+  const auto part = [&](uint32_t index) {
+    return JoinPath(paths_.AttemptOutput(run.uid), storage::PartName(index));
+  };
+  switch (run.task.kind) {
+    case proto::MAP_TASK: {
+      proto::MapTask* map = task.mutable_map();
+      map->set_plan_path(paths_.Plan());
+      map->set_num_partitions(core_.num_partitions());
+      map->set_scratch_dir(spool);
+      map->set_output_path(core_.num_partitions() == 0
+                               ? part(run.task.index)
+                               : JoinPath(spool, kMapOutputName));
+      break;
+    }
+    case proto::REDUCE_TASK: {
+      proto::ReduceTask* reduce = task.mutable_reduce();
+      for (uint32_t i = 0; i < core_.num_maps(); ++i) {
+        const Winner& winner = core_.map_winner(i);
+        proto::MapOutputRef* ref = reduce->add_map_outputs();
+        ref->set_path(
+            JoinPath(paths_.AttemptSpool(winner.uid), kMapOutputName));
+        ref->set_map_index(i);
+        ref->set_attempt_uid(std::string(winner.uid.bytes()));
+        ref->set_root(winner.done.map_output_root());
+      }
+      reduce->set_scratch_dir(spool);
+      reduce->set_output_path(part(run.task.index));
+      reduce->set_num_partitions(core_.num_partitions());
+      break;
+    }
+    default: {
+      proto::PlanTask* plan = task.mutable_plan();
+      for (const std::string& input : flags_.inputs) plan->add_inputs(input);
+      plan->set_split_bytes(flags_.split_bytes);
+      plan->set_num_reducers(flags_.reducers != 0 ? flags_.reducers
+                                                  : job_.default_reducers);
+      plan->set_plan_path(paths_.Plan());
+      plan->set_sequence_rows(flags_.rows);
+      plan->set_sequence_splits(flags_.sequence_splits);
+      break;
+    }
+  }
+  return task;
+}
+
+void LocalJob::Drop(const AttemptUid& uid) {
+  // What stays behind goes with the whole staging directory at the end.
+  fs_.RemoveTree(paths_.AttemptOutput(uid)).IgnoreError();
+  fs_.RemoveTree(paths_.AttemptSpool(uid)).IgnoreError();
+}
+
+absl::Status LocalJob::Publish() {
+  manifest_ = MakeManifest();
+  storage::Decision decision;
+  decision.output = paths_.output;
+  decision.job = job_id_;
+  decision.manifest_json = storage::SerializeManifest(manifest_);
+  const bool map_only = core_.num_partitions() == 0;
+  const uint32_t parts = map_only ? core_.num_maps() : core_.num_partitions();
+  for (uint32_t i = 0; i < parts; ++i) {
+    const Winner& winner =
+        map_only ? core_.map_winner(i) : core_.reduce_winner(i);
+    const proto::OutputFile& file = winner.done.output();
+    storage::Winner& out = decision.winners.emplace_back();
+    out.staged_path = file.path();
+    out.final_name = storage::PartName(i);
+    out.bytes = file.bytes();
+    out.inode = file.inode();
+    out.xxh3 = file.xxh3();
+  }
+  return storage::Publish(fs_, decision, flags_.paranoid);
+}
+
+storage::Manifest LocalJob::MakeManifest() const {
+  storage::Manifest manifest;
+  manifest.job_id = job_id_.ToHex();
+  manifest.job_name = job_.name;
+  manifest.version = std::string(Version());
+  manifest.created_at =
+      absl::FormatTime(absl::RFC3339_sec, clock_.Now(), absl::UTCTimeZone());
+  manifest.output_format =
+      job_.output == internal::OutputKind::kText ? "text" : "fixed";
+  manifest.record_bytes = job_.output_record_bytes;
+  const proto::TaskDone& plan = core_.plan();
+  manifest.plan_hash = HexEncode(plan.plan_hash());
+  manifest.maps = core_.num_maps();
+  manifest.partitions = core_.num_partitions();
+  manifest.input_files = plan.input_files();
+  manifest.input_bytes = plan.input_bytes();
+
+  const auto add = [&](const Winner& winner) {
+    for (const proto::Counter& counter : winner.done.counters()) {
+      manifest.counters[counter.group()][counter.name()] += counter.value();
+    }
+    const proto::Ledger& ledger = winner.done.ledger();
+    manifest.ledger["emitted_records"] += ledger.emitted_records();
+    manifest.ledger["output_records"] += ledger.output_records();
+    const auto add_sum = [&](const char* line, const proto::RecordSum& sum) {
+      manifest.ledger[Cat(line, "_records")] += sum.records();
+      manifest.ledger[Cat(line, "_hash")] += sum.hash();
+    };
+    if (ledger.has_combine_out()) {
+      manifest.ledger["combine_in_records"] += ledger.combine_in_records();
+      add_sum("combine_out", ledger.combine_out());
+    }
+    if (ledger.has_written()) add_sum("written", ledger.written());
+    if (ledger.has_fetched()) add_sum("fetched", ledger.fetched());
+    if (ledger.has_merged()) add_sum("merged", ledger.merged());
+    if (!winner.done.has_output()) return;
+    const proto::OutputFile& file = winner.done.output();
+    storage::ManifestFile& out = manifest.files.emplace_back();
+    out.name = BaseName(file.path());
+    out.bytes = file.bytes();
+    out.records = file.records();
+    out.xxh3 = file.xxh3();
+    out.attempt_uid = winner.uid.ToHex();
+  };
+  for (uint32_t i = 0; i < core_.num_maps(); ++i) add(core_.map_winner(i));
+  for (uint32_t i = 0; i < core_.num_partitions(); ++i) {
+    add(core_.reduce_winner(i));
+  }
+  return manifest;
+}
+
+}  // namespace millrace::local

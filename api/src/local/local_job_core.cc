@@ -1,6 +1,4 @@
-#include "local/local_job_core.h"
-
-#include <algorithm>
+#include "api/src/local/local_job_core.h"
 
 #include "common/logging.h"
 #include "common/strings.h"
@@ -43,27 +41,30 @@ LocalJobCore::LocalJobCore(const Options& options, Random& random)
     : options_(options), random_(random), slots_(options.slots) {
   CHECK_GE(options.slots, 1);
   CHECK_GE(options.max_attempts, 1);
+  planning_.Reset(1);
 }
 
-LocalJobCore::Task& LocalJobCore::task(const TaskName& name) {
-  switch (name.kind) {
+LocalJobCore::Stage& LocalJobCore::stage(proto::TaskKind kind) {
+  switch (kind) {
     case proto::MAP_TASK:
-      return maps_[name.index];
+      return maps_;
     case proto::REDUCE_TASK:
-      return reduces_[name.index];
+      return reduces_;
     default:
-      return plan_task_;
+      return planning_;
   }
 }
 
-TaskCounts LocalJobCore::Count(const std::vector<Task>& tasks) {
-  TaskCounts counts;
-  counts.total = static_cast<uint32_t>(tasks.size());
-  for (const Task& t : tasks) {
-    if (t.winner.has_value()) ++counts.done;
-    if (t.running) ++counts.running;
-  }
-  return counts;
+void LocalJobCore::Stage::Reset(uint32_t count) {
+  CHECK(tasks.empty());
+  tasks.resize(count);
+  for (uint32_t i = 0; i < count; ++i) pending.insert(pending.end(), i);
+}
+
+void LocalJobCore::Stage::LoseWinner(uint32_t index) {
+  CHECK(tasks[index].winner.has_value());
+  tasks[index].winner.reset();
+  pending.insert(index);
 }
 
 std::vector<Effect> LocalJobCore::Start() {
@@ -112,15 +113,21 @@ void LocalJobCore::OnSuccess(int slot_index, const proto::TaskDone& done,
                              std::vector<Effect>& effects) {
   Slot& slot = slots_[slot_index];
   if (slot.state != SlotState::kBusy) return;
-  slot.state = SlotState::kIdle;
-  Task& t = task(slot.task);
-  t.running = false;
+  Stage& of = stage(slot.task.kind);
+  Task& t = of.tasks[slot.task.index];
+  --of.running;
+  if (options_.fresh_process) {
+    slot.state = SlotState::kRetiring;
+    effects.push_back(RetireSlot{slot_index});
+  } else {
+    slot.state = SlotState::kIdle;
+  }
   if (phase_ == Phase::kFailed) return;
 
   switch (slot.task.kind) {
     case proto::MAP_TASK: {
-      const bool differs = t.root.has_value() &&
-                           *t.root != done.map_output_root();
+      const bool differs =
+          t.root.has_value() && *t.root != done.map_output_root();
       t.winner = Winner{slot.uid, done};
       t.root = done.map_output_root();
       if (differs) RaiseEpoch(slot.task.index, effects);
@@ -129,6 +136,7 @@ void LocalJobCore::OnSuccess(int slot_index, const proto::TaskDone& done,
     case proto::REDUCE_TASK:
       if (slot.epoch != epoch_) {
         effects.push_back(DropAttempt{slot.uid});
+        of.pending.insert(slot.task.index);
         return;
       }
       t.winner = Winner{slot.uid, done};
@@ -137,19 +145,15 @@ void LocalJobCore::OnSuccess(int slot_index, const proto::TaskDone& done,
       t.winner = Winner{slot.uid, done};
       planned_ = true;
       plan_ = done;
-      maps_.resize(done.num_maps());
-      reduces_.resize(done.num_partitions());
+      maps_.Reset(done.num_maps());
+      reduces_.Reset(done.num_partitions());
       phase_ = Phase::kRunning;
       break;
   }
 
-  const bool all_done =
-      planned_ &&
-      std::all_of(maps_.begin(), maps_.end(),
-                  [](const Task& m) { return m.winner.has_value(); }) &&
-      std::all_of(reduces_.begin(), reduces_.end(),
-                  [](const Task& r) { return r.winner.has_value(); });
-  if (phase_ != Phase::kRunning || !all_done) return;
+  if (phase_ != Phase::kRunning || !maps_.all_done() || !reduces_.all_done()) {
+    return;
+  }
   if (absl::Status ledger = CheckLedger(); !ledger.ok()) {
     Failure failure;
     failure.cause = proto::INTERNAL;
@@ -165,8 +169,10 @@ void LocalJobCore::OnFailure(int slot_index, const Failure& failure,
                              std::vector<Effect>& effects) {
   Slot& slot = slots_[slot_index];
   if (slot.state != SlotState::kBusy) return;
-  Task& t = task(slot.task);
-  t.running = false;
+  Stage& of = stage(slot.task.kind);
+  Task& t = of.tasks[slot.task.index];
+  --of.running;
+  of.pending.insert(slot.task.index);
   ++attempts_.failed;
   effects.push_back(DropAttempt{slot.uid});
   if (phase_ == Phase::kFailed) return;
@@ -183,18 +189,20 @@ void LocalJobCore::OnFailure(int slot_index, const Failure& failure,
     return;
   }
   ++t.user_failures;
-  if (!failure.retryable || t.user_failures >= options_.max_attempts) {
+  // There is no other disk to go to here, and nobody to wait for.
+  const bool hopeless = !failure.retryable || failure.cause == proto::DISK_FULL;
+  if (hopeless || t.user_failures >= options_.max_attempts) {
     Fail(slot.task, failure, effects);
   }
 }
 
 void LocalJobCore::LoseMap(uint32_t map, std::vector<Effect>& effects) {
-  Task& lost = maps_[map];
+  Task& lost = maps_.tasks[map];
   // Several reduces may report the same loss; the first report acts.
   if (!lost.winner.has_value()) return;
   ++attempts_.lost;
   effects.push_back(DropAttempt{lost.winner->uid});
-  lost.winner.reset();
+  maps_.LoseWinner(map);
 }
 
 void LocalJobCore::RaiseEpoch(uint32_t map, std::vector<Effect>& effects) {
@@ -210,10 +218,10 @@ void LocalJobCore::RaiseEpoch(uint32_t map, std::vector<Effect>& effects) {
     return;
   }
   // What runs in an older epoch is recognised by its number when it ends.
-  for (Task& reduce : reduces_) {
-    if (!reduce.winner.has_value()) continue;
-    effects.push_back(DropAttempt{reduce.winner->uid});
-    reduce.winner.reset();
+  for (uint32_t i = 0; i < reduces_.size(); ++i) {
+    if (!reduces_.tasks[i].winner.has_value()) continue;
+    effects.push_back(DropAttempt{reduces_.tasks[i].winner->uid});
+    reduces_.LoseWinner(i);
   }
 }
 
@@ -225,22 +233,19 @@ void LocalJobCore::Fail(const TaskName& name, const Failure& failure,
 }
 
 std::optional<TaskName> LocalJobCore::NextTask() const {
-  const auto runnable = [](const Task& t) {
-    return !t.winner.has_value() && !t.running;
-  };
-  if (phase_ == Phase::kPlanning) {
-    if (runnable(plan_task_)) return TaskName{proto::PLAN_TASK, 0};
-    return std::nullopt;
-  }
-  if (phase_ != Phase::kRunning) return std::nullopt;
-  bool maps_done = true;
-  for (uint32_t i = 0; i < maps_.size(); ++i) {
-    if (runnable(maps_[i])) return TaskName{proto::MAP_TASK, i};
-    maps_done = maps_done && maps_[i].winner.has_value();
-  }
-  if (!maps_done) return std::nullopt;
-  for (uint32_t i = 0; i < reduces_.size(); ++i) {
-    if (runnable(reduces_[i])) return TaskName{proto::REDUCE_TASK, i};
+  switch (phase_) {
+    case Phase::kPlanning:
+      if (planning_.pending.empty()) break;
+      return TaskName{proto::PLAN_TASK, 0};
+    case Phase::kRunning:
+      if (!maps_.pending.empty()) {
+        return TaskName{proto::MAP_TASK, *maps_.pending.begin()};
+      }
+      if (!maps_.all_done() || reduces_.pending.empty()) break;
+      return TaskName{proto::REDUCE_TASK, *reduces_.pending.begin()};
+    case Phase::kCommitting:
+    case Phase::kFailed:
+      break;
   }
   return std::nullopt;
 }
@@ -251,25 +256,24 @@ void LocalJobCore::Schedule(std::vector<Effect>& effects) {
     if (slot.state != SlotState::kIdle) continue;
     const std::optional<TaskName> next = NextTask();
     if (!next.has_value()) return;
-    Task& t = task(*next);
-    t.running = true;
+    Stage& of = stage(next->kind);
+    of.pending.erase(next->index);
+    ++of.running;
     slot.state = SlotState::kBusy;
     slot.task = *next;
     slot.uid = AttemptUid::Generate(random_);
     slot.epoch = epoch_;
     ++attempts_.launched;
-    effects.push_back(RunAttempt{i, *next, slot.uid, t.attempts++});
+    effects.push_back(
+        RunAttempt{i, *next, slot.uid, of.tasks[next->index].attempts++});
   }
   // Processes are started for tasks that would wait otherwise, so a small job
   // does not pay for a large machine.
-  uint32_t waiting = 0;
+  size_t waiting = 0;
   if (phase_ == Phase::kPlanning) {
-    waiting = plan_task_.running || plan_task_.winner.has_value() ? 0 : 1;
+    waiting = planning_.pending.size();
   } else if (phase_ == Phase::kRunning) {
-    const TaskCounts m = Count(maps_);
-    const TaskCounts r = Count(reduces_);
-    waiting = m.done < m.total ? m.total - m.done - m.running
-                               : r.total - r.done - r.running;
+    waiting = maps_.all_done() ? reduces_.pending.size() : maps_.pending.size();
   }
   for (const Slot& slot : slots_) {
     if (slot.state == SlotState::kStarting && waiting > 0) --waiting;
@@ -287,13 +291,13 @@ absl::Status LocalJobCore::CheckLedger() const {
   proto::RecordSum fetched;
   proto::RecordSum merged;
   for (uint32_t i = 0; i < maps_.size(); ++i) {
-    const proto::Ledger& ledger = maps_[i].winner->done.ledger();
+    const proto::Ledger& ledger = maps_.tasks[i].winner->done.ledger();
     if (ledger.has_combine_out()) {
       if (ledger.combine_in_records() != ledger.emitted_records()) {
-        return absl::InternalError(
-            Av(Cat("ledger of map ", i, " does not balance: ",
-                   ledger.emitted_records(), " records emitted, ",
-                   ledger.combine_in_records(), " combined")));
+        return absl::InternalError(Av(Cat(
+            "ledger of map ", i,
+            " does not balance: ", ledger.emitted_records(),
+            " records emitted, ", ledger.combine_in_records(), " combined")));
       }
       if (!Equal(ledger.combine_out(), ledger.written())) {
         return absl::InternalError(
@@ -301,25 +305,24 @@ absl::Status LocalJobCore::CheckLedger() const {
                    RecordsText(ledger.combine_out()), ", file holds ",
                    RecordsText(ledger.written()))));
       }
-    } else if (!reduces_.empty() &&
+    } else if (reduces_.size() > 0 &&
                ledger.emitted_records() != ledger.written().records()) {
-      return absl::InternalError(
-          Av(Cat("ledger of map ", i, " does not balance: ",
-                 ledger.emitted_records(), " records emitted, file holds ",
-                 RecordsText(ledger.written()))));
+      return absl::InternalError(Av(Cat(
+          "ledger of map ", i, " does not balance: ", ledger.emitted_records(),
+          " records emitted, file holds ", RecordsText(ledger.written()))));
     }
     Accumulate(ledger.written(), &written);
   }
-  for (const Task& reduce : reduces_) {
+  for (const Task& reduce : reduces_.tasks) {
     Accumulate(reduce.winner->done.ledger().fetched(), &fetched);
     Accumulate(reduce.winner->done.ledger().merged(), &merged);
   }
-  if (!reduces_.empty() &&
+  if (reduces_.size() > 0 &&
       (!Equal(written, fetched) || !Equal(fetched, merged))) {
     return absl::InternalError(
         Av(Cat("ledger of the job does not balance: maps wrote ",
-               RecordsText(written), ", reduces fetched ",
-               RecordsText(fetched), ", merged ", RecordsText(merged))));
+               RecordsText(written), ", reduces fetched ", RecordsText(fetched),
+               ", merged ", RecordsText(merged))));
   }
   return absl::OkStatus();
 }

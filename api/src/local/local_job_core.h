@@ -23,6 +23,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <string>
 #include <variant>
 #include <vector>
@@ -126,6 +127,7 @@ class LocalJobCore {
   struct Options {
     int slots = 1;
     int max_attempts = 4;  // Failures of user code a task may have: one less.
+    bool fresh_process = false;  // No process runs two tasks.
   };
 
   // `random` gives the attempt uids and outlives the core.
@@ -137,28 +139,43 @@ class LocalJobCore {
 
   bool planned() const { return planned_; }
   const proto::TaskDone& plan() const { return plan_; }
-  uint32_t num_maps() const { return static_cast<uint32_t>(maps_.size()); }
-  uint32_t num_partitions() const {
-    return static_cast<uint32_t>(reduces_.size());
-  }
-  TaskCounts maps() const { return Count(maps_); }
-  TaskCounts reduces() const { return Count(reduces_); }
+  uint32_t num_maps() const { return maps_.size(); }
+  uint32_t num_partitions() const { return reduces_.size(); }
+  TaskCounts maps() const { return maps_.counts(); }
+  TaskCounts reduces() const { return reduces_.counts(); }
   const AttemptCounts& attempts() const { return attempts_; }
 
   // REQUIRES: the task has a winner (all have, once CommitJob was an effect).
-  const Winner& map_winner(uint32_t map) const { return *maps_[map].winner; }
+  const Winner& map_winner(uint32_t map) const {
+    return *maps_.tasks[map].winner;
+  }
   const Winner& reduce_winner(uint32_t partition) const {
-    return *reduces_[partition].winner;
+    return *reduces_.tasks[partition].winner;
   }
 
  private:
   struct Task {
     std::optional<Winner> winner;
-    bool running = false;
     uint32_t attempts = 0;  // Started.
     int user_failures = 0;
     // Of the first winner; kept when that winner's output is lost.
     std::optional<std::string> root;
+  };
+  // The tasks of one kind. Invariant: a task is in exactly one of `pending`,
+  // running, or done (has a winner).
+  struct Stage {
+    std::vector<Task> tasks;
+    std::set<uint32_t> pending;  // Lowest first.
+    uint32_t running = 0;
+
+    void Reset(uint32_t count);
+    uint32_t size() const { return static_cast<uint32_t>(tasks.size()); }
+    uint32_t done() const {
+      return size() - running - static_cast<uint32_t>(pending.size());
+    }
+    bool all_done() const { return pending.empty() && running == 0; }
+    TaskCounts counts() const { return {size(), done(), running}; }
+    void LoseWinner(uint32_t index);
   };
   enum class SlotState { kNone, kStarting, kIdle, kBusy, kRetiring };
   struct Slot {
@@ -169,8 +186,7 @@ class LocalJobCore {
   };
   enum class Phase { kPlanning, kRunning, kCommitting, kFailed };
 
-  Task& task(const TaskName& name);
-  static TaskCounts Count(const std::vector<Task>& tasks);
+  Stage& stage(proto::TaskKind kind);
   void OnSuccess(int slot, const proto::TaskDone& done,
                  std::vector<Effect>& effects);
   void OnFailure(int slot, const Failure& failure,
@@ -189,9 +205,9 @@ class LocalJobCore {
   Phase phase_ = Phase::kPlanning;
   bool planned_ = false;
   proto::TaskDone plan_;
-  Task plan_task_;
-  std::vector<Task> maps_;
-  std::vector<Task> reduces_;
+  Stage planning_;  // One task.
+  Stage maps_;
+  Stage reduces_;
   std::vector<Slot> slots_;
   AttemptCounts attempts_;
   int infrastructure_failures_ = 0;

@@ -1,1 +1,222 @@
-// (being written)
+#include "api/src/local/local_run.h"
+
+#include <signal.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <optional>
+
+#include "api/src/local/local_job.h"
+#include "api/src/local/progress_display.h"
+#include "api/src/local/summary.h"
+#include "api/src/local/task_host.h"
+#include "common/clock.h"
+#include "common/file_system.h"
+#include "common/hash.h"
+#include "common/ids.h"
+#include "common/random.h"
+#include "common/strings.h"
+#include "storage/commit/output_commit.h"
+
+namespace millrace::local {
+namespace {
+
+volatile sig_atomic_t g_interrupted = 0;
+
+void OnInterrupt(int) { g_interrupted = 1; }
+
+// Ctrl-C, a closed terminal and a polite kill all stop the run in good order.
+void CatchInterrupts() {
+  struct sigaction action;
+  std::memset(&action, 0, sizeof action);
+  action.sa_handler = &OnInterrupt;
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
+    sigaction(signal, &action, nullptr);
+  }
+  // A closed stderr or task socket is an error to be read, not a death.
+  action.sa_handler = SIG_IGN;
+  sigaction(SIGPIPE, &action, nullptr);
+}
+
+bool IsLiveTerminal(int fd) {
+  const char* term = std::getenv("TERM");
+  return isatty(fd) == 1 && std::getenv("NO_COLOR") == nullptr &&
+         (term == nullptr || std::strcmp(term, "dumb") != 0);
+}
+
+std::string WithoutTrailingSeparators(std::string path) {
+  while (path.size() > 1 && path.back() == '/') path.pop_back();
+  return path;
+}
+
+proto::Configure MakeConfigure(const internal::JobDefinition& job,
+                               const JobFlags& flags, const JobId& job_id) {
+  proto::Configure configure;
+  configure.set_protocol_version(proto::TASK_PROTOCOL_VERSION);
+  configure.set_job_id(std::string(job_id.bytes()));
+  for (const std::string& argument : flags.arguments) {
+    configure.add_arguments(argument);
+  }
+  configure.set_memory_budget_bytes(flags.memory_bytes);
+  configure.set_map_output_codec(flags.codec);
+  configure.set_job_seed(Hash64Seeded(job.name, flags.seed));
+  for (const auto& [name, path] : flags.side_files) {
+    proto::SideFile* file = configure.add_side_files();
+    file->set_name(name);
+    file->set_path(path);
+  }
+  return configure;
+}
+
+int ExitCodeOf(const JobFailure& failure) {
+  switch (failure.failure.cause) {
+    case proto::INPUT_INVALID:
+      return failure.task.kind == proto::PLAN_TASK ? kExitNotFound
+                                                   : kExitJobFailed;
+    case proto::INPUT_UNREADABLE:
+      return failure.task.kind == proto::PLAN_TASK ? kExitRefused
+                                                   : kExitJobFailed;
+    default:
+      return kExitJobFailed;
+  }
+}
+
+// Makes what Execute needs on disk, and takes it away again.
+class Workspace {
+ public:
+  Workspace(FileSystem& fs, const JobFlags& flags, const JobId& job_id)
+      : fs_(fs), job_id_(job_id) {
+    paths_.output = WithoutTrailingSeparators(flags.output);
+    paths_.staging = storage::StagingPath(paths_.output, job_id);
+    paths_.spool =
+        flags.scratch.empty()
+            ? JoinPath(paths_.staging, "spool")
+            : JoinPath(flags.scratch, Cat("millrace-", job_id.ToHex()));
+  }
+
+  absl::Status Make() {
+    absl::Status status = storage::PrepareStaging(fs_, paths_.output, job_id_);
+    if (status.ok()) status = fs_.MakeDirectory(paths_.spool);
+    return status;
+  }
+
+  absl::Status Remove() {
+    absl::Status spool = fs_.RemoveTree(paths_.spool);
+    absl::Status staging = storage::RemoveStaging(fs_, paths_.output, job_id_);
+    return staging.ok() ? spool : staging;
+  }
+
+  const JobPaths& paths() const { return paths_; }
+
+ private:
+  FileSystem& fs_;
+  const JobId job_id_;
+  JobPaths paths_;
+};
+
+void KeepLog(FileSystem& fs, const std::string& directory,
+             const std::string& program, const JobFailure& failure) {
+  const std::string path =
+      JoinPath(directory, Cat(ToString(failure.task), ".log"));
+  fs.MakeDirectory(directory).IgnoreError();
+  fs.RemoveFile(path).IgnoreError();
+  const absl::Status status = WriteWholeFile(fs, path, failure.failure.log);
+  if (!status.ok()) {
+    std::fprintf(stderr, "%s: the log could not be kept: %s\n", program.c_str(),
+                 std::string(ToStd(status.message())).c_str());
+  }
+}
+
+}  // namespace
+
+int RunLocally(const std::string& program_path,
+               const internal::JobDefinition& job, const JobFlags& flags) {
+  const std::string program = BaseName(program_path);
+  FileSystem& fs = FileSystem::Posix();
+  Clock& clock = Clock::Real();
+  const std::unique_ptr<Random> random = Random::Entropy();
+  const absl::Duration began = clock.Monotonic();
+  const JobId job_id = JobId::Generate(*random);
+  const auto complain = [&](std::string_view what) {
+    std::fprintf(stderr, "%s: %s\n", program.c_str(),
+                 std::string(what).c_str());
+  };
+
+  CatchInterrupts();
+  Workspace workspace(fs, flags, job_id);
+  if (absl::Status status = workspace.Make(); !status.ok()) {
+    workspace.Remove().IgnoreError();
+    complain(ToStd(status.message()));
+    return kExitRefused;
+  }
+
+  const proto::Configure configure = MakeConfigure(job, flags, job_id);
+  std::unique_ptr<TaskHost> host;
+  if (flags.in_process) {
+    host = MakeInProcessHost(job, configure);
+  } else {
+    absl::StatusOr<std::unique_ptr<TaskHost>> made =
+        MakeProcessHost(flags, configure, clock);
+    if (!made.ok()) {
+      workspace.Remove().IgnoreError();
+      complain(Cat("cannot run tasks: ", ToStd(made.status().message())));
+      return kExitJobFailed;
+    }
+    host = *std::move(made);
+  }
+
+  LocalJob local_job(job, flags, job_id, workspace.paths(), fs, clock, *random,
+                     *host);
+  std::optional<JobFailure> failure;
+  {
+    ProgressDisplay display(stderr, IsLiveTerminal(STDERR_FILENO), program,
+                            clock);
+    const auto on_tick = [&] {
+      if (flags.quiet) return;
+      ProgressSnapshot now;
+      now.planned = local_job.core().planned();
+      now.input_bytes = now.planned ? local_job.core().plan().input_bytes() : 0;
+      now.input_bytes_done = local_job.input_bytes_done();
+      now.maps = local_job.core().maps();
+      now.reduces = local_job.core().reduces();
+      now.failed_attempts = local_job.core().attempts().failed;
+      display.Update(now);
+    };
+    failure = local_job.Execute([] { return g_interrupted != 0; }, on_tick);
+  }
+  host.reset();  // Ends every process before their files are taken away.
+
+  const bool succeeded =
+      !local_job.manifest().job_id.empty() && !failure.has_value();
+  if (!local_job.keep_staging()) {
+    const absl::Status removed = workspace.Remove();
+    if (!removed.ok()) {
+      complain(Cat("intermediate files could not be removed: ",
+                   ToStd(removed.message())));
+    }
+  }
+  if (succeeded) {
+    if (!flags.quiet) {
+      std::fputs(SuccessSummary(local_job, workspace.paths(),
+                                clock.Monotonic() - began)
+                     .c_str(),
+                 stderr);
+    }
+    return kExitOk;
+  }
+  if (!failure.has_value()) {
+    complain("interrupted; nothing was written");
+    return kExitInterrupted;
+  }
+  complain(FailureLine(*failure, flags.max_attempts));
+  std::fputs(FailureDetails(*failure).c_str(), stderr);
+  if (!flags.keep_logs.empty()) {
+    KeepLog(fs, flags.keep_logs, program, *failure);
+  }
+  return ExitCodeOf(*failure);
+}
+
+}  // namespace millrace::local

@@ -1,1 +1,125 @@
-// (being written)
+#include "api/src/local/summary.h"
+
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
+#include "common/strings.h"
+
+namespace millrace::local {
+namespace {
+
+// The end of a log is where its reason stands.
+constexpr size_t kLogLinesShown = 20;
+
+const char* Advice(proto::FailureCause cause) {
+  switch (cause) {
+    case proto::USER_EXCEPTION:
+    case proto::CRASHED:
+      return "run with --in-process under a debugger to stop there";
+    case proto::EXITED:
+      return "user code must return, not end the process";
+    case proto::TASK_TIMEOUT:
+      return "if the work is slow rather than stuck, raise --task-timeout or "
+             "call Context::Progress()";
+    case proto::MEMORY_LIMIT:
+      return "hold less in memory, or raise --memory-limit";
+    case proto::LOG_LIMIT:
+      return "print less, or raise --log-limit";
+    case proto::INPUT_CHANGED:
+      return "run again when nothing writes to the input";
+    case proto::INPUT_UNREADABLE:
+      return "check that every input file can be read";
+    case proto::DISK_FULL:
+      return "free some space and run again";
+    case proto::BAD_PARTITION:
+      return "a partitioner must answer with 0 to N - 1 for N partitions";
+    case proto::MAP_OUTPUT_LOST:
+      return "the disk of the scratch directory damages or loses files; check "
+             "it or use another with --scratch";
+    case proto::INTERNAL:
+      return "this is a bug in Millrace; please report it with this message";
+    default:
+      return "";
+  }
+}
+
+}  // namespace
+
+std::string SuccessSummary(const LocalJob& job, const JobPaths& paths,
+                           absl::Duration elapsed) {
+  const storage::Manifest& manifest = job.manifest();
+  uint64_t bytes = 0;
+  uint64_t records = 0;
+  for (const storage::ManifestFile& file : manifest.files) {
+    bytes += file.bytes;
+    records += file.records;
+  }
+  const double seconds = absl::ToDoubleSeconds(elapsed);
+  std::string text = absl::StrFormat(
+      "%s: %d records, %s in %d files in %s, %.2f s\n", manifest.job_name,
+      records, HumanBytes(bytes), manifest.files.size(),
+      Printable(paths.output, 4096), seconds);
+  if (manifest.input_files > 0) {
+    text += absl::StrFormat(
+        "  input        %d files, %s, %s/s\n", manifest.input_files,
+        HumanBytes(manifest.input_bytes),
+        HumanBytes(static_cast<uint64_t>(
+            static_cast<double>(manifest.input_bytes) / seconds)));
+  }
+  const proto::TaskDone& plan = job.core().plan();
+  if (plan.hidden_skipped() + plan.symlinks_skipped() > 0) {
+    text += Cat("  passed over  ", plan.hidden_skipped(),
+                " names that begin with . or _, ", plan.symlinks_skipped(),
+                " symbolic links\n");
+  }
+  const AttemptCounts& attempts = job.core().attempts();
+  text += Cat("  tasks        ", manifest.maps, " maps, ", manifest.partitions,
+              " reduces");
+  if (attempts.failed > 0) {
+    text += Cat(", ", attempts.failed, " failed attempts repeated");
+  }
+  text += "\n";
+  for (const auto& [group, counters] : manifest.counters) {
+    for (const auto& [name, value] : counters) {
+      if (value == 0 && group == "millrace") continue;
+      text += absl::StrFormat("  %-12s %s  %d\n", Printable(group),
+                              Printable(name), value);
+    }
+  }
+  return text;
+}
+
+std::string FailureLine(const JobFailure& failure, int max_attempts) {
+  std::string line =
+      Cat(ToString(failure.task), " failed: ",
+          failure.failure.message.empty() ? "no reason given"
+                                          : failure.failure.message);
+  if (failure.failure.retryable && max_attempts > 1 &&
+      (failure.failure.cause == proto::USER_EXCEPTION ||
+       failure.failure.cause == proto::CRASHED ||
+       failure.failure.cause == proto::EXITED)) {
+    line += Cat(" (", max_attempts, " attempts)");
+  }
+  const char* advice = Advice(failure.failure.cause);
+  if (*advice != '\0') line += Cat("; ", advice);
+  return line;
+}
+
+std::string FailureDetails(const JobFailure& failure) {
+  std::string text;
+  for (const absl::string_view line :
+       absl::StrSplit(failure.failure.stack, '\n', absl::SkipEmpty())) {
+    text += Cat("  ", ToStd(line), "\n");
+  }
+  std::vector<absl::string_view> log =
+      absl::StrSplit(failure.failure.log, '\n', absl::SkipEmpty());
+  if (log.empty()) return text;
+  const size_t first =
+      log.size() > kLogLinesShown ? log.size() - kLogLinesShown : 0;
+  text += first > 0 ? "  the end of what it printed:\n" : "  it printed:\n";
+  for (size_t i = first; i < log.size(); ++i) {
+    text += Cat("    ", Printable(ToStd(log[i]), 400), "\n");
+  }
+  return text;
+}
+
+}  // namespace millrace::local

@@ -1,1 +1,133 @@
-// (being written)
+#include "api/src/task/engine_ports.h"
+
+#include <algorithm>
+
+#include "common/hash.h"
+#include "common/strings.h"
+
+namespace millrace::task {
+
+static_assert(internal::KeyBatch::kCapacity == engine::CombineBuffer::kBatch);
+static_assert(internal::KeyBatch::kInlineBytes ==
+              engine::CombineBuffer::kInlineKeyBytes);
+static_assert(internal::RecordPort::kHeaderBytes ==
+              engine::RecordBuffer::kRecordHeaderBytes);
+static_assert(sizeof(internal::IndirectValue) ==
+              sizeof(engine::CombineBuffer::IndirectValue));
+
+uint32_t EngineCombinePort::Probe(const internal::KeyBatch& batch,
+                                  uint64_t** slots) {
+  if (!status_.ok()) throw internal::Aborted();
+  engine::CombineBuffer::Batch keys;
+  keys.count = batch.count;
+  keys.padded = batch.padded;
+  keys.data = batch.data;
+  keys.sizes = batch.sizes;
+  uint32_t inserted = 0;
+  status_ = buffer_.Probe(keys, slots, &inserted);
+  if (!status_.ok()) throw internal::Aborted();
+  return inserted;
+}
+
+internal::IndirectValue* EngineCombinePort::AllocateValue(size_t capacity) {
+  // Two names of one layout: the port's for typed code, the engine's own.
+  return reinterpret_cast<internal::IndirectValue*>(
+      buffer_.AllocateValue(capacity));
+}
+
+EngineRecordPort::EngineRecordPort(engine::RecordBuffer& buffer)
+    : buffer_(buffer) {
+  at_ = buffer_.window().begin;
+  limit_ = buffer_.window().end;
+}
+
+void EngineRecordPort::MakeRoom(size_t need) {
+  if (!status_.ok()) throw internal::Aborted();
+  if (need >= (uint64_t{1} << 32)) {
+    status_ = absl::InvalidArgumentError(
+        "a key and value of 4 GiB or more together were emitted; records must "
+        "be smaller");
+    throw internal::Aborted();
+  }
+  status_ = buffer_.Advance(at_, need);
+  if (!status_.ok()) {
+    at_ = limit_ = nullptr;
+    throw internal::Aborted();
+  }
+  at_ = buffer_.window().begin;
+  limit_ = buffer_.window().end;
+}
+
+PartOutputPort::PartOutputPort(storage::PartWriter& writer,
+                               supervisor::StatusPage& page)
+    : writer_(writer), page_(page), block_(kBlockBytes) {
+  at_ = block_.data();
+  limit_ = at_ + block_.size();
+}
+
+absl::Status PartOutputPort::Flush() {
+  const absl::Status status = writer_.Append(std::string_view(
+      block_.data(), static_cast<size_t>(at_ - block_.data())));
+  at_ = block_.data();
+  BumpProgress(page_);
+  return status;
+}
+
+void PartOutputPort::MakeRoom(size_t need) {
+  if (!status_.ok()) throw internal::Aborted();
+  status_ = Flush();
+  if (!status_.ok()) {
+    limit_ = at_;
+    throw internal::Aborted();
+  }
+  if (need > block_.size()) {
+    block_.resize(need);
+  } else if (block_.size() > kBlockBytes && need <= kBlockBytes) {
+    block_.resize(kBlockBytes);  // One giant record does not keep its memory.
+    block_.shrink_to_fit();
+  }
+  at_ = block_.data();
+  limit_ = at_ + block_.size();
+}
+
+void PartOutputPort::Refuse(std::string_view why) {
+  if (status_.ok()) status_ = absl::InvalidArgumentError(Av(why));
+  limit_ = at_;
+  throw internal::Aborted();
+}
+
+absl::Status PartOutputPort::Finish() {
+  if (status_.ok()) status_ = Flush();
+  return status_;
+}
+
+bool EngineGroupPort::NextGroup(std::string_view* key) {
+  if (reader_.NextGroup()) [[likely]] {
+    *key = reader_.key();
+    return true;
+  }
+  if (!reader_.status().ok()) throw internal::Aborted();
+  return false;
+}
+
+bool EngineGroupPort::NextValue(std::string_view* key,
+                                std::string_view* value) {
+  if (reader_.NextValue()) [[likely]] {
+    *key = reader_.key();
+    *value = reader_.value();
+    return true;
+  }
+  if (!reader_.status().ok()) throw internal::Aborted();
+  return false;
+}
+
+int64_t PartitionerAdapter::Partition(std::string_view key,
+                                      uint32_t num_partitions) {
+  if (group_prefix_ != nullptr) key = key.substr(0, group_prefix_(key));
+  if (partitioner_ == nullptr) {
+    return HashPartition(Hash64(key), num_partitions);
+  }
+  return partitioner_->Partition(key, static_cast<int>(num_partitions));
+}
+
+}  // namespace millrace::task

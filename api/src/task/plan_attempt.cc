@@ -1,1 +1,73 @@
-// (being written)
+// The planning task: lists the inputs, samples them where the partitioner asks
+// for it, writes the plan.
+#include <algorithm>
+
+#include "api/src/task/attempt.h"
+#include "api/src/task/partitioning.h"
+#include "api/src/task/sampler.h"
+#include "common/hash.h"
+#include "storage/plan/planner.h"
+
+namespace millrace::task {
+namespace {
+
+proto::InputKind KindOf(internal::InputKind kind) {
+  switch (kind) {
+    case internal::InputKind::kTextLine:
+      return proto::TEXT_LINES;
+    case internal::InputKind::kFixedRecord:
+      return proto::FIXED_RECORDS;
+    case internal::InputKind::kSequence:
+      return proto::SEQUENCE;
+  }
+  return proto::INPUT_KIND_UNSPECIFIED;
+}
+
+}  // namespace
+
+AttemptOutcome RunPlanAttempt(TaskEnvironment& env, const proto::RunTask& run) {
+  env.page().phase.store(supervisor::TaskPhase::kPlan,
+                         std::memory_order_relaxed);
+  const proto::PlanTask& task = run.plan();
+  const internal::JobDefinition& job = env.job();
+
+  storage::PlanRequest request;
+  request.input_kind = KindOf(job.input);
+  request.record_bytes = job.input_record_bytes;
+  request.inputs.assign(task.inputs().begin(), task.inputs().end());
+  request.sequence_rows = task.sequence_rows();
+  request.sequence_splits = task.sequence_splits();
+  request.split_bytes = task.split_bytes();
+  request.num_reducers = task.num_reducers();
+  request.map_only = job.make_reduce == nullptr;
+  absl::StatusOr<proto::Plan> plan = storage::MakePlan(env.fs(), request);
+  if (!plan.ok()) return InputFailure(plan.status());
+
+  if (job.total_order && plan->num_partitions() > 1) {
+    if (auto failed = SampleSplitKeys(env, run, *plan)) return *failed;
+  }
+
+  const std::string bytes = storage::SerializePlan(*plan);
+  // Not synced: a local run that loses its power starts anew.
+  absl::StatusOr<std::unique_ptr<WriteFile>> file =
+      env.fs().Create(task.plan_path());
+  if (!file.ok()) return EngineFailure(file.status());
+  if (absl::Status status = (*file)->Append(bytes); !status.ok()) {
+    return EngineFailure(status);
+  }
+  if (absl::Status status = (*file)->Close(); !status.ok()) {
+    return EngineFailure(status);
+  }
+
+  proto::TaskDone done;
+  done.set_num_maps(static_cast<uint32_t>(plan->splits_size()));
+  done.set_num_partitions(plan->num_partitions());
+  done.set_plan_hash(RootBytes(Hash128(bytes)));
+  done.set_input_bytes(plan->input_bytes());
+  done.set_input_files(static_cast<uint64_t>(plan->files_size()));
+  done.set_hidden_skipped(plan->hidden_skipped());
+  done.set_symlinks_skipped(plan->symlinks_skipped());
+  return done;
+}
+
+}  // namespace millrace::task

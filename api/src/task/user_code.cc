@@ -1,1 +1,68 @@
-// (being written)
+#include "api/src/task/user_code.h"
+
+#include <cxxabi.h>
+
+#include <cstdlib>
+#include <exception>
+#include <typeinfo>
+
+#include "common/strings.h"
+#include "millrace/internal/ports.h"
+#include "supervisor/child_main.h"
+
+namespace millrace::task {
+namespace {
+
+std::string DemangledName(const std::type_info& type) {
+  int status = 0;
+  char* name = abi::__cxa_demangle(type.name(), nullptr, nullptr, &status);
+  std::string result = status == 0 && name != nullptr ? name : type.name();
+  std::free(name);
+  return result;
+}
+
+// Restores the phase and stops recording, whichever way the scope is left.
+class UserCodeScope {
+ public:
+  UserCodeScope(supervisor::StatusPage& page, supervisor::TaskPhase phase)
+      : page_(page), before_(page.phase.load(std::memory_order_relaxed)) {
+    page_.phase.store(phase, std::memory_order_relaxed);
+    supervisor::SetThrowRecording(true);
+  }
+  ~UserCodeScope() {
+    supervisor::SetThrowRecording(false);
+    page_.phase.store(before_, std::memory_order_relaxed);
+  }
+
+ private:
+  supervisor::StatusPage& page_;
+  const supervisor::TaskPhase before_;
+};
+
+}  // namespace
+
+std::optional<UserCodeFailure> CallUserCode(supervisor::StatusPage& page,
+                                            supervisor::TaskPhase phase,
+                                            const std::function<void()>& fn) {
+  UserCodeFailure failure;
+  try {
+    UserCodeScope scope(page, phase);
+    fn();
+    return std::nullopt;
+  } catch (const internal::Aborted&) {
+    failure.aborted = true;
+    return failure;
+  } catch (const std::exception& e) {
+    failure.message =
+        Cat(DemangledName(typeid(e)), ": ", Printable(e.what(), 500));
+  } catch (...) {
+    const std::type_info* type = abi::__cxa_current_exception_type();
+    failure.message =
+        Cat("exception of type ",
+            type == nullptr ? std::string("unknown") : DemangledName(*type));
+  }
+  failure.stack = supervisor::TakeThrowStack();
+  return failure;
+}
+
+}  // namespace millrace::task

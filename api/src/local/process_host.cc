@@ -1,0 +1,118 @@
+// Attempts in child processes, one per slot, over the supervisor.
+#include <map>
+#include <utility>
+
+#include "api/src/local/task_host.h"
+#include "api/src/task/task_mode.h"
+#include "common/status_macros.h"
+#include "common/strings.h"
+#include "supervisor/supervisor.h"
+
+namespace millrace::local {
+namespace {
+
+using supervisor::ChildEvent;
+using supervisor::ChildId;
+
+// The child executes this very program again, by the name the kernel keeps for
+// it: the file may have been replaced since.
+constexpr char kOwnExecutable[] = "/proc/self/exe";
+
+class ProcessHost final : public TaskHost {
+ public:
+  ProcessHost(std::unique_ptr<supervisor::Supervisor> supervisor,
+              const JobFlags& flags, const proto::Configure& configure)
+      : supervisor_(std::move(supervisor)),
+        flags_(flags),
+        configure_(configure) {}
+
+  absl::Status Start(int slot) override {
+    supervisor::ChildOptions options;
+    options.executable = kOwnExecutable;
+    options.arguments = {task::kTaskModeArgument};
+    options.memory_limit_bytes = flags_.memory_limit_bytes;
+    options.log_bytes_max = flags_.log_limit_bytes;
+    options.task_timeout = flags_.task_timeout;
+    MR_ASSIGN_OR_RETURN(const ChildId child,
+                        supervisor_->Start(options, configure_));
+    children_[slot] = child;
+    slots_[child] = slot;
+    return absl::OkStatus();
+  }
+
+  absl::Status Run(int slot, const proto::RunTask& task) override {
+    return supervisor_->Run(children_.at(slot), task);
+  }
+
+  void Retire(int slot) override { supervisor_->Stop(children_.at(slot)); }
+
+  absl::StatusOr<std::vector<Event>> Wait(absl::Duration timeout) override {
+    MR_ASSIGN_OR_RETURN(std::vector<ChildEvent> from,
+                        supervisor_->Wait(timeout));
+    std::vector<Event> events;
+    for (ChildEvent& event : from) {
+      const auto found = slots_.find(event.child);
+      if (found == slots_.end()) continue;
+      const int slot = found->second;
+      switch (event.kind) {
+        case ChildEvent::Kind::kReady:
+          events.push_back(SlotReady{slot});
+          break;
+        case ChildEvent::Kind::kDone:
+          events.push_back(AttemptSucceeded{slot, std::move(event.done)});
+          break;
+        case ChildEvent::Kind::kFailed: {
+          Failure failure;
+          failure.cause = event.failed.cause();
+          failure.message = event.failed.message();
+          failure.stack = event.failed.stack();
+          failure.log = supervisor_->Log(event.child);
+          failure.map_index = event.failed.map_index();
+          failure.retryable = event.failed.retryable();
+          events.push_back(AttemptFailed{slot, std::move(failure)});
+          break;
+        }
+        case ChildEvent::Kind::kExited: {
+          SlotGone gone{slot, std::nullopt};
+          if (event.exit.cause != proto::FAILURE_CAUSE_UNSPECIFIED) {
+            Failure failure;
+            failure.cause = event.exit.cause;
+            failure.message = event.exit.message;
+            failure.stack = event.exit.stack;
+            failure.log = supervisor_->Log(event.child);
+            gone.failure = std::move(failure);
+          }
+          events.push_back(std::move(gone));
+          slots_.erase(found);
+          children_.erase(slot);
+          break;
+        }
+      }
+    }
+    return events;
+  }
+
+  uint64_t RunningInputBytes(int slot) override {
+    const auto found = children_.find(slot);
+    if (found == children_.end()) return 0;
+    return supervisor_->Progress(found->second).input_bytes;
+  }
+
+ private:
+  const std::unique_ptr<supervisor::Supervisor> supervisor_;
+  const JobFlags& flags_;
+  const proto::Configure& configure_;
+  std::map<int, ChildId> children_;
+  std::map<ChildId, int> slots_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<TaskHost>> MakeProcessHost(
+    const JobFlags& flags, const proto::Configure& configure, Clock& clock) {
+  MR_ASSIGN_OR_RETURN(std::unique_ptr<supervisor::Supervisor> supervisor,
+                      supervisor::Supervisor::Create(clock));
+  return std::make_unique<ProcessHost>(std::move(supervisor), flags, configure);
+}
+
+}  // namespace millrace::local

@@ -1,0 +1,133 @@
+// The engine and the storage layer behind the ports that typed user code sees
+// (millrace/internal/ports.h). A port that cannot go on keeps the reason in
+// status() and throws internal::Aborted through the user's code; every later
+// call throws again, so that a user's catch (...) cannot swallow it.
+#ifndef MILLRACE_API_SRC_TASK_ENGINE_PORTS_H_
+#define MILLRACE_API_SRC_TASK_ENGINE_PORTS_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "engine/map/combine_buffer.h"
+#include "engine/map/map_side.h"
+#include "engine/map/record_buffer.h"
+#include "engine/merge/grouped_reader.h"
+#include "millrace/internal/job_definition.h"
+#include "millrace/internal/ports.h"
+#include "storage/output/part_writer.h"
+#include "supervisor/status_page.h"
+
+namespace millrace::task {
+
+// Tells the supervisor that the task gets on.
+inline void BumpProgress(supervisor::StatusPage& page) {
+  page.progress.fetch_add(1, std::memory_order_relaxed);
+}
+
+class EngineCombinePort final : public internal::CombinePort {
+ public:
+  // `buffer` outlives the port.
+  explicit EngineCombinePort(engine::CombineBuffer& buffer) : buffer_(buffer) {}
+
+  uint32_t Probe(const internal::KeyBatch& batch, uint64_t** slots) override;
+  internal::IndirectValue* AllocateValue(size_t capacity) override;
+
+  const absl::Status& status() const { return status_; }
+
+ private:
+  engine::CombineBuffer& buffer_;
+  absl::Status status_;
+};
+
+class EngineRecordPort final : public internal::RecordPort {
+ public:
+  explicit EngineRecordPort(engine::RecordBuffer& buffer);
+
+  // Where the records in the window end: for RecordBuffer::Finish.
+  char* used_end() const { return at_; }
+  const absl::Status& status() const { return status_; }
+
+ protected:
+  void MakeRoom(size_t need) override;
+
+ private:
+  engine::RecordBuffer& buffer_;
+  absl::Status status_;
+};
+
+// Formats into a block and hands full blocks to the part writer.
+class PartOutputPort final : public internal::OutputPort {
+ public:
+  // Both outlive the port.
+  PartOutputPort(storage::PartWriter& writer, supervisor::StatusPage& page);
+
+  [[noreturn]] void Refuse(std::string_view why) override;
+
+  // Hands on what is left. Call once, last.
+  absl::Status Finish();
+  // kInvalidArgument when user code emitted what the format cannot hold.
+  const absl::Status& status() const { return status_; }
+
+ protected:
+  void MakeRoom(size_t need) override;
+
+ private:
+  static constexpr size_t kBlockBytes = 256 << 10;
+
+  absl::Status Flush();
+
+  storage::PartWriter& writer_;
+  supervisor::StatusPage& page_;
+  std::vector<char> block_;
+  absl::Status status_;
+};
+
+class EngineGroupPort final : public internal::GroupPort {
+ public:
+  // `reader` outlives the port; its status() is the reason for an Aborted.
+  explicit EngineGroupPort(engine::GroupedReader& reader) : reader_(reader) {}
+
+  bool NextGroup(std::string_view* key) override;
+  bool NextValue(std::string_view* key, std::string_view* value) override;
+
+ private:
+  engine::GroupedReader& reader_;
+};
+
+// The user's combiner, as the engine calls it.
+class FolderAdapter final : public engine::ValueFolder {
+ public:
+  explicit FolderAdapter(std::unique_ptr<internal::EncodedFolder> folder)
+      : folder_(std::move(folder)) {}
+  void Start(std::string_view key, std::string_view value) override {
+    folder_->Start(key, value);
+  }
+  void Add(std::string_view value) override { folder_->Add(value); }
+  std::string_view Result() override { return folder_->Result(); }
+
+ private:
+  const std::unique_ptr<internal::EncodedFolder> folder_;
+};
+
+// The user's partitioner, or the built-in one on the part of the key that
+// groups are made by.
+class PartitionerAdapter final : public engine::KeyPartitioner {
+ public:
+  // `partitioner` null: the built-in hash of the prefix.
+  PartitionerAdapter(std::unique_ptr<Partitioner> partitioner,
+                     size_t (*group_prefix)(std::string_view))
+      : partitioner_(std::move(partitioner)), group_prefix_(group_prefix) {}
+  int64_t Partition(std::string_view key, uint32_t num_partitions) override;
+
+ private:
+  const std::unique_ptr<Partitioner> partitioner_;
+  size_t (*const group_prefix_)(std::string_view);
+};
+
+}  // namespace millrace::task
+
+#endif  // MILLRACE_API_SRC_TASK_ENGINE_PORTS_H_

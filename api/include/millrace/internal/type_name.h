@@ -3,9 +3,13 @@
 #define MILLRACE_INTERNAL_TYPE_NAME_H_
 
 #include <cstddef>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <type_traits>
+#include <utility>
+#include <vector>
 
 #include "millrace/input.h"
 #include "millrace/types.h"
@@ -60,6 +64,45 @@ struct TypeName<Sequence> {
 template <size_t N>
 struct TypeName<FixedRecord<N>> {
   static std::string Get() { return "FixedRecord<" + std::to_string(N) + ">"; }
+};
+
+// "pair<string, int64>".
+template <typename... Ts>
+std::string NameOfTemplate(std::string_view name) {
+  std::string text(name);
+  char separator = '<';
+  const auto add = [&](const std::string& part) {
+    text += separator;
+    if (separator == ',') text += ' ';
+    separator = ',';
+    text += part;
+  };
+  (add(TypeName<Ts>::Get()), ...);
+  return text + (sizeof...(Ts) == 0 ? "<>" : ">");
+}
+template <typename... Ts>
+struct TypeName<std::tuple<Ts...>> {
+  static std::string Get() { return NameOfTemplate<Ts...>("tuple"); }
+};
+template <typename A, typename B>
+struct TypeName<std::pair<A, B>> {
+  static std::string Get() { return NameOfTemplate<A, B>("pair"); }
+};
+template <typename T>
+struct TypeName<std::vector<T>> {
+  static std::string Get() { return NameOfTemplate<T>("vector"); }
+};
+template <typename T>
+struct TypeName<std::optional<T>> {
+  static std::string Get() { return NameOfTemplate<T>("optional"); }
+};
+template <typename T>
+struct TypeName<Descending<T>> {
+  static std::string Get() { return NameOfTemplate<T>("Descending"); }
+};
+template <typename G, typename O>
+struct TypeName<Grouped<G, O>> {
+  static std::string Get() { return NameOfTemplate<G, O>("Grouped"); }
 };
 
 }  // namespace millrace::internal

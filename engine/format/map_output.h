@@ -1,9 +1,10 @@
 // What a map output file is, as far as its users must know. The bytes are
 // described in docs/formats.md.
 //
-// A map output file holds the sorted records of one map attempt, partition after
-// partition, in checksummed blocks, and ends with an index. A spill run is the
-// same format, so that there is one writer, one reader and one set of checks.
+// A map output file holds the sorted records of one map attempt, partition
+// after partition, in checksummed blocks, and ends with an index. A spill run
+// is the same format, so that there is one writer, one reader and one set of
+// checks.
 #ifndef MILLRACE_ENGINE_FORMAT_MAP_OUTPUT_H_
 #define MILLRACE_ENGINE_FORMAT_MAP_OUTPUT_H_
 
@@ -24,8 +25,8 @@ struct MapOutputIdentity {
   JobId job;
   uint32_t map_index = 0;
   AttemptUid attempt;
-  // 0 for the map output itself, 1, 2, ... for spill runs and merged runs of the
-  // same attempt, which must not be mistaken for one another either.
+  // 0 for the map output itself, 1, 2, ... for spill runs and merged runs of
+  // the same attempt, which must not be mistaken for one another either.
   uint32_t run = 0;
 };
 
@@ -34,7 +35,10 @@ struct PartitionEntry {
   uint64_t offset = 0;  // Of the first block.
   uint64_t bytes = 0;   // Of all blocks, headers included; 0 without records.
   uint32_t blocks = 0;
-  RecordSum sum;        // Count and order-independent hash.
+  // Raw length of the largest block: with it a reader knows before it starts
+  // what memory it will take.
+  uint32_t largest_block_bytes = 0;
+  RecordSum sum;  // Count and order-independent hash.
   // Order-sensitive XXH3-64 over the canonical record stream, before
   // compression: independent of block and spill layout.
   uint64_t digest = 0;
@@ -42,6 +46,10 @@ struct PartitionEntry {
 
 struct MapOutputSummary {
   uint64_t file_bytes = 0;
+  // Only a block with a single record is longer than this when raw.
+  uint32_t block_bytes = 0;
+  // What blocks may be compressed with; each may be stored as it is.
+  Codec codec = Codec::kNone;
   std::vector<PartitionEntry> partitions;
   RecordSum total;
   // XXH3-128 over the partitions' digests and record counts: two attempts of a

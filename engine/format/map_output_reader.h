@@ -20,9 +20,9 @@ namespace millrace::engine {
 class MapOutputFile {
  public:
   // Opens the file and verifies its index: magic, version, lengths, checksum,
-  // identity, that the partitions tile the file, and (when `root` is given) that
-  // the root is the one reported by the attempt.
-  // kNotFound: no such file. kDataLoss: anything else does not agree.
+  // identity, that the partitions tile the file, and (when `root` is given)
+  // that the root is the one reported by the attempt. kNotFound: no such file.
+  // kDataLoss: anything else does not agree.
   static absl::StatusOr<std::shared_ptr<const MapOutputFile>> Open(
       FileSystem& fs, const std::string& path,
       const MapOutputIdentity& identity, uint32_t num_partitions,
@@ -57,12 +57,14 @@ class RecordStream {
 };
 
 // Records of one partition in file order. No byte of a block is handed out
-// before its checksum, identity, block number and lengths have been verified; at
-// the end the count, sum and digest must equal the index's.
-// Errors: kDataLoss with file, partition, block and what was wrong.
-// Memory: one stored and one raw block.
+// before its checksum, identity, block number and lengths have been verified;
+// at the end the count, sum and digest must equal the index's. Errors:
+// kDataLoss with file, partition, block and what was wrong. Memory: one stored
+// and one raw block; with `read_bytes` larger than a stored block that much is
+// read, and held, at once instead.
 std::unique_ptr<RecordStream> ReadPartition(
-    std::shared_ptr<const MapOutputFile> file, uint32_t partition);
+    std::shared_ptr<const MapOutputFile> file, uint32_t partition,
+    size_t read_bytes = 0);
 
 }  // namespace millrace::engine
 

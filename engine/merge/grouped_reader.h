@@ -28,12 +28,12 @@ struct MapOutputSource {
 struct GroupedReaderOptions {
   FileSystem* fs = nullptr;  // Outlives the reader.
   JobId job;
-  AttemptUid attempt;        // Of the reduce attempt: names intermediate runs.
+  AttemptUid attempt;  // Of the reduce attempt: names intermediate runs.
   uint32_t partition = 0;
   uint32_t num_partitions = 1;
   uint64_t memory_bytes = 64 << 20;
-  std::string scratch_dir;   // Exists. Runs of a multi-pass merge go here and
-                             // are removed by the reader.
+  std::string scratch_dir;  // Exists. Runs of a multi-pass merge go here and
+                            // are removed by the reader.
   // Codec of intermediate runs.
   Codec codec = Codec::kNone;
   // Length of the part of an encoded key that groups are made by; absent: the
@@ -41,8 +41,8 @@ struct GroupedReaderOptions {
   std::function<size_t(std::string_view)> group_prefix;
   // Most runs merged at once, whatever the memory. 2 at the least.
   uint32_t fan_in_max = 512;
-  // Called now and then between records of a merge pass that feeds no user code,
-  // so that a long pass is not taken for a hang.
+  // Called now and then between records of a merge pass that feeds no user
+  // code, so that a long pass is not taken for a hang.
   std::function<void()> on_progress;
 };
 

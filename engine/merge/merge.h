@@ -13,9 +13,9 @@ namespace millrace::engine {
 
 // Merges sorted streams with a loser tree whose nodes cache the keys' first
 // eight bytes (Knuth, TAOCP vol. 3, 5.4.1). Equal keys come in the order of
-// their streams in `inputs`, and within one stream in its order: with streams in
-// map order this is the fixed order (map index, emit order) that makes output
-// reproducible. An error of an input ends the merge with that status;
+// their streams in `inputs`, and within one stream in its order: with streams
+// in map order this is the fixed order (map index, emit order) that makes
+// output reproducible. An error of an input ends the merge with that status;
 // `failed_input()` then tells which.
 class MergedStream : public RecordStream {
  public:

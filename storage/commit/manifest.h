@@ -27,11 +27,11 @@ struct ManifestFile {
 struct Manifest {
   std::string job_id;  // Hexadecimal.
   std::string job_name;
-  std::string version;     // Of Millrace.
-  std::string created_at;  // RFC 3339, UTC: for people.
+  std::string version;        // Of Millrace.
+  std::string created_at;     // RFC 3339, UTC: for people.
   std::string output_format;  // "text" or "fixed".
   uint32_t record_bytes = 0;  // "fixed" only.
-  std::string plan_hash;   // Hexadecimal XXH3-128 of the plan's bytes.
+  std::string plan_hash;      // Hexadecimal XXH3-128 of the plan's bytes.
   uint32_t maps = 0;
   uint32_t partitions = 0;
   uint64_t input_files = 0;

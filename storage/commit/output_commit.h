@@ -1,8 +1,11 @@
-// Output commit on a POSIX file system: one rename makes a whole output visible.
+// Output commit on a POSIX file system: one rename makes a whole output
+// visible.
 //
-//   <output>.millrace-<job>/          the staging directory S, beside the output
+//   <output>.millrace-<job>/          the staging directory S, beside the
+//   output
 //     att/<uid>/...                   written by one attempt each
-//     final/                          built by Publish, then renamed to <output>
+//     final/                          built by Publish, then renamed to
+//     <output>
 //
 // At every instant <output> is absent or complete. Publish is an idempotent
 // function of the decision: it may be run again from any point at which it

@@ -21,16 +21,16 @@ struct InputRecord {
   uint64_t offset = 0;  // In the file; the number itself for a sequence.
 };
 
-// Records of one file; never mixes two. The views stay valid until the next call
-// of Next().
+// Records of one file; never mixes two. The views stay valid until the next
+// call of Next().
 struct InputBatch {
   uint32_t file = 0;  // Index into Plan.files.
   const InputRecord* records = nullptr;
   size_t count = 0;
 };
 
-// Thread-compatible. Memory: the read buffer (1 MiB), or the largest record plus
-// as much again while it grows.
+// Thread-compatible. Memory: the read buffer (1 MiB), or the largest record
+// plus as much again while it grows.
 class SplitReader {
  public:
   // A record longer than this is kInvalidArgument with file and offset.
@@ -43,13 +43,12 @@ class SplitReader {
                                              int split);
   virtual ~SplitReader() = default;
 
-  // False: the split is done. A record belongs to the range that holds its first
-  // byte, so a reader starts behind the first line end at or after offset - 1
-  // and reads past its range's end to finish the last record: any cuts give the
-  // same records once each.
-  // kAborted: the file is not the one of the plan (checked when a file is opened
-  // and again when its last byte has been read): INPUT_CHANGED.
-  // Others: reading failed. All name file and offset.
+  // False: the split is done. A record belongs to the range that holds its
+  // first byte, so a reader starts behind the first line end at or after offset
+  // - 1 and reads past its range's end to finish the last record: any cuts give
+  // the same records once each. kAborted: the file is not the one of the plan
+  // (checked when a file is opened and again when its last byte has been read):
+  // INPUT_CHANGED. Others: reading failed. All name file and offset.
   virtual absl::StatusOr<bool> Next(InputBatch* batch) = 0;
 
   virtual uint64_t bytes_read() const = 0;

@@ -33,9 +33,9 @@ bool MatchComponent(std::string_view pattern, std::string_view name);
 // named; `**` stands for any number of directories, none included; a directory
 // stands for all files below it. Names beginning with '.' or '_' that a
 // wildcard or a directory walk meets are skipped and counted (a pattern
-// component that itself begins so is asked for, and matches); symbolic links met
-// that way are not followed and counted; a link named literally is followed.
-// Errors as MakePlan's.
+// component that itself begins so is asked for, and matches); symbolic links
+// met that way are not followed and counted; a link named literally is
+// followed. Errors as MakePlan's.
 absl::Status ExpandInput(FileSystem& fs, std::string_view pattern,
                          Listing* listing);
 

@@ -39,7 +39,8 @@ struct PlanRequest {
 //   kPermissionDenied  a directory cannot be listed, or a file not read
 //   kInvalidArgument   a file is no regular file, or its size is no multiple of
 //                      record_bytes; no input given
-absl::StatusOr<proto::Plan> MakePlan(FileSystem& fs, const PlanRequest& request);
+absl::StatusOr<proto::Plan> MakePlan(FileSystem& fs,
+                                     const PlanRequest& request);
 
 // The plan's bytes (what is written and hashed): equal plans, equal bytes.
 std::string SerializePlan(const proto::Plan& plan);

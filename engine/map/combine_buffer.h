@@ -1,9 +1,9 @@
 // Map side with a combiner: a bounded hash table of key -> accumulated value.
 //
 // Records are not buffered at all: a key's value is folded into its entry as it
-// is emitted, and only distinct keys are ever sorted. Keys come in batches of up
-// to 32, so that the table can hash and prefetch all of them before it looks at
-// the first (the misses overlap instead of queueing up).
+// is emitted, and only distinct keys are ever sorted. Keys come in batches of
+// up to 32, so that the table can hash and prefetch all of them before it looks
+// at the first (the misses overlap instead of queueing up).
 #ifndef MILLRACE_ENGINE_MAP_COMBINE_BUFFER_H_
 #define MILLRACE_ENGINE_MAP_COMBINE_BUFFER_H_
 
@@ -30,8 +30,9 @@ class CombineBuffer {
   };
 
   // A batch of emitted keys, as plain arrays: the caller's batch structure is
-  // laid out so. Key i has sizes[i] bytes; up to 16 bytes they are in padded[i],
-  // followed by zeros; longer ones are at data[i], valid during the call.
+  // laid out so. Key i has sizes[i] bytes; up to 16 bytes they are in
+  // padded[i], followed by zeros; longer ones are at data[i], valid during the
+  // call.
   struct Batch {
     size_t count = 0;  // At most kBatch.
     const char (*padded)[kInlineKeyBytes] = nullptr;
@@ -39,7 +40,8 @@ class CombineBuffer {
     const uint32_t* sizes = nullptr;
   };
 
-  // An indirect value: `size` bytes follow the header, with room for `capacity`.
+  // An indirect value: `size` bytes follow the header, with room for
+  // `capacity`.
   struct IndirectValue {
     uint32_t size;
     uint32_t capacity;
@@ -52,15 +54,16 @@ class CombineBuffer {
   virtual ~CombineBuffer() = default;
 
   // Finds or makes the entry of each key. slots[i] is the entry's 8-byte value
-  // slot, valid until the next call of Probe; bit i of `*inserted` says that the
-  // entry is new and its slot is for the caller to fill. A key that stands twice
-  // in the batch has one slot, and only its first place has the bit. Counts
-  // batch.count emitted records. Spills first if there might not be room.
+  // slot, valid until the next call of Probe; bit i of `*inserted` says that
+  // the entry is new and its slot is for the caller to fill. A key that stands
+  // twice in the batch has one slot, and only its first place has the bit.
+  // Counts batch.count emitted records. Spills first if there might not be
+  // room.
   virtual absl::Status Probe(const Batch& batch, uint64_t** slots,
                              uint32_t* inserted) = 0;
 
-  // Room for an indirect value. Never spills, so that slots stay valid; the next
-  // Probe sees what it cost.
+  // Room for an indirect value. Never spills, so that slots stay valid; the
+  // next Probe sees what it cost.
   virtual IndirectValue* AllocateValue(size_t capacity) = 0;
 
   // Writes the map output file. Call once, last.

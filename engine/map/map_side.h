@@ -32,13 +32,14 @@ class ValueFolder {
 };
 
 struct MapSideOptions {
-  FileSystem* fs = nullptr;    // Outlives the buffer, as do the next two.
+  FileSystem* fs = nullptr;  // Outlives the buffer, as do the next two.
   KeyPartitioner* partitioner = nullptr;  // Null: HashPartition(Hash64(key)).
   ValueFolder* folder = nullptr;          // Null: no combiner.
   MapOutputIdentity identity;
   uint32_t num_partitions = 1;
-  // All memory of the buffer: entries, keys, sort space, write blocks. It spills
-  // before it would exceed this; only a single record may, by twice its size.
+  // All memory of the buffer: entries, keys, sort space, write blocks. It
+  // spills before it would exceed this; only a single record may, by twice its
+  // size.
   uint64_t memory_bytes = 64 << 20;
   Codec codec = Codec::kNone;
   std::string scratch_dir;  // Exists. Spill runs go here and are removed.
@@ -52,7 +53,9 @@ struct MapSideResult {
   uint64_t combine_in_records = 0;  // 0 without a combiner.
   RecordSum combine_out;            // Equal to output.total, or it is a bug.
   uint64_t spills = 0;
-  uint64_t spilled_records = 0;     // Records written to spill runs.
+  uint64_t spilled_records = 0;  // Records written to spill runs.
+  // Most memory held at once, of all that grows with the input.
+  uint64_t peak_memory_bytes = 0;
 };
 
 }  // namespace millrace::engine

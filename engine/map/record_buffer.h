@@ -44,7 +44,8 @@ class RecordBuffer {
   virtual absl::Status Advance(char* used_end, size_t need_bytes) = 0;
   virtual Window window() const = 0;
 
-  // Takes what the window holds and writes the map output file. Call once, last.
+  // Takes what the window holds and writes the map output file. Call once,
+  // last.
   virtual absl::StatusOr<MapSideResult> Finish(char* used_end) = 0;
 };
 

@@ -99,9 +99,11 @@ concept CodecOf = (FixedCodec<Codec, View> ||
 template <typename Codec, typename View>
 void AppendWith(View view, std::string* bytes) {
   if constexpr (FixedCodec<Codec, View>) {
-    char fixed[Codec::kFixedBytes == 0 ? 1 : Codec::kFixedBytes];
-    Codec::EncodeFixed(view, fixed);
-    bytes->append(fixed, Codec::kFixedBytes);
+    if constexpr (Codec::kFixedBytes != 0) {
+      char fixed[Codec::kFixedBytes];
+      Codec::EncodeFixed(view, fixed);
+      bytes->append(fixed, Codec::kFixedBytes);
+    }
   } else {
     Codec::Encode(view, bytes);
   }

@@ -79,8 +79,12 @@ class Output {
       if constexpr (std::is_same_v<View, std::string_view>) {
         return view;
       } else if constexpr (internal::FixedCodec<Codec, View>) {
-        Codec::EncodeFixed(view, fixed);
-        return {fixed, FixedBytes()};
+        if constexpr (FixedBytes() == 0) {
+          return {};
+        } else {
+          Codec::EncodeFixed(view, fixed);
+          return {fixed, FixedBytes()};
+        }
       } else {
         scratch->clear();
         Codec::Encode(view, scratch);

@@ -64,6 +64,7 @@ class MemoryRecordPort final : public RecordPort {
 
  private:
   void Collect() {
+    if (at_ == nullptr) return;
     for (const char* record = window_.data(); record != at_;) {
       uint32_t sizes[2];
       std::memcpy(sizes, record, sizeof sizes);
@@ -73,7 +74,7 @@ class MemoryRecordPort final : public RecordPort {
       record += size_t{sizes[0]} + sizes[1];
     }
     window_.clear();
-    at_ = limit_ = window_.data();
+    at_ = limit_ = nullptr;
   }
 
   const size_t window_bytes_;
@@ -171,9 +172,10 @@ class MemoryOutputPort final : public OutputPort {
 
  private:
   void Collect() {
-    text_.append(window_.data(), at_ == nullptr ? 0 : at_ - window_.data());
+    if (at_ == nullptr) return;
+    text_.append(window_.data(), static_cast<size_t>(at_ - window_.data()));
     window_.clear();
-    at_ = limit_ = window_.data();
+    at_ = limit_ = nullptr;
   }
 
   const size_t window_bytes_;

@@ -38,10 +38,12 @@
 namespace millrace::engine {
 
 inline constexpr size_t kBlockHeaderBytes = 80;
-// Longest raw payload that is ever compressed. A block above it holds one large
-// record, is stored as it is and goes to and from the file without a second
-// copy; and no reader takes more memory than this for a promise to decompress.
-inline constexpr size_t kCompressedRawBytesMax = 8 << 20;
+// Longest raw payload that is ever compressed, and the longest that has more
+// than one record. A block above it holds one large record, is stored as it is
+// and goes to and from the file without a second copy: a merge must hold several
+// of them at once, and may take only so much memory beside its budget. It also
+// bounds what a reader takes for a promise to decompress.
+inline constexpr size_t kCompressedRawBytesMax = 1 << 20;
 // Longest encoded record.
 inline constexpr uint64_t kRecordBytesMax =
     std::numeric_limits<uint32_t>::max();

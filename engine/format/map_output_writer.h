@@ -25,13 +25,13 @@ struct MapOutputWriterOptions {
   uint32_t num_partitions = 1;
   // A block that does not shrink by a tenth is stored as it is.
   Codec codec = Codec::kNone;
-  // Raw bytes that a block does not exceed, 8 MiB at the most. A larger record
+  // Raw bytes that a block does not exceed, 1 MiB at the most. A larger record
   // has a block to itself.
   size_t block_bytes = 256 << 10;
 };
 
 // Thread-compatible. Memory: WriterMemoryBytes(), and twice the largest record,
-// though nothing for one of more than 8 MiB or without codec: it is written
+// though nothing for one of more than 1 MiB or without codec: it is written
 // from where it lies.
 class MapOutputWriter {
  public:

@@ -16,8 +16,11 @@
 namespace millrace::engine {
 namespace {
 
-// More at once is no faster on any disk that was tried.
+// Of one read, and of the read buffers of all runs as long as blocks are small
+// enough: more of it leaves the cache before it is used. With 400 runs, buffers
+// of 256 KiB were measured half as fast again as those of 1 MiB.
 constexpr uint64_t kReadBytesMax = 1 << 20;
+constexpr uint64_t kReadBuffersMax = 32 << 20;
 // Of a reader beside its buffers: hash state, path, place in the tree.
 constexpr uint64_t kReaderBytes = 1 << 10;
 constexpr uint32_t kRecordsPerProgress = 256;
@@ -163,12 +166,17 @@ class Reader final : public GroupedReader {
     return costs;
   }
 
-  MergeLimits Limits() const {
-    // The promise is the budget plus twice the largest record.
+  uint64_t LargestRecordBytes() const {
     uint64_t largest = 0;
     for (const Run& run : runs_) {
       largest = std::max(largest, run.source.LargeRecordBytes());
     }
+    return largest;
+  }
+
+  MergeLimits Limits() const {
+    // The promise is the budget plus twice the largest record.
+    const uint64_t largest = LargestRecordBytes();
     MergeLimits limits;
     limits.fan_in_max = fan_in_max_;
     limits.last_memory_bytes = options_.memory_bytes + 2 * largest;
@@ -178,7 +186,12 @@ class Reader final : public GroupedReader {
 
   // Of the runs of a pass: what its writer leaves.
   uint64_t PassMemoryBytes() const {
-    const uint64_t writer = MapOutputWriter::WriterMemoryBytes(writer_options_);
+    uint64_t writer = MapOutputWriter::WriterMemoryBytes(writer_options_);
+    if (options_.codec != Codec::kNone) {
+      // It compresses large records in buffers of their own, up to a limit.
+      writer +=
+          2 * std::min<uint64_t>(LargestRecordBytes(), kCompressedRawBytesMax);
+    }
     return options_.memory_bytes - std::min(options_.memory_bytes, writer);
   }
 
@@ -187,11 +200,11 @@ class Reader final : public GroupedReader {
                         std::unique_ptr<Tree>* tree) {
     uint64_t needed = 0;
     for (size_t i = begin; i < end; ++i) needed += MemoryOf(runs_[i].source);
-    // What is left makes for larger reads.
+    // What is left makes for reads of several blocks.
+    const uint64_t count = std::max<uint64_t>(1, end - begin);
     const uint64_t spare =
-        begin == end
-            ? 0
-            : (memory_bytes - std::min(memory_bytes, needed)) / (end - begin);
+        (memory_bytes - std::min(memory_bytes, needed)) / count;
+    const uint64_t share = std::min(kReadBytesMax, kReadBuffersMax / count);
     std::vector<std::unique_ptr<PartitionReader>> readers;
     for (size_t i = begin; i < end; ++i) {
       Run& run = runs_[i];
@@ -207,8 +220,9 @@ class Reader final : public GroupedReader {
         run.source.file = std::move(opened->file);
       }
       PartitionReader::Options options;
+      // A reader takes a block's length at the least.
       options.read_bytes =
-          std::min(kReadBytesMax, run.source.StoredBlockBytesMax() + spare);
+          std::min(run.source.StoredBlockBytesMax() + spare, share);
       options.check_sum = false;  // Records are summed behind the merge.
       readers.push_back(std::make_unique<PartitionReader>(run.source, options));
       run.source.file.reset();  // The reader's alone from here on.

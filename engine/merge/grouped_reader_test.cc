@@ -2,6 +2,8 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <malloc.h>
+#include <stdlib.h>
 
 #include <algorithm>
 #include <cstdint>
@@ -246,6 +248,98 @@ TEST(GroupedReaderTest, SmallMemoryMeansMorePassesNotMoreMemory) {
   EXPECT_EQ(spilled(1 << 20), 0u);
   EXPECT_GT(spilled(200 << 10), 0u);
   EXPECT_GT(spilled(50 << 10), spilled(200 << 10));
+}
+
+// Memory, by asking the allocator whenever the reader asks the file system.
+
+uint64_t AllocatedBytes() {
+  const struct mallinfo2 info = mallinfo2();
+  return info.uordblks + info.hblkhd;
+}
+
+// Most bytes allocated while all of `maps` is written to real files and read as
+// groups, above what there was before.
+uint64_t PeakBytes(const std::vector<Records>& maps, Codec codec,
+                   uint64_t memory_bytes) {
+  std::string dir = JoinPath(::testing::TempDir(), "grouped_XXXXXX");
+  CHECK(mkdtemp(dir.data()) != nullptr);
+  FileSystem& posix = FileSystem::Posix();
+  std::vector<MapOutputSource> sources;
+  for (uint32_t m = 0; m < maps.size(); ++m) {
+    MapOutputWriterOptions writer;
+    writer.identity = TestIdentity(m);
+    writer.codec = codec;
+    const std::string path = JoinPath(dir, Cat("map", m));
+    auto summary = WriteMapOutput(posix, path, writer, {maps[m]});
+    CHECK(summary.ok()) << summary.status();
+    sources.push_back({path, writer.identity, summary->root});
+  }
+  FaultyFileSystem fs(posix);
+  uint64_t peak = 0;
+  fs.SetFault([&peak](FileOp, const std::string&) {
+    peak = std::max(peak, AllocatedBytes());
+    return absl::OkStatus();
+  });
+  GroupedReaderOptions options;
+  options.fs = &fs;
+  options.job = TestIdentity(0).job;
+  options.memory_bytes = memory_bytes;
+  options.scratch_dir = dir;
+  options.codec = codec;
+  std::optional<size_t> lost_map;
+  const uint64_t before = AllocatedBytes();
+  auto reader = GroupedReader::Create(sources, options, &lost_map);
+  CHECK(reader.ok()) << reader.status();
+  for (uint64_t groups = 0; (*reader)->NextGroup(); ++groups) {
+    if (groups % 64 == 0) peak = std::max(peak, AllocatedBytes());
+  }
+  CHECK((*reader)->status().ok()) << (*reader)->status();
+  CHECK(posix.RemoveTree(dir).ok());
+  return peak - before;
+}
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr bool kAllocatorTells = false;
+#else
+constexpr bool kAllocatorTells = true;
+#endif
+
+TEST(GroupedReaderTest, MemoryStaysWithinTheBudget) {
+  if (!kAllocatorTells) GTEST_SKIP() << "the sanitizer's allocator is mute";
+  TestRandom random(1);
+  std::vector<Records> maps(40);
+  for (Records& records : maps) {
+    for (int i = 0; i < 5'000; ++i) {
+      records.emplace_back(random.Bytes(10, 256), random.Bytes(200, 16));
+    }
+    std::sort(records.begin(), records.end());
+  }
+  for (Codec codec : {Codec::kNone, Codec::kLz4, Codec::kZstd}) {
+    for (uint64_t memory_bytes : {2 << 20, 8 << 20, 64 << 20}) {
+      SCOPED_TRACE(Cat("codec ", static_cast<int>(codec), ", ", memory_bytes));
+      const uint64_t peak = PeakBytes(maps, codec, memory_bytes);
+      EXPECT_LT(peak, memory_bytes + (256 << 10));
+      // And it is made use of.
+      EXPECT_GT(peak, std::min<uint64_t>(memory_bytes, 8 << 20) / 2);
+    }
+  }
+}
+
+TEST(GroupedReaderTest, LargeRecordsTakeTwiceTheirSizeAtMost) {
+  if (!kAllocatorTells) GTEST_SKIP() << "the sanitizer's allocator is mute";
+  constexpr uint64_t kMemory = 4 << 20;
+  constexpr uint64_t kLarge = 6 << 20;
+  // In every map; in one map among many small ones.
+  std::vector<Records> all(6, {{"a", "small"},
+                               {"b", std::string(kLarge, 'v')},
+                               {"c", std::string(kLarge, 'w')},
+                               {"d", "small"}});
+  std::vector<Records> one(50, Records(100, {"k", std::string(1'000, 'v')}));
+  one[17].push_back({"k", std::string(kLarge, 'v')});
+  for (Codec codec : {Codec::kNone, Codec::kLz4}) {
+    EXPECT_LT(PeakBytes(all, codec, kMemory), kMemory + 2 * kLarge);
+    EXPECT_LT(PeakBytes(one, codec, kMemory), kMemory + 2 * kLarge);
+  }
 }
 
 TEST(GroupedReaderTest, ProgressIsReportedBySilentWork) {

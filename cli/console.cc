@@ -1,0 +1,43 @@
+#include <cerrno>
+#include <cstdio>
+#include <string>
+
+#include "cli/commands.h"
+#include "common/errno_status.h"
+#include "common/strings.h"
+
+namespace millrace::cli {
+
+ExitCode Fail(ExitCode code, std::string_view command, std::string_view message,
+              std::string_view try_this) {
+  std::string line = Cat("millrace ", command, ": ", message);
+  if (!try_this.empty()) line += Cat("; ", try_this);
+  // File names may hold anything, and an error is one line.
+  for (char& c : line) {
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
+  }
+  std::fflush(stdout);
+  std::fprintf(stderr, "%s\n", line.c_str());
+  return code;
+}
+
+ExitCode Fail(const absl::Status& status, std::string_view command,
+              std::string_view try_this) {
+  return Fail(ExitCodeOf(status), command, ToStd(status.message()), try_this);
+}
+
+absl::Status WriteOut(std::string_view bytes) {
+  if (std::fwrite(bytes.data(), 1, bytes.size(), stdout) != bytes.size()) {
+    return ErrnoStatus(errno, "write", "standard output");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status FlushOut() {
+  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
+    return ErrnoStatus(errno != 0 ? errno : EIO, "write", "standard output");
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace millrace::cli

@@ -1,0 +1,87 @@
+#!/bin/bash
+# One step of continuous integration, the same on a developer's machine.
+#
+#   scripts/ci.sh dev | release [CTEST ARGUMENTS...]   configure, build, test
+#   scripts/ci.sh asan [unit | all]     address and undefined-behaviour sanitizer
+#   scripts/ci.sh tsan                  data races in supervisor and common
+#   scripts/ci.sh tsa                   lock annotations, checked by Clang
+#   scripts/ci.sh clang-tidy            .clang-tidy over all sources
+#   scripts/ci.sh fuzz TARGET [SECONDS] one fuzzer; findings go to build/fuzz/
+#
+# Everything is built under build/<preset>. MILLRACE_JOBS bounds the number of
+# compilers at a time (default: one per core), MILLRACE_FUZZ_SECONDS is how long a
+# fuzzer runs (default: 600).
+set -euo pipefail
+
+cd "$(dirname "$0")/.."
+
+jobs=${MILLRACE_JOBS:-$(nproc)}
+# The tests that are themselves steps of this script, and the very long ones.
+readonly NOT_HERE='^(long|meta)$'
+
+usage() { sed -n '4,14s/^# \{0,1\}//p' "$0"; }
+
+# build PRESET [TARGET...]: configures and builds; quiet when all is well.
+build() {
+  local preset=$1 log
+  shift
+  mkdir -p "build/$preset"
+  log=build/$preset/ci.log
+  if ! { cmake --preset "$preset" &&
+    cmake --build --preset "$preset" -j "$jobs" ${1+--target "$@"}; } \
+    >"$log" 2>&1; then
+    cat "$log" >&2
+    return 1
+  fi
+}
+
+run_tests() {
+  local preset=$1
+  shift
+  ctest --test-dir "build/$preset" --output-on-failure --no-tests=error \
+    -j "$jobs" "$@"
+}
+
+step=${1:-}
+[[ $# == 0 ]] || shift
+case "$step" in
+  dev | release)
+    build "$step"
+    run_tests "$step" -LE "$NOT_HERE" "$@"
+    ;;
+  asan)
+    if [[ ${1:-unit} == all ]]; then
+      build asan
+      run_tests asan -LE "$NOT_HERE"
+    else
+      build asan unit_tests
+      run_tests asan -L '^unit$'
+    fi
+    ;;
+  tsan)
+    build tsan common_test supervisor_test
+    run_tests tsan -R '^(common_test|supervisor_test)$'
+    ;;
+  tsa)
+    build tsa
+    ;;
+  clang-tidy)
+    build dev
+    find api cli common engine jobs storage supervisor tests -name '*.cc' \
+      -print0 | xargs -0 -P "$jobs" -n 2 \
+      clang-tidy -p build/dev --quiet --warnings-as-errors='*'
+    ;;
+  fuzz)
+    target=${1:?which fuzzer} seconds=${2:-${MILLRACE_FUZZ_SECONDS:-600}}
+    build fuzz "$target"
+    mkdir -p "build/fuzz/corpus/$target"
+    "build/fuzz/bin/$target" -max_total_time="$seconds" -timeout=30 \
+      -rss_limit_mb=2048 -print_final_stats=1 \
+      -artifact_prefix="build/fuzz/$target-" "build/fuzz/corpus/$target"
+    ;;
+  -h | --help) usage ;;
+  *)
+    usage >&2
+    exit 2
+    ;;
+esac

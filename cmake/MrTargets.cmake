@@ -41,6 +41,12 @@ function(mr_cc_test)
     mr_flags mr_warnings ${MR_DEPS} GTest::gmock GTest::gtest GTest::gtest_main)
   set_target_properties(${MR_NAME} PROPERTIES
     RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/tests")
+  if(NOT TARGET unit_tests)
+    add_custom_target(unit_tests)  # What sanitizer runs build.
+  endif()
+  if("unit" IN_LIST MR_LABELS)
+    add_dependencies(unit_tests ${MR_NAME})
+  endif()
   add_test(NAME ${MR_NAME} COMMAND ${MR_NAME})
   set_tests_properties(${MR_NAME} PROPERTIES
     LABELS "${MR_LABELS}" TIMEOUT ${MR_TIMEOUT} ENVIRONMENT "${MR_ENV}")

@@ -85,6 +85,8 @@ std::string FlagNames(const Command& command) {
   return absl::StrJoin(names, " ");
 }
 
+bool IsLong(const std::string& name) { return name.substr(0, 2) == "--"; }
+
 // Inside single quotes of a shell.
 std::string Quoted(const std::string& text) {
   return Cat("'", absl::StrReplaceAll(text, {{"'", "'\\''"}}), "'");
@@ -174,9 +176,11 @@ std::string ZshScript(const std::vector<Command>& commands) {
     cases += Cat("    ", command.name, ")\n      _arguments");
     for (const Flag& flag : command.flags) {
       for (const std::string& name : flag.names) {
-        cases += Cat(" \\\n        ",
-                     Quoted(Cat(name, "[", ZshText(flag.description), "]",
-                                flag.takes_value ? ZshValue(flag) : "")));
+        cases +=
+            Cat(" \\\n        ",
+                Quoted(Cat(name, flag.takes_value && IsLong(name) ? "=" : "",
+                           "[", ZshText(flag.description), "]",
+                           flag.takes_value ? ZshValue(flag) : "")));
       }
     }
     int place = 0;
@@ -228,8 +232,8 @@ std::string FishScript(const std::vector<Command>& commands) {
     for (const Flag& flag : command.flags) {
       script += Cat("complete -c millrace", seen);
       for (const std::string& name : flag.names) {
-        script += name.substr(0, 2) == "--" ? Cat(" -l ", name.substr(2))
-                                            : Cat(" -s ", name.substr(1));
+        script += IsLong(name) ? Cat(" -l ", name.substr(2))
+                               : Cat(" -s ", name.substr(1));
       }
       if (flag.takes_value) script += " -x";
       if (!flag.choices.empty()) {

@@ -24,7 +24,8 @@ constexpr uint64_t kReadBuffersMax = 32 << 20;
 // Of a reader beside its buffers: hash state, path, place in the tree.
 constexpr uint64_t kReaderBytes = 1 << 10;
 constexpr uint32_t kRecordsPerProgress = 256;
-// A copy of a key longer than this is not kept for the next group.
+// A copy of a key longer than this is not kept for the next group, and a merge
+// pass compares no more of it.
 constexpr size_t kKeptKeyBytesMax = 64 << 10;
 // In the identity of intermediate runs: no map made them.
 constexpr uint32_t kNoMap = std::numeric_limits<uint32_t>::max();
@@ -256,7 +257,14 @@ class Reader final : public GroupedReader {
                         MapOutputWriter::Create(*options_.fs, scratch->path(),
                                                 writer_options_));
     uint32_t records = 0;
+    std::string last_key;
     while (tree->Next()) {
+      const std::string_view compared = tree->key().substr(0, kKeptKeyBytesMax);
+      if (compared < last_key) {
+        lost_map_ = runs_[step.begin + tree->stream_index()].map;
+        return OrderError(*tree);
+      }
+      last_key.assign(compared);
       MR_RETURN_IF_ERROR(writer->Append(0, tree->key(), tree->value()));
       Tick(&records);
     }
@@ -333,11 +341,7 @@ class Reader final : public GroupedReader {
       return true;
     }
     if (key < group_key_) {
-      Fail(absl::DataLossError(Av(
-               Cat("map output ",
-                   tree_->streams()[tree_->stream_index()]->source().path,
-                   ": partition ", options_.partition, ": keys out of order"))),
-           tree_->stream_index());
+      Fail(OrderError(*tree_), tree_->stream_index());
       return false;
     }
     if (options_.group_prefix && GroupPart(key) == GroupPart(group_key_)) {
@@ -359,6 +363,15 @@ class Reader final : public GroupedReader {
     group_key_.assign(key);
     group_key_prefix_ = tree_->key_prefix();
     group_key_kept_ = true;
+  }
+
+  // The present key is less than the one before it.
+  static absl::Status OrderError(const Tree& tree) {
+    const PartitionSource& source =
+        tree.streams()[tree.stream_index()]->source();
+    return absl::DataLossError(
+        Av(Cat("map output ", source.path, ": partition ", source.partition,
+               ": keys out of order")));
   }
 
   absl::Status LedgerError(const RecordSum& expected,

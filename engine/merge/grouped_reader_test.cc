@@ -555,15 +555,24 @@ TEST(GroupedReaderTest, LedgerThatDoesNotBalanceIsFoundAndBlamed) {
 }
 
 TEST(GroupedReaderTest, UnsortedMapOutputIsFoundAndBlamed) {
-  Inputs inputs;
-  for (int m = 0; m < 3; ++m) inputs.Add({{{"a", ""}, {"b", ""}, {"c", ""}}});
-  ForgeMapOutput(inputs.memory, "/map1", TestIdentity(1),
-                 {{"a", ""}, {"c", ""}, {"b", ""}}, 0, &inputs.sources[1].root);
-  std::optional<size_t> lost_map;
-  const absl::Status status = ReadToEnd(inputs, &lost_map);
-  EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss);
-  EXPECT_THAT(std::string(status.message()), HasSubstr("keys out of order"));
-  EXPECT_EQ(lost_map, 1u);
+  // By the last merge, and by a pass before it.
+  for (uint32_t fan_in_max : {2u, 8u}) {
+    for (const char* tail : {"", "and more than eight bytes"}) {
+      Inputs inputs;
+      inputs.options.fan_in_max = fan_in_max;
+      const std::string key = "12345678";
+      for (int m = 0; m < 3; ++m) inputs.Add({{{key + "a" + tail, ""}}});
+      ForgeMapOutput(inputs.memory, "/map1", TestIdentity(1),
+                     {{key + "a", ""}, {key + "c", ""}, {key + "b", ""}}, 0,
+                     &inputs.sources[1].root);
+      std::optional<size_t> lost_map;
+      const absl::Status status = ReadToEnd(inputs, &lost_map);
+      EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss);
+      EXPECT_THAT(std::string(status.message()),
+                  HasSubstr("keys out of order"));
+      EXPECT_EQ(lost_map, 1u);
+    }
+  }
 }
 
 }  // namespace

@@ -1,0 +1,42 @@
+# Tests that are builds and test runs of their own: steps of scripts/ci.sh. They
+# use all cores, so each runs alone.
+
+# mr_meta_test(NAME asan_unit LABELS meta sanitizer TIMEOUT seconds COMMAND ...)
+function(mr_meta_test)
+  cmake_parse_arguments(MR "" "NAME;TIMEOUT" "LABELS;COMMAND" ${ARGN})
+  add_test(NAME ${MR_NAME} COMMAND ${MR_COMMAND}
+           WORKING_DIRECTORY "${CMAKE_SOURCE_DIR}")
+  set_tests_properties(
+    ${MR_NAME} PROPERTIES LABELS "${MR_LABELS}" TIMEOUT ${MR_TIMEOUT}
+                          RUN_SERIAL TRUE)
+endfunction()
+
+# The same, for ./test --long: remembered when it has passed.
+function(mr_long_test)
+  cmake_parse_arguments(MR "" "NAME;TIMEOUT" "LABELS;COMMAND" ${ARGN})
+  mr_meta_test(NAME ${MR_NAME} TIMEOUT ${MR_TIMEOUT}
+               LABELS meta long ${MR_LABELS}
+               COMMAND scripts/once.sh ${MR_NAME} ${MR_COMMAND})
+endfunction()
+
+mr_meta_test(NAME asan_unit TIMEOUT 1500 LABELS meta sanitizer
+             COMMAND scripts/ci.sh asan unit)
+
+mr_long_test(NAME asan_all TIMEOUT 7200 LABELS sanitizer
+             COMMAND scripts/ci.sh asan all)
+mr_long_test(NAME tsan TIMEOUT 3600 LABELS sanitizer
+             COMMAND scripts/ci.sh tsan)
+mr_long_test(NAME tsa TIMEOUT 3600 LABELS sanitizer
+             COMMAND scripts/ci.sh tsa)
+mr_long_test(
+  NAME e2e_heavy_full TIMEOUT 3600
+  COMMAND env MILLRACE_HEAVY=full $<TARGET_FILE:e2e_test>
+          --gtest_filter=HeavyTest.*)
+
+# One per fuzz target: tests/fuzz/<target>.cc.
+file(GLOB MR_FUZZERS CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/tests/fuzz/*.cc")
+foreach(fuzzer ${MR_FUZZERS})
+  get_filename_component(fuzzer "${fuzzer}" NAME_WE)
+  mr_long_test(NAME ${fuzzer} TIMEOUT 86400 LABELS fuzz
+               COMMAND scripts/ci.sh fuzz ${fuzzer})
+endforeach()

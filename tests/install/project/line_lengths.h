@@ -1,0 +1,21 @@
+// Counts lines by their length.
+#ifndef LINE_LENGTHS_H_
+#define LINE_LENGTHS_H_
+
+#include <millrace/millrace.h>
+
+class LineLength : public millrace::Mapper<millrace::TextLine, int, int64_t> {
+ public:
+  void Map(const millrace::TextLine& line, Output& out) override {
+    out.Emit(static_cast<int>(line.text.size()), 1);
+  }
+};
+
+inline auto LineLengthsJob() {
+  return millrace::Job("line-lengths")
+      .Map<LineLength>()
+      .Combine<millrace::Count>()
+      .Reduce<millrace::Count>();
+}
+
+#endif  // LINE_LENGTHS_H_

@@ -1,1 +1,120 @@
-// (being written)
+#include "supervisor/child_main.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+
+#include "common/errno_status.h"
+#include "common/strings.h"
+#include "supervisor/crash_handler.h"
+#include "supervisor/process_tree.h"
+
+namespace millrace::supervisor {
+namespace {
+
+// Out of reach of programs that close or reuse the low descriptors.
+constexpr int kWatchFdMin = 200;
+constexpr size_t kWatchStackBytes = 512 << 10;
+// How long the end of this process may wait for that of its descendants.
+constexpr unsigned kFarewellSecondsMax = 10;
+
+struct Watch {
+  int fd;
+  ProcessTable table;
+};
+
+// Waits for the supervisor's end of the socket to go, which nothing but the
+// supervisor's own end can hold back: descendants have this end at most. Reads
+// nothing. POLLHUP means that both directions are shut; a supervisor that
+// closes only its sending half (Stop) lets the main thread come to its own end.
+//
+// (PR_SET_PDEATHSIG would be shorter, but it goes off with the thread that
+// started us, not with the process, and leaves our descendants running.)
+void* WatchForHangUp(void* argument) {
+  Watch& watch = *static_cast<Watch*>(argument);
+  pollfd wait = {watch.fd, 0, 0};
+  while (true) {
+    const int n = poll(&wait, 1, -1);
+    // POLLNVAL: the program closed the descriptor. Whoever holds no socket
+    // holds no task; but that is noticed only when something wakes the poll.
+    if (n > 0 && wait.revents != 0) break;
+  }
+  // Should one of the descendants be beyond killing, this ends us nevertheless.
+  signal(SIGALRM, SIG_DFL);
+  alarm(kFarewellSecondsMax);
+  sigset_t alarm_only;
+  sigemptyset(&alarm_only);
+  sigaddset(&alarm_only, SIGALRM);
+  pthread_sigmask(SIG_UNBLOCK, &alarm_only, nullptr);
+  KillAndReapOwnDescendants(watch.table);
+  _exit(1);
+}
+
+absl::Status StartWatch(int fd) {
+  const int watched = fcntl(fd, F_DUPFD_CLOEXEC, kWatchFdMin);
+  // Few descriptors allowed: the socket itself will do.
+  auto* watch = new Watch{watched < 0 ? fd : watched, {}};  // Never ends.
+  // Signals are the main thread's business.
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  pthread_attr_t attributes;
+  pthread_attr_init(&attributes);
+  pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+  pthread_attr_setstacksize(&attributes, kWatchStackBytes);
+  pthread_t thread;
+  const int error = pthread_create(&thread, &attributes, WatchForHangUp, watch);
+  pthread_attr_destroy(&attributes);
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  if (error != 0) return ErrnoStatus(error, "start", "hang-up watch");
+  return absl::OkStatus();
+}
+
+bool IsSocket(int fd) {
+  struct stat info;
+  return fstat(fd, &info) == 0 && S_ISSOCK(info.st_mode);
+}
+
+}  // namespace
+
+absl::StatusOr<ChildSide> EnterTaskMode() {
+  ChildSide side;
+  side.status.reset(StatusPageMapping::MapOrNull(kStatusPageFd));
+  if (!IsSocket(kTaskSocketFd) || side.status == nullptr) {
+    return absl::FailedPreconditionError(
+        "task mode is entered by a Millrace supervisor, which hands over a "
+        "socket and a status page; run the program without the task flag");
+  }
+  // What user code starts inherits neither.
+  fcntl(kTaskSocketFd, F_SETFD, FD_CLOEXEC);
+  fcntl(kStatusPageFd, F_SETFD, FD_CLOEXEC);
+  if (prctl(PR_SET_CHILD_SUBREAPER, 1) != 0) {
+    return ErrnoStatus(errno, "become", "subreaper");
+  }
+  if (absl::Status status = StartWatch(kTaskSocketFd); !status.ok()) {
+    return status;
+  }
+  setvbuf(stdout, nullptr, _IOLBF, 0);
+  InstallCrashHandlers(&side.status->page());
+  side.channel = std::make_unique<BlockingChannel>(kTaskSocketFd);
+  return side;
+}
+
+bool HasLeftProcesses() {
+  while (true) {
+    const pid_t pid = waitpid(-1, nullptr, __WALL | WNOHANG);
+    if (pid > 0 || (pid < 0 && errno == EINTR)) continue;
+    return pid == 0;  // Else ECHILD: no children at all.
+  }
+}
+
+}  // namespace millrace::supervisor

@@ -20,16 +20,26 @@ struct ChildSide {
 };
 
 // Takes over the inherited descriptors, becomes a subreaper, makes the process
-// die with its socket (a thread watches for the hang-up), and installs the crash
-// handler: on SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT and SIGTRAP it writes
-// signal, address and demangled stack to the status page from an alternate
-// stack, and lets the signal take its course; SIGUSR2 writes the stack of the
-// main thread and goes on (that is how a hung task is asked).
+// die with its socket (a thread watches for the hang-up, kills every descendant
+// and exits), makes stdout line-buffered, so that what a task printed before it
+// crashed is not lost, and installs the crash handler: on SIGSEGV, SIGBUS,
+// SIGILL, SIGFPE, SIGABRT and SIGTRAP it writes signal, address and demangled
+// stack to the status page from an alternate stack, and lets the signal take
+// its course; SIGUSR2 writes the stack of the main thread and goes on (that is
+// how a hung task is asked). Called first thing on the main thread, once.
+// kFailedPrecondition: descriptors 3 and 4 are not what a supervisor hands
+// over.
 absl::StatusOr<ChildSide> EnterTaskMode();
 
+// True: processes that the task started are still there (the process is the
+// subreaper of everything below it, so this misses none and costs a system
+// call). Collects those that have ended. The task loop asks when a task is
+// over, for TaskDone.left_processes and TaskFailed.left_processes.
+bool HasLeftProcesses();
+
 // The demangled stack at the last `throw` inside user code on this thread, one
-// frame a line; empty if there was none since the last call. Throws are recorded
-// only between SetThrowRecording(true) and (false).
+// frame a line; empty if there was none since the last call. Throws are
+// recorded only between SetThrowRecording(true) and (false).
 std::string TakeThrowStack();
 void SetThrowRecording(bool on);
 

@@ -24,16 +24,23 @@ absl::StatusOr<std::string> FrameMessage(
 // Takes bytes as they arrive and gives whole frames back. Pure; fuzzed.
 class FrameParser {
  public:
-  // kDataLoss: a length beyond kMessageBytesMax; nothing can follow.
+  // kDataLoss: a length beyond kMessageBytesMax; nothing can follow. Whole
+  // frames that came before it are still given out.
   absl::Status Append(std::string_view bytes);
   // The payload of the next whole frame, if there is one; valid until the next
   // call of Append or Next. Memory is not reserved on the strength of a length
   // that has only been announced.
   std::optional<std::string_view> Next();
+  // No part of a frame is waiting for its rest.
+  bool at_boundary() const { return start_ == buffer_.size(); }
 
  private:
   std::string buffer_;
-  size_t start_ = 0;
+  size_t start_ = 0;  // Of the frame that Next gives next.
+  // Of the first frame whose length has not been looked at; may lie beyond the
+  // end of buffer_, where that frame will begin.
+  size_t header_ = 0;
+  bool broken_ = false;
 };
 
 // The job process's end: blocking, one thread.

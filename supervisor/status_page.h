@@ -1,10 +1,11 @@
 // Shared memory between a supervisor and one job process: what the process is
 // doing, kept where a crash cannot destroy it.
 //
-// The job process writes, the supervisor reads, no locks. Every field is written
-// by one thread with relaxed stores of its own; readers may see the fields of two
-// different moments and use them for progress and messages only, never for
-// safety. Text fields are written before their size is stored with release.
+// The job process writes, the supervisor reads, no locks. Every field is
+// written by one thread with relaxed stores of its own; readers may see the
+// fields of two different moments and use them for progress and messages only,
+// never for safety. Text fields are written before their size is stored with
+// release.
 #ifndef MILLRACE_SUPERVISOR_STATUS_PAGE_H_
 #define MILLRACE_SUPERVISOR_STATUS_PAGE_H_
 
@@ -65,9 +66,12 @@ struct StatusPage {
 
   // Written by the signal handler.
   std::atomic<int32_t> crash_signal;
-  std::atomic<uint64_t> crash_address;
-  SharedText<16384> crash_stack;  // Demangled, one frame a line.
+  std::atomic<uint64_t> crash_address;   // kNoCrashAddress: none is known.
+  std::atomic<uint32_t> crash_overflow;  // 1: the stack was used up.
+  SharedText<16384> crash_stack;         // Demangled, one frame a line.
 };
+
+inline constexpr uint64_t kNoCrashAddress = ~uint64_t{0};
 
 // Owns a mapping of the page in a memfd. Thread-safe to read. Immutable.
 class StatusPageMapping {

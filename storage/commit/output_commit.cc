@@ -1,162 +1,395 @@
 #include "storage/commit/output_commit.h"
 
+#include <algorithm>
+#include <memory>
+#include <set>
+#include <utility>
+
+#include "absl/strings/ascii.h"
 #include "common/hash.h"
+#include "common/logging.h"
 #include "common/status_macros.h"
 #include "common/strings.h"
 
 namespace millrace::storage {
 namespace {
 
-constexpr size_t kCheckBytes = 1 << 20;
+constexpr std::string_view kStagingMark = ".millrace-";
+constexpr size_t kProbeBytes = 4096;
+constexpr size_t kReadBytes = 1 << 20;
+// Names for the manifest's temporary file; each crash of a committer uses one.
+constexpr int kManifestNamesMax = 10'000;
 
-// Whether something is at `path`; a dangling link is something.
-absl::StatusOr<bool> Exists(FileSystem& fs, const std::string& path) {
-  const absl::StatusOr<FileInfo> info = fs.StatLink(path);
-  if (info.ok()) return true;
-  if (absl::IsNotFound(info.status())) return false;
-  return info.status();
+std::string Shown(const std::string& path) { return Printable(path, 4096); }
+
+std::string WithoutTrailingSeparators(std::string_view path) {
+  while (path.size() > 1 && path.back() == '/') path.remove_suffix(1);
+  return std::string(path);
 }
 
-absl::Status OutputExists(const std::string& output) {
+// kDataLoss and kAlreadyExists are this file's verdicts, which end a job. An
+// error of the disk with such a code is no verdict: it may go away.
+absl::Status Retryable(const absl::Status& status) {
+  if (!absl::IsDataLoss(status) && !absl::IsAlreadyExists(status) &&
+      !absl::IsNotFound(status)) {
+    return status;
+  }
+  return absl::UnavailableError(status.message());
+}
+
+absl::Status Exists(const std::string& output, const FileInfo& found) {
+  std::string_view what = "a directory";
+  if (found.kind == FileKind::kRegular) what = "a file";
+  if (found.kind == FileKind::kSymlink) what = "a symbolic link";
+  if (found.kind == FileKind::kOther) what = "a device, pipe or socket";
   return absl::AlreadyExistsError(
-      Av(Cat("output ", Printable(output, 4096),
-             " exists and is never overwritten; remove it or choose another")));
+      Av(Cat("the output ", Shown(output), " exists already (", what,
+             ") and is never overwritten; remove it or name another")));
 }
 
-// OK when a directory is there afterwards.
-absl::Status EnsureDirectory(FileSystem& fs, const std::string& path) {
-  const absl::Status status = fs.MakeDirectory(path);
-  return absl::IsAlreadyExists(status) ? absl::OkStatus() : status;
-}
-
-absl::StatusOr<uint64_t> HashFile(FileSystem& fs, const std::string& path) {
-  MR_ASSIGN_OR_RETURN(const std::unique_ptr<ReadFile> file, fs.OpenRead(path));
-  StreamHash64 hash;
-  std::string buffer(kCheckBytes, '\0');
-  for (uint64_t offset = 0;;) {
-    MR_ASSIGN_OR_RETURN(const size_t got,
-                        file->ReadAt(offset, buffer.data(), buffer.size()));
-    hash.Update(std::string_view(buffer).substr(0, got));
-    if (got < buffer.size()) return hash.Digest();
-    offset += got;
+// Whether the directory of `staging` can be renamed without replacing, and
+// whether a block can be written there. Leaves nothing.
+absl::Status Probe(FileSystem& fs, const std::string& staging) {
+  const std::string probe = JoinPath(staging, "probe");
+  MR_RETURN_IF_ERROR(fs.RemoveTree(probe));  // Of a call that was cut short.
+  MR_RETURN_IF_ERROR(fs.MakeDirectory(probe));
+  const std::string from = JoinPath(probe, "from");
+  const std::string to = JoinPath(probe, "to");
+  MR_RETURN_IF_ERROR(fs.MakeDirectory(from));
+  MR_RETURN_IF_ERROR(fs.RenameNoReplace(from, to));
+  MR_RETURN_IF_ERROR(fs.MakeDirectory(from));
+  // A file system that does not know the flag may ignore it: it would replace
+  // the empty directory.
+  const absl::Status second = fs.RenameNoReplace(from, to);
+  if (second.ok()) {
+    return absl::UnimplementedError("its rename replaces although told not to");
   }
+  if (!absl::IsAlreadyExists(second)) return second;
+  // Free space is a number some file systems make up; a block that was taken
+  // is not.
+  MR_ASSIGN_OR_RETURN(std::unique_ptr<WriteFile> file,
+                      fs.Create(JoinPath(probe, "block")));
+  MR_RETURN_IF_ERROR(file->Append(std::string(kProbeBytes, '\0')));
+  MR_RETURN_IF_ERROR(file->Close());
+  return fs.RemoveTree(probe);
 }
 
-// OK: the file at `path` is the winner's, as it was reported.
-absl::Status CheckWinner(FileSystem& fs, const Winner& winner,
-                         const std::string& path, bool paranoid) {
-  const auto lost = [&](std::string_view why) {
-    return absl::DataLossError(Av(Cat("COMMIT_DATA_LOST: ", winner.final_name,
-                                      " (", Printable(path, 4096), ") ", why)));
-  };
-  const absl::StatusOr<FileInfo> info = fs.StatLink(path);
-  if (absl::IsNotFound(info.status())) return lost("is gone");
-  MR_RETURN_IF_ERROR(info.status());
-  if (info->kind != FileKind::kRegular) return lost("is no regular file");
-  if (info->identity.size != winner.bytes) {
-    return lost(Cat("has ", info->identity.size, " bytes, was written with ",
-                    winner.bytes));
+// One run of Publish. Every step looks first whether an earlier run, or a
+// committer that works at the same time, has done it already; all of them do
+// the same.
+class Publisher {
+ public:
+  Publisher(FileSystem& fs, const Decision& decision)
+      : fs_(fs),
+        decision_(decision),
+        output_(WithoutTrailingSeparators(decision.output)),
+        staging_(StagingPath(output_, decision.job)),
+        final_(JoinPath(staging_, "final")) {}
+
+  absl::Status Run(bool paranoid) {
+    MR_RETURN_IF_ERROR(CheckNames());
+    MR_ASSIGN_OR_RETURN(const bool published, IsPublished());
+    if (!published) {
+      const absl::Status status = BuildAndRename(paranoid);
+      if (!status.ok()) {
+        // If the output is there in spite of that, somebody else was faster,
+        // or a reply was lost.
+        MR_ASSIGN_OR_RETURN(const bool after_all, IsPublished());
+        if (!after_all) return status;
+      }
+    }
+    // Also for a run that found all done: the one that did it may have ended
+    // before this.
+    return Retryable(fs_.SyncDirectory(ParentPath(output_)));
   }
-  if (info->identity.inode != winner.inode) return lost("is another file");
-  if (paranoid) {
-    MR_ASSIGN_OR_RETURN(const uint64_t hash, HashFile(fs, path));
-    if (hash != winner.xxh3) return lost("does not have its checksum");
-  }
-  return absl::OkStatus();
-}
 
-// Whether the output at `decision.output` is this very job's, complete.
-absl::StatusOr<bool> AlreadyPublished(FileSystem& fs,
-                                      const Decision& decision) {
-  MR_ASSIGN_OR_RETURN(const bool exists, Exists(fs, decision.output));
-  if (!exists) return false;
-  const absl::StatusOr<std::string> manifest =
-      ReadWholeFile(fs, JoinPath(decision.output, kManifestName),
-                    decision.manifest_json.size());
-  if (manifest.ok() && *manifest == decision.manifest_json) return true;
-  return absl::AlreadyExistsError(
-      Av(Cat("OUTPUT_CONFLICT: somebody else made ",
-             Printable(decision.output, 4096), " while the job ran")));
-}
-
-absl::Status WriteManifest(FileSystem& fs, const std::string& staging,
-                           const std::string& final_dir,
-                           const Decision& decision) {
-  const std::string path = JoinPath(final_dir, kManifestName);
-  const absl::StatusOr<std::string> present =
-      ReadWholeFile(fs, path, decision.manifest_json.size());
-  if (present.ok() && *present == decision.manifest_json) {
+ private:
+  absl::Status CheckNames() const {
+    std::set<std::string_view> names = {kManifestName};
+    for (const Winner& winner : decision_.winners) {
+      const std::string& name = winner.final_name;
+      if (name.empty() || name == "." || name == ".." ||
+          name.find('/') != std::string::npos || !names.insert(name).second) {
+        return absl::InvalidArgumentError(
+            Av(Cat("no name for a part file, or not the first of this name: \"",
+                   Printable(name), "\"")));
+      }
+    }
     return absl::OkStatus();
   }
-  // By way of a temporary name: S/final never holds half a manifest.
-  const std::string temporary = JoinPath(staging, "manifest.tmp");
-  MR_RETURN_IF_ERROR(fs.RemoveTree(temporary));
-  MR_RETURN_IF_ERROR(WriteWholeFile(fs, temporary, decision.manifest_json));
-  return fs.Rename(temporary, path);
-}
+
+  // True: this very output is in its place. kAlreadyExists: another one is.
+  absl::StatusOr<bool> IsPublished() const {
+    const absl::StatusOr<FileInfo> info = fs_.StatLink(output_);
+    if (absl::IsNotFound(info.status())) return false;
+    if (!info.ok()) return Retryable(info.status());
+    const absl::StatusOr<std::string> manifest =
+        info->kind == FileKind::kDirectory
+            ? ReadWholeFile(fs_, JoinPath(output_, kManifestName),
+                            decision_.manifest_json.size())
+            : absl::NotFoundError("");
+    if (manifest.ok() && *manifest == decision_.manifest_json) return true;
+    switch (manifest.status().code()) {
+      case absl::StatusCode::kOk:
+      case absl::StatusCode::kNotFound:
+      case absl::StatusCode::kOutOfRange:        // Longer than ours.
+      case absl::StatusCode::kInvalidArgument:   // A directory.
+      case absl::StatusCode::kPermissionDenied:  // Ours can be read.
+        break;
+      default:
+        return Retryable(manifest.status());
+    }
+    return absl::AlreadyExistsError(
+        Av(Cat("OUTPUT_CONFLICT: ", Shown(output_),
+               " was made by somebody else while the job ran; the finished "
+               "parts stay in ",
+               Shown(staging_))));
+  }
+
+  absl::Status BuildAndRename(bool paranoid) {
+    // All are checked before the first is moved.
+    for (const Winner& winner : decision_.winners) {
+      MR_RETURN_IF_ERROR(CheckWinner(winner, paranoid));
+    }
+    MR_RETURN_IF_ERROR(MakeFinal());
+    for (const Winner& winner : decision_.winners) {
+      MR_RETURN_IF_ERROR(Move(winner));
+    }
+    MR_RETURN_IF_ERROR(PutManifest());
+    MR_RETURN_IF_ERROR(CheckFinal());
+    // The parts were synced by their attempts, the manifest by PutManifest;
+    // their names are now, so that the rename cannot outlive them.
+    MR_RETURN_IF_ERROR(Retryable(fs_.SyncDirectory(final_)));
+    return Retryable(fs_.RenameNoReplace(final_, output_));
+  }
+
+  absl::Status Lost(const Winner& winner, std::string_view how) const {
+    return absl::DataLossError(
+        Av(Cat("COMMIT_DATA_LOST: ", winner.final_name, " of ", Shown(output_),
+               " (", Shown(winner.staged_path), ") ", how)));
+  }
+
+  absl::Status CheckFile(const Winner& winner, const FileInfo& info) const {
+    if (info.kind != FileKind::kRegular) {
+      return Lost(winner, "is no regular file");
+    }
+    if (info.identity.size != winner.bytes) {
+      return Lost(winner, Cat("has ", info.identity.size, " bytes, ",
+                              winner.bytes, " were reported"));
+    }
+    if (info.identity.inode != winner.inode) {
+      return Lost(winner, Cat("was replaced: inode ", info.identity.inode,
+                              ", reported ", winner.inode));
+    }
+    return absl::OkStatus();
+  }
+
+  // Where the winner is, staged or in its final place, unharmed.
+  absl::Status CheckWinner(const Winner& winner, bool paranoid) const {
+    std::string path = winner.staged_path;
+    absl::StatusOr<FileInfo> info = fs_.StatLink(path);
+    if (absl::IsNotFound(info.status())) {
+      path = JoinPath(final_, winner.final_name);
+      info = fs_.StatLink(path);
+    }
+    if (absl::IsNotFound(info.status())) return Missing(winner);
+    if (!info.ok()) return Retryable(info.status());
+    MR_RETURN_IF_ERROR(CheckFile(winner, *info));
+    return paranoid ? CheckContents(winner, path) : absl::OkStatus();
+  }
+
+  // Nothing at either place. Without the parent directory the store is away,
+  // and says nothing about the winner.
+  absl::Status Missing(const Winner& winner) const {
+    const std::string parent = ParentPath(output_);
+    if (!fs_.StatLink(parent).ok()) {
+      return absl::UnavailableError(
+          Av(Cat("the directory ", Shown(parent),
+                 " is not there; is its file system mounted?")));
+    }
+    return Lost(winner, "is gone");
+  }
+
+  absl::Status CheckContents(const Winner& winner,
+                             const std::string& path) const {
+    absl::StatusOr<std::unique_ptr<ReadFile>> file = fs_.OpenRead(path);
+    if (!file.ok()) return Retryable(file.status());
+    const std::unique_ptr<char[]> buffer(new char[kReadBytes]);
+    StreamHash64 hash;
+    for (uint64_t offset = 0; offset < winner.bytes;) {
+      absl::StatusOr<size_t> n =
+          (*file)->ReadAt(offset, buffer.get(),
+                          static_cast<size_t>(std::min<uint64_t>(
+                              kReadBytes, winner.bytes - offset)));
+      if (!n.ok()) return Retryable(n.status());
+      if (*n == 0) return Lost(winner, Cat("ends at ", offset));
+      hash.Update({buffer.get(), *n});
+      offset += *n;
+    }
+    if (hash.Digest() != winner.xxh3) {
+      return Lost(winner, "holds other bytes than were reported");
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status MakeFinal() const {
+    const absl::Status made = fs_.MakeDirectory(final_);
+    if (made.ok() || absl::IsAlreadyExists(made)) return absl::OkStatus();
+    if (absl::IsNotFound(made) && fs_.StatLink(ParentPath(output_)).ok()) {
+      // With winners CheckWinner would have failed; a job without any has its
+      // staging directory removed after it was published. Nothing is made
+      // anew for a zombie.
+      return absl::DataLossError(
+          Av(Cat("COMMIT_DATA_LOST: ", Shown(staging_), " is gone")));
+    }
+    return Retryable(made);
+  }
+
+  absl::Status Move(const Winner& winner) const {
+    const std::string to = JoinPath(final_, winner.final_name);
+    const absl::Status moved = fs_.Rename(winner.staged_path, to);
+    if (moved.ok()) return absl::OkStatus();
+    if (!absl::IsNotFound(moved)) return Retryable(moved);
+    const absl::StatusOr<FileInfo> info = fs_.StatLink(to);
+    if (absl::IsNotFound(info.status())) return Missing(winner);
+    if (!info.ok()) return Retryable(info.status());
+    return CheckFile(winner, *info);
+  }
+
+  bool ManifestIsThere() const {
+    const absl::StatusOr<std::string> there = ReadWholeFile(
+        fs_, JoinPath(final_, kManifestName), decision_.manifest_json.size());
+    return there.ok() && *there == decision_.manifest_json;
+  }
+
+  // Through a temporary name, so that what stands under the manifest's own is
+  // whole and synced. The name is one that nobody has: two committers never
+  // write to one file.
+  absl::Status PutManifest() const {
+    if (ManifestIsThere()) return absl::OkStatus();
+    for (int i = 0; i < kManifestNamesMax; ++i) {
+      const std::string path = JoinPath(staging_, Cat("manifest.", i));
+      absl::Status status = WriteWholeFile(fs_, path, decision_.manifest_json);
+      if (absl::IsAlreadyExists(status)) continue;
+      if (status.ok()) status = fs_.MakeReadOnly(path);
+      if (status.ok()) {
+        status = fs_.Rename(path, JoinPath(final_, kManifestName));
+      }
+      if (!status.ok()) fs_.RemoveFile(path).IgnoreError();
+      return Retryable(status);
+    }
+    return absl::ResourceExhaustedError(
+        Av(Cat("too many temporary files in ", Shown(staging_))));
+  }
+
+  // What is about to become visible is exactly what was decided.
+  absl::Status CheckFinal() const {
+    absl::StatusOr<std::vector<DirEntry>> entries = fs_.List(final_);
+    if (!entries.ok()) return Retryable(entries.status());
+    std::set<std::string_view> names = {kManifestName};
+    for (const Winner& winner : decision_.winners) {
+      names.insert(winner.final_name);
+      const absl::StatusOr<FileInfo> info =
+          fs_.StatLink(JoinPath(final_, winner.final_name));
+      if (absl::IsNotFound(info.status())) return Missing(winner);
+      if (!info.ok()) return Retryable(info.status());
+      MR_RETURN_IF_ERROR(CheckFile(winner, *info));
+    }
+    for (const DirEntry& entry : *entries) {
+      if (!names.contains(entry.name)) {
+        return absl::InternalError(
+            Av(Cat(Shown(JoinPath(final_, entry.name)),
+                   " does not belong to this output; who put it there?")));
+      }
+    }
+    if (!ManifestIsThere()) {
+      return absl::UnavailableError(
+          Av(Cat("the manifest in ", Shown(final_), " cannot be read back")));
+    }
+    return absl::OkStatus();
+  }
+
+  FileSystem& fs_;
+  const Decision& decision_;
+  const std::string output_;
+  const std::string staging_;
+  const std::string final_;
+};
 
 }  // namespace
 
 std::string StagingPath(const std::string& output, const JobId& job) {
-  return Cat(output, ".millrace-", job.ToHex());
+  return Cat(WithoutTrailingSeparators(output), kStagingMark, job.ToHex());
 }
 
-absl::Status PrepareStaging(FileSystem& fs, const std::string& output,
-                            const JobId& job) {
-  MR_ASSIGN_OR_RETURN(const bool exists, Exists(fs, output));
-  if (exists) return OutputExists(output);
-  const std::string parent = ParentPath(output);
-  const absl::StatusOr<FileInfo> info = fs.Stat(parent);
-  if (absl::IsNotFound(info.status())) {
-    return absl::NotFoundError(
-        Av(Cat("output ", Printable(output, 4096), ": its parent directory ",
-               Printable(parent, 4096), " does not exist; make it first")));
-  }
-  MR_RETURN_IF_ERROR(info.status());
-  const std::string staging = StagingPath(output, job);
-  const auto annotate = [&](const absl::Status& status) {
-    return Annotate(
-        status, Cat("output ", Printable(output, 4096), " cannot be written"));
-  };
-  MR_RETURN_IF_ERROR(annotate(fs.MakeDirectory(staging)));
-  MR_RETURN_IF_ERROR(annotate(fs.MakeDirectory(JoinPath(staging, "att"))));
+bool IsStagingName(std::string_view name) {
+  constexpr size_t kHexDigits = 2 * JobId::kBytes;
+  if (name.size() <= kStagingMark.size() + kHexDigits) return false;
+  const std::string_view hex = name.substr(name.size() - kHexDigits);
+  name.remove_suffix(kHexDigits);
+  return name.substr(name.size() - kStagingMark.size()) == kStagingMark &&
+         std::all_of(hex.begin(), hex.end(), [](char c) {
+           return absl::ascii_isdigit(static_cast<unsigned char>(c)) ||
+                  ('a' <= c && c <= 'f');
+         });
+}
 
-  // Publishing rests on this call; whether it works is better known now.
-  const std::string from = JoinPath(staging, "probe");
-  const std::string to = JoinPath(staging, "probed");
-  MR_RETURN_IF_ERROR(annotate(fs.MakeDirectory(from)));
-  MR_RETURN_IF_ERROR(annotate(fs.RenameNoReplace(from, to)));
-  return annotate(fs.RemoveTree(to));
+absl::Status PrepareStaging(FileSystem& fs, const std::string& output_spelled,
+                            const JobId& job) {
+  const std::string output = WithoutTrailingSeparators(output_spelled);
+  if (output.empty() || output.find('\0') != std::string::npos) {
+    return absl::InvalidArgumentError(
+        "the output path is empty or holds a NUL byte; name a directory that "
+        "does not exist yet");
+  }
+  const absl::StatusOr<FileInfo> there = fs.StatLink(output);
+  if (there.ok()) return Exists(output, *there);
+  const std::string parent = ParentPath(output);
+  const absl::StatusOr<FileInfo> parent_info = fs.Stat(parent);
+  if (absl::IsNotFound(parent_info.status()) ||
+      (parent_info.ok() && parent_info->kind != FileKind::kDirectory)) {
+    return absl::NotFoundError(
+        Av(Cat("the output ", Shown(output), " has no parent: ", Shown(parent),
+               parent_info.ok() ? " is no directory" : " does not exist",
+               "; create it first")));
+  }
+  if (!parent_info.ok()) return parent_info.status();
+  if (!absl::IsNotFound(there.status())) return there.status();
+
+  const std::string staging = StagingPath(output, job);
+  const absl::Status made = fs.MakeDirectory(staging);
+  // It may be there from a call for the same job whose answer was lost.
+  const bool is_new = made.ok();
+  const std::string context =
+      Cat("the output ", Shown(output), " cannot be written");
+  if (!made.ok() && !absl::IsAlreadyExists(made)) {
+    return Annotate(made, context);
+  }
+  absl::Status status = Probe(fs, staging);
+  if (status.ok()) {
+    status = fs.MakeDirectory(JoinPath(staging, "att"));
+    if (absl::IsAlreadyExists(status)) status = absl::OkStatus();
+  }
+  // A winner that is durable needs a durable way to it.
+  if (status.ok()) status = fs.SyncDirectory(staging);
+  if (status.ok()) status = fs.SyncDirectory(parent);
+  if (status.ok()) return status;
+  if (is_new) {
+    fs.RemoveTree(staging).IgnoreError();
+  } else {
+    fs.RemoveTree(JoinPath(staging, "probe")).IgnoreError();
+  }
+  if (absl::IsUnimplemented(status)) {
+    return absl::UnimplementedError(
+        Av(Cat(context, ": ", ToStd(status.message()),
+               ", so that two jobs could overwrite each other; choose an "
+               "output on another file system")));
+  }
+  return Annotate(status, context);
 }
 
 absl::Status Publish(FileSystem& fs, const Decision& decision, bool paranoid) {
-  MR_ASSIGN_OR_RETURN(const bool published, AlreadyPublished(fs, decision));
-  if (published) return fs.SyncDirectory(ParentPath(decision.output));
-
-  const std::string staging = StagingPath(decision.output, decision.job);
-  const std::string final_dir = JoinPath(staging, "final");
-  MR_RETURN_IF_ERROR(EnsureDirectory(fs, final_dir));
-  for (const Winner& winner : decision.winners) {
-    const std::string target = JoinPath(final_dir, winner.final_name);
-    MR_ASSIGN_OR_RETURN(const bool moved, Exists(fs, target));
-    if (!moved) {
-      MR_RETURN_IF_ERROR(CheckWinner(fs, winner, winner.staged_path, paranoid));
-      MR_RETURN_IF_ERROR(fs.Rename(winner.staged_path, target));
-    } else {
-      MR_RETURN_IF_ERROR(CheckWinner(fs, winner, target, paranoid));
-    }
-  }
-  // The part files were synced when they were sealed.
-  MR_RETURN_IF_ERROR(WriteManifest(fs, staging, final_dir, decision));
-  MR_RETURN_IF_ERROR(fs.SyncDirectory(final_dir));
-
-  const absl::Status renamed = fs.RenameNoReplace(final_dir, decision.output);
-  if (!renamed.ok()) {
-    // A network file system may have done it and lost the answer.
-    MR_ASSIGN_OR_RETURN(const bool done, AlreadyPublished(fs, decision));
-    if (!done) return renamed;
-  }
-  return fs.SyncDirectory(ParentPath(decision.output));
+  return Publisher(fs, decision).Run(paranoid);
 }
 
 absl::Status RemoveStaging(FileSystem& fs, const std::string& output,

@@ -16,6 +16,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -45,6 +46,9 @@ struct Decision {
 
 // S for this output and job. `output` has its trailing separators removed.
 std::string StagingPath(const std::string& output, const JobId& job);
+// Whether the name of a directory entry is that of an S: such a directory lies
+// where outputs lie, and is no input of anybody.
+bool IsStagingName(std::string_view name);
 
 // Refuses an output that could not be committed, before any work is done:
 //   kAlreadyExists     something is at `output` (it is never overwritten)

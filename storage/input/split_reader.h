@@ -51,6 +51,8 @@ class SplitReader {
   // INPUT_CHANGED. Others: reading failed. All name file and offset.
   virtual absl::StatusOr<bool> Next(InputBatch* batch) = 0;
 
+  // Of the records handed out so far, with their line ends. Over the splits of
+  // a plan these sum up to its input_bytes; 0 for a sequence.
   virtual uint64_t bytes_read() const = 0;
   // Where the next record would be taken from: for error messages.
   virtual const std::string& current_path() const = 0;

@@ -139,35 +139,24 @@ class Expansion {
           Av(Cat(Name(), " holds a NUL byte, which no path can")));
     }
     absl::StatusOr<FileInfo> literal = fs_.Stat(std::string(spelling_));
-    if (literal.ok()) {
-      MR_RETURN_IF_ERROR(AddNamed(CleanPath(spelling_), *literal));
-      MR_RETURN_IF_ERROR(Walk());
-      return CheckDirectory();
-    }
+    if (literal.ok()) return ExpandNamed(spelling_, *literal);
     pattern_ = ParsePattern(spelling_);
     if (!pattern_.has_wildcard()) {
-      // Escapes alone make a pattern of a name that does not exist as spelled.
+      // Escapes alone are a pattern too.
       std::string path = pattern_.root;
       for (const Component& component : pattern_.components) {
         path = JoinPath(path, component.text);
       }
       if (pattern_.directories_only) path += '/';
-      if (path != spelling_) {
-        absl::StatusOr<FileInfo> unescaped = fs_.Stat(path);
-        if (unescaped.ok()) {
-          MR_RETURN_IF_ERROR(AddNamed(CleanPath(path), *unescaped));
-          MR_RETURN_IF_ERROR(Walk());
-          return CheckDirectory();
-        }
-      }
+      absl::StatusOr<FileInfo> unescaped = fs_.Stat(path);
+      if (unescaped.ok()) return ExpandNamed(path, *unescaped);
       return Missing(literal.status());
     }
-    const size_t files_before = listing_->files.size();
     States start;
     AddState(0, &start);
-    todo_.push_back({pattern_.root, std::move(start)});
+    Enter(pattern_.root, std::move(start));
     MR_RETURN_IF_ERROR(Walk());
-    if (listing_->files.size() == files_before && !matched_directory_) {
+    if (!found_file_ && !matched_directory_) {
       return absl::NotFoundError(
           Av(Cat(Name(), " matches no file", Skipped(),
                  "; quote the pattern so that the shell leaves it alone, and "
@@ -186,14 +175,12 @@ class Expansion {
   // What the states of a directory say of one entry.
   struct Verdict {
     States below;         // The states inside, if it is a directory.
-    bool wanted = false;  // The entry itself is named by the whole pattern.
-    bool by_name = false;  // Reached through a literal component.
-    // A wildcard met it, but names or links of its kind are passed over.
+    bool wanted = false;  // If it is a file, it is one of those named.
+    // A wildcard met it, but it is of a kind that is passed over.
+    bool passed_over = false;
     bool hidden = false;
-    bool met_by_wildcard = false;
-    // A link matters to `**` and inner components only if a directory is
-    // behind it.
-    bool matters_as_file = false;
+    // It is passed over also if it is no directory nor leads to one.
+    bool as_file = false;
   };
 
   size_t end() const { return pattern_.components.size(); }
@@ -208,6 +195,12 @@ class Expansion {
         return;
       }
     }
+  }
+
+  absl::Status ExpandNamed(std::string_view path, const FileInfo& info) {
+    MR_RETURN_IF_ERROR(AddNamed(CleanPath(path), info));
+    MR_RETURN_IF_ERROR(Walk());
+    return CheckDirectory();
   }
 
   absl::Status Walk() {
@@ -249,8 +242,8 @@ class Expansion {
       if (!info.ok()) return Annotate(info.status(), Name());
       States below;
       AddState(i + 1, &below);
-      MR_RETURN_IF_ERROR(
-          AddFound(path, *info, std::move(below), i + 1 == end()));
+      const bool wanted = i + 1 == end() && !pattern_.directories_only;
+      MR_RETURN_IF_ERROR(AddFound(path, *info, std::move(below), wanted));
     }
     return absl::OkStatus();
   }
@@ -259,57 +252,49 @@ class Expansion {
     Verdict verdict;
     const bool is_hidden = entry.name[0] == '.' || entry.name[0] == '_' ||
                            IsStagingName(entry.name);
-    const bool is_file = entry.kind != FileKind::kDirectory &&
-                         entry.kind != FileKind::kSymlink;
+    const bool is_link = entry.kind == FileKind::kSymlink;
     for (size_t i : directory.states) {
-      const Component* component =
-          i == end() ? nullptr : &pattern_.components[i];
-      const bool any =
-          component == nullptr || component->kind == Component::kAnyDirectories;
-      const bool last = component == nullptr || i + 1 == end();
-      if (!any && component->kind == Component::kLiteral) {
-        if (component->text != entry.name) continue;
-        verdict.by_name = true;
-      } else {
-        // Only what is below can match `**` and inner components.
-        if (is_file && !(last && component == nullptr) &&
-            (any || !last || pattern_.directories_only)) {
+      const bool all_below = i == end();
+      const bool last = i + 1 == end();
+      bool any_directory = false;
+      bool asked_for = false;
+      if (!all_below) {
+        const Component& component = pattern_.components[i];
+        if (component.kind == Component::kLiteral) {
+          if (component.text != entry.name) continue;
+          verdict.wanted |= last && !pattern_.directories_only;
+          AddState(i + 1, &verdict.below);
           continue;
         }
-        if (!any && !MatchComponent(component->text, entry.name)) continue;
-        const bool asked = !any && component->asks_for_hidden;
-        const bool passed_over = (is_hidden && !asked) ||
-                                 entry.kind == FileKind::kSymlink;
-        verdict.matters_as_file |=
-            component == nullptr ||
-            (!any && last && !pattern_.directories_only);
-        if (passed_over) {
-          verdict.met_by_wildcard = true;
-          verdict.hidden |= is_hidden && !asked;
+        any_directory = component.kind == Component::kAnyDirectories;
+        if (!any_directory && !MatchComponent(component.text, entry.name)) {
           continue;
         }
+        asked_for = component.asks_for_hidden;
       }
-      if (component == nullptr) {
-        verdict.wanted = true;
-        AddState(i, &verdict.below);
-      } else if (any) {
-        AddState(i, &verdict.below);
-      } else {
-        verdict.wanted |= last;
-        AddState(i + 1, &verdict.below);
+      // `**` and inner components mean directories.
+      const bool as_file =
+          all_below || (last && !any_directory && !pattern_.directories_only);
+      if (!as_file && entry.kind != FileKind::kDirectory && !is_link) continue;
+      const bool hidden = is_hidden && !asked_for;
+      if (hidden || is_link) {
+        verdict.passed_over = true;
+        verdict.hidden |= hidden;
+        verdict.as_file |= as_file;
+        continue;
       }
+      verdict.wanted |= as_file;
+      AddState(all_below || any_directory ? i : i + 1, &verdict.below);
     }
     return verdict;
   }
 
   absl::Status VisitEntry(const Directory& directory, const DirEntry& entry) {
     Verdict verdict = Judge(directory, entry);
-    if (verdict.below.empty() && !verdict.met_by_wildcard) {
-      return absl::OkStatus();
-    }
+    if (verdict.below.empty() && !verdict.passed_over) return absl::OkStatus();
     const std::string path = JoinPath(directory.path, entry.name);
     if (verdict.below.empty()) {
-      if (entry.kind == FileKind::kSymlink && !verdict.matters_as_file) {
+      if (entry.kind == FileKind::kSymlink && !verdict.as_file) {
         absl::StatusOr<FileInfo> target = fs_.Stat(path);
         if (!target.ok() || target->kind != FileKind::kDirectory) {
           return absl::OkStatus();
@@ -320,8 +305,7 @@ class Expansion {
       return absl::OkStatus();
     }
     if (entry.kind == FileKind::kDirectory) {
-      matched_directory_ |= verdict.wanted;
-      todo_.push_back({path, std::move(verdict.below)});
+      Enter(path, std::move(verdict.below));
       return absl::OkStatus();
     }
     // Links get here by name only, and are followed.
@@ -333,14 +317,18 @@ class Expansion {
     return AddFound(path, *info, std::move(verdict.below), verdict.wanted);
   }
 
+  void Enter(std::string path, States states) {
+    matched_directory_ |= states.back() == end();
+    todo_.push_back({std::move(path), std::move(states)});
+  }
+
   absl::Status AddFound(const std::string& path, const FileInfo& info,
                         States below, bool wanted) {
     if (info.kind == FileKind::kDirectory) {
-      matched_directory_ |= wanted;
-      todo_.push_back({path, std::move(below)});
+      Enter(path, std::move(below));
       return absl::OkStatus();
     }
-    if (!wanted || pattern_.directories_only) return absl::OkStatus();
+    if (!wanted) return absl::OkStatus();
     return AddFile(path, info);
   }
 
@@ -349,8 +337,8 @@ class Expansion {
   // reader will say.
   absl::Status AddNamed(const std::string& path, const FileInfo& info) {
     if (info.kind == FileKind::kDirectory) {
-      matched_directory_ = true;
-      todo_.push_back({path, {end()}});
+      pattern_.components.clear();
+      Enter(path, {end()});
       return absl::OkStatus();
     }
     if (info.kind == FileKind::kRegular) {
@@ -379,8 +367,8 @@ class Expansion {
   // passed over is more likely a mistake.
   absl::Status CheckDirectory() const {
     if (found_file_ || Skipped().empty()) return absl::OkStatus();
-    return absl::NotFoundError(Av(Cat(Name(), " holds no file to read",
-                                      Skipped())));
+    return absl::NotFoundError(
+        Av(Cat(Name(), " holds no file to read", Skipped())));
   }
 
   absl::Status Missing(const absl::Status& why) const {

@@ -20,6 +20,8 @@ struct ListedFile {
 
 struct Listing {
   std::vector<ListedFile> files;  // Sorted by path, each once.
+  // Names that begin with '.' or '_', and staging directories of jobs
+  // (storage/commit/output_commit.h), whose output may lie below an input.
   uint64_t hidden_skipped = 0;
   uint64_t symlinks_skipped = 0;
 };
@@ -36,8 +38,14 @@ bool MatchComponent(std::string_view pattern, std::string_view name);
 // component that itself begins so is asked for, and matches); symbolic links
 // met that way are not followed and counted; a link named literally is
 // followed. Errors as MakePlan's.
+//
+// Paths are listed without empty and "." components. A named directory without
+// any file adds nothing; one in which every file was skipped is kNotFound.
 absl::Status ExpandInput(FileSystem& fs, std::string_view pattern,
                          Listing* listing);
+// All of them in one listing, sorted once.
+absl::StatusOr<Listing> ExpandInputs(FileSystem& fs,
+                                     const std::vector<std::string>& patterns);
 
 }  // namespace millrace::storage
 

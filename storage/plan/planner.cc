@@ -12,28 +12,46 @@
 namespace millrace::storage {
 namespace {
 
+using Wide = unsigned __int128;
+
 constexpr uint64_t kMiB = 1 << 20;
 constexpr uint32_t kFormatVersion = 1;
 
-// What opening a file costs, as bytes that could be read meanwhile: 6 us at
-// 1 GB/s and more, with a margin for cold metadata. Spreads tiny files evenly.
-constexpr uint64_t kFileCostBytes = 16 << 10;
+// What opening, checking and closing a file costs, as bytes that could have
+// been read meanwhile: about 6 us, at 1 GB/s and more. A file weighs its bytes
+// and this much, so that tiny files are spread as evenly as large ones.
+constexpr uint64_t kFileCostBytes = 8 << 10;
 
-// Small enough that 8 tasks share even a small input, and a task that fails
-// repeats little; large enough that a task's own costs (a millisecond) and the
-// keys that each map output repeats do not show.
-uint64_t DefaultSplitBytes(uint64_t total) {
-  return std::clamp<uint64_t>(total / 8 + 1, 4 * kMiB, 128 * kMiB);
+// Beyond these a plan is a slip of the hand; the scheduler's tables grow with
+// the number of tasks.
+constexpr uint64_t kSplitsMax = 1'000'000;
+constexpr uint32_t kPartitionsMax = 65'536;
+// No sum of sizes below this overflows, and no disk holds more.
+constexpr uint64_t kInputBytesMax = uint64_t{1} << 62;
+// As SplitReader::kRecordBytesMax.
+constexpr uint64_t kRecordBytesMax = uint64_t{1} << 31;
+
+// The weight of a split when the job does not say. An eighth of the input, so
+// that even a small one occupies several cores and a task that fails repeats
+// little; at least 4 MiB, below which a task's own costs (a millisecond, and
+// the keys that each map output repeats) would show; at most 128 MiB, so that
+// the tasks of a large input end often enough to balance. 1 GiB gives 8 splits,
+// 10 GiB give 80.
+uint64_t DefaultSplitBytes(uint64_t weight) {
+  return std::clamp<uint64_t>(weight / 8, 4 * kMiB, 128 * kMiB);
 }
 
 // A partition of 128 MiB of input sorts and merges in seconds; two at the least
-// as soon as there is something to share.
-uint32_t DefaultReducers(uint64_t total) {
-  const uint64_t wanted = (total + 128 * kMiB - 1) / (128 * kMiB);
+// as soon as there is something to share. The upper bound keeps maps times
+// partitions, the number of segments to fetch, in hand.
+uint32_t DefaultReducers(uint64_t bytes) {
+  const uint64_t wanted = bytes / (128 * kMiB) + (bytes % (128 * kMiB) != 0);
   return static_cast<uint32_t>(
-      std::clamp<uint64_t>(wanted, total > 16 * kMiB ? 2 : 1, 64));
+      std::clamp<uint64_t>(wanted, bytes > 16 * kMiB ? 2 : 1, 1024));
 }
 
+// What a row of a sequence is taken to become, for DefaultReducers.
+constexpr uint64_t kRowBytes = 64;
 constexpr uint64_t kRowsPerSplit = 1'000'000;
 
 void AddRange(proto::Split* split, int file, uint64_t offset, uint64_t length) {
@@ -43,46 +61,232 @@ void AddRange(proto::Split* split, int file, uint64_t offset, uint64_t length) {
   range->set_length(length);
 }
 
-// Walks the files end to end and cuts whenever a split has its share. Large
-// files are cut into equal pieces, so that no crumb is left at their end.
-void CutFiles(uint64_t split_bytes, uint64_t align, proto::Plan& plan) {
-  proto::Split* split = nullptr;
-  uint64_t cost = 0;
-  const auto begin_split_unless_fits = [&](uint64_t bytes) {
-    if (split == nullptr || cost + bytes + kFileCostBytes > split_bytes) {
-      split = plan.add_splits();
-      cost = 0;
+// Where the files are cut if one lays their weights end to end and cuts the
+// whole into `splits` equal pieces:
+//
+//   |cost| bytes of file 0 |cost|f1|cost|f2|cost|  bytes of file 3        |
+//                 ^                     ^                  ^
+//
+// A cut that falls close to an end of a file moves there, so that small files
+// stay whole and no crumbs of large ones are opened by a task of their own.
+class Cutter {
+ public:
+  Cutter(uint64_t split_bytes, uint64_t file_cost, uint64_t align)
+      : file_cost_(file_cost), align_(align), crumb_(split_bytes / 16) {}
+
+  void Cut(uint64_t weight, uint64_t splits, proto::Plan* plan) {
+    proto::Split* split = nullptr;
+    uint64_t base = 0;   // The weight of the files before the present one.
+    uint64_t count = 1;  // The next cut is at count / splits of the weight.
+    for (int i = 0; i < plan->files_size(); ++i) {
+      const uint64_t size = plan->files(i).size();
+      if (size == 0) continue;
+      const uint64_t end = base + file_cost_ + size;
+      uint64_t offset = 0;
+      for (; count < splits; ++count) {
+        const uint64_t at =
+            static_cast<uint64_t>(Wide{weight} * count / splits);
+        if (at >= end) break;
+        const uint64_t cut = Place(at - base, size);
+        if (cut == size) break;  // The next file begins the new split.
+        if (cut > offset) {
+          if (split == nullptr) split = plan->add_splits();
+          AddRange(split, i, offset, cut - offset);
+          offset = cut;
+        }
+        split = nullptr;
+      }
+      if (split == nullptr) split = plan->add_splits();
+      AddRange(split, i, offset, size - offset);
+      base = end;
+      // Cuts that moved to this file's end.
+      for (; count < splits; ++count) {
+        if (Wide{weight} * count / splits >= end) break;
+        split = nullptr;
+      }
     }
+  }
+
+ private:
+  // `at` is counted from the beginning of the file's weight.
+  uint64_t Place(uint64_t at, uint64_t size) const {
+    const uint64_t offset = at - std::min(at, file_cost_);
+    if (offset <= crumb_) return 0;
+    if (size - offset <= crumb_) return size;
+    return offset / align_ * align_;
+  }
+
+  const uint64_t file_cost_;
+  const uint64_t align_;  // Cuts are at multiples of it.
+  const uint64_t crumb_;
+};
+
+absl::Status CutFiles(uint64_t wanted_split_bytes, uint64_t align,
+                      proto::Plan* plan) {
+  uint64_t files = 0;
+  for (const proto::PlannedFile& file : plan->files()) files += file.size() > 0;
+  if (files == 0) return absl::OkStatus();
+  const auto weight_with = [&](uint64_t cost) {
+    return plan->input_bytes() + files * cost;
   };
-  for (int i = 0; i < plan.files_size(); ++i) {
-    const uint64_t size = plan.files(i).size();
-    if (size == 0) continue;
-    const uint64_t pieces = (size + split_bytes - 1) / split_bytes;
-    uint64_t offset = 0;
-    for (uint64_t piece = 1; piece <= pieces; ++piece) {
-      uint64_t end = static_cast<uint64_t>(
-          static_cast<unsigned __int128>(size) * piece / pieces);
-      if (piece < pieces) end = end / align * align;
-      if (end == offset) continue;
-      begin_split_unless_fits(end - offset);
-      AddRange(split, i, offset, end - offset);
-      cost += end - offset + kFileCostBytes;
-      offset = end;
-    }
+  uint64_t file_cost = kFileCostBytes;
+  uint64_t split_bytes = wanted_split_bytes;
+  if (split_bytes == 0) {
+    split_bytes = DefaultSplitBytes(weight_with(file_cost));
+  } else {
+    // Splits may be asked for that are smaller than what a file costs.
+    file_cost = std::min(file_cost, split_bytes / 16);
+  }
+  const uint64_t weight = weight_with(file_cost);
+  // Rounded, not rounded up: 1 GiB and the cost of its file are 8 splits of a
+  // little more than 128 MiB, not 9.
+  const uint64_t splits = std::max<uint64_t>(
+      1, weight / split_bytes + (weight % split_bytes >= split_bytes / 2 + 1));
+  if (splits > kSplitsMax) {
+    return absl::InvalidArgumentError(Av(
+        Cat("splits of ", HumanBytes(split_bytes), " would make ", splits,
+            " map tasks of ", HumanBytes(plan->input_bytes()),
+            " of input, more than ", kSplitsMax, "; ask for larger splits")));
+  }
+  Cutter(split_bytes, file_cost, align).Cut(weight, splits, plan);
+  return absl::OkStatus();
+}
+
+void CutSequence(uint64_t rows, uint64_t splits, proto::Plan* plan) {
+  if (splits == 0) {
+    splits = std::min<uint64_t>(
+        rows / kRowsPerSplit + (rows % kRowsPerSplit != 0), 10'000);
+  }
+  splits = std::min({splits, rows, kSplitsMax});
+  const auto bound = [&](uint64_t k) {
+    return static_cast<uint64_t>(Wide{rows} * k / splits);
+  };
+  for (uint64_t i = 0; i < splits; ++i) {
+    AddRange(plan->add_splits(), 0, bound(i), bound(i + 1) - bound(i));
   }
 }
 
-void CutSequence(uint64_t rows, uint32_t wanted, proto::Plan& plan) {
-  uint64_t splits =
-      wanted != 0 ? wanted : (rows + kRowsPerSplit - 1) / kRowsPerSplit;
-  splits = std::min<uint64_t>({splits, rows, 1'000'000});
-  for (uint64_t i = 0; i < splits; ++i) {
-    const auto bound = [&](uint64_t k) {
-      return static_cast<uint64_t>(static_cast<unsigned __int128>(rows) * k /
-                                   splits);
-    };
-    AddRange(plan.add_splits(), 0, bound(i), bound(i + 1) - bound(i));
+absl::Status PlanFiles(FileSystem& fs, const PlanRequest& request,
+                       proto::Plan* plan) {
+  if (request.inputs.empty()) {
+    return absl::InvalidArgumentError(
+        "no input given; name files, directories or globs");
   }
+  uint64_t align = 1;
+  if (request.input_kind == proto::FIXED_RECORDS) {
+    align = request.record_bytes;
+    if (align == 0 || align > kRecordBytesMax) {
+      return absl::InvalidArgumentError(
+          Av(Cat("records of ", align,
+                 " bytes cannot be read; the size is 1 "
+                 "to ",
+                 kRecordBytesMax)));
+    }
+    plan->set_record_bytes(request.record_bytes);
+  }
+  MR_ASSIGN_OR_RETURN(const Listing listing, ExpandInputs(fs, request.inputs));
+  uint64_t total = 0;
+  for (const ListedFile& file : listing.files) {
+    const uint64_t size = file.identity.size;
+    if (size % align != 0) {
+      return absl::InvalidArgumentError(
+          Av(Cat(Printable(file.path, 4096), " has ", size,
+                 " bytes, which is no whole number of records of ", align,
+                 " bytes; is it cut off, or a file of another kind?")));
+    }
+    if (size > kInputBytesMax - total) {
+      return absl::InvalidArgumentError(
+          Av(Cat("with ", Printable(file.path, 4096), " of ", HumanBytes(size),
+                 " the input is larger than ", HumanBytes(kInputBytesMax))));
+    }
+    total += size;
+    proto::PlannedFile* planned = plan->add_files();
+    planned->set_path(file.path);
+    planned->set_size(size);
+    planned->set_mtime_ns(file.identity.mtime_ns);
+    planned->set_inode(file.identity.inode);
+  }
+  plan->set_hidden_skipped(listing.hidden_skipped);
+  plan->set_symlinks_skipped(listing.symlinks_skipped);
+  plan->set_input_bytes(total);
+  return CutFiles(request.split_bytes, align, plan);
+}
+
+// ParsePlan's checks. The first thing wrong, "" if all is well.
+std::string Flaw(const proto::Plan& plan) {
+  const bool sequence = plan.input_kind() == proto::SEQUENCE;
+  const bool fixed = plan.input_kind() == proto::FIXED_RECORDS;
+  if (!sequence && !fixed && plan.input_kind() != proto::TEXT_LINES) {
+    return "its input kind is unknown";
+  }
+  if (fixed ? plan.record_bytes() == 0 || plan.record_bytes() > kRecordBytesMax
+            : plan.record_bytes() != 0) {
+    return "its record size does not fit its input kind";
+  }
+  if (sequence ? plan.files_size() > 0 : plan.sequence_rows() > 0) {
+    return "it has both files and a sequence";
+  }
+  const uint64_t align = fixed ? plan.record_bytes() : 1;
+  uint64_t total = 0;
+  for (int i = 0; i < plan.files_size(); ++i) {
+    const proto::PlannedFile& file = plan.files(i);
+    if (file.path().empty() || file.path().find('\0') != std::string::npos) {
+      return Cat("file ", i, " has no proper path");
+    }
+    if (i > 0 && plan.files(i - 1).path() >= file.path()) {
+      return Cat("file ", i, " is out of order");
+    }
+    if (file.size() > kInputBytesMax - total) return "its sizes are too large";
+    total += file.size();
+    if (file.size() % align != 0) {
+      return Cat("file ", i, " is no whole number of records");
+    }
+  }
+  if (plan.input_bytes() != total) return "its sizes do not add up";
+
+  // The ranges one after another are all bytes of all files: nothing is left
+  // out, nothing read twice, nothing out of order.
+  int file = 0;
+  uint64_t offset = 0;
+  const auto size = [&] {
+    return sequence ? plan.sequence_rows() : plan.files(file).size();
+  };
+  const int files = sequence ? 1 : plan.files_size();
+  const auto next_file = [&] {
+    while (file < files && offset == size()) {
+      ++file;
+      offset = 0;
+    }
+  };
+  for (int i = 0; i < plan.splits_size(); ++i) {
+    if (plan.splits(i).ranges().empty()) return Cat("split ", i, " is empty");
+    for (const proto::Range& range : plan.splits(i).ranges()) {
+      next_file();
+      if (file == files || range.file() != static_cast<uint32_t>(file) ||
+          range.offset() != offset || range.length() == 0 ||
+          range.length() > size() - offset || range.length() % align != 0) {
+        return Cat("a range of split ", i,
+                   " does not go on where the one before ended, or reaches "
+                   "beyond its file");
+      }
+      offset += range.length();
+    }
+  }
+  next_file();
+  if (file != files) return "its splits do not reach the end of the input";
+
+  if (plan.num_partitions() > kPartitionsMax) return "too many partitions";
+  if (plan.split_keys_size() > 0 &&
+      static_cast<uint32_t>(plan.split_keys_size()) + 1 !=
+          plan.num_partitions()) {
+    return "the number of its split keys does not fit its partitions";
+  }
+  for (int i = 1; i < plan.split_keys_size(); ++i) {
+    if (plan.split_keys(i - 1) >= plan.split_keys(i)) {
+      return "its split keys are not increasing";
+    }
+  }
+  return "";
 }
 
 }  // namespace
@@ -92,49 +296,35 @@ absl::StatusOr<proto::Plan> MakePlan(FileSystem& fs,
   proto::Plan plan;
   plan.set_format_version(kFormatVersion);
   plan.set_input_kind(request.input_kind);
-  uint64_t total = 0;
-  if (request.input_kind == proto::SEQUENCE) {
-    plan.set_sequence_rows(request.sequence_rows);
-    CutSequence(request.sequence_rows, request.sequence_splits, plan);
-  } else {
-    if (request.inputs.empty()) {
-      return absl::InvalidArgumentError("no input given");
-    }
-    Listing listing;
-    for (const std::string& input : request.inputs) {
-      MR_RETURN_IF_ERROR(ExpandInput(fs, input, &listing));
-    }
-    uint64_t align = 1;
-    if (request.input_kind == proto::FIXED_RECORDS) {
-      align = request.record_bytes;
-      plan.set_record_bytes(request.record_bytes);
-    }
-    for (const ListedFile& file : listing.files) {
-      if (file.identity.size % align != 0) {
+  uint64_t size_hint = 0;
+  switch (request.input_kind) {
+    case proto::SEQUENCE:
+      if (!request.inputs.empty()) {
         return absl::InvalidArgumentError(
-            Av(Cat(Printable(file.path, 4096), " has ", file.identity.size,
-                   " bytes, which is no whole number of records of ", align,
-                   " bytes; is it cut off, or a file of another kind?")));
+            Av(Cat("this job reads a sequence of numbers and no files; leave "
+                   "out the input \"",
+                   Printable(request.inputs[0], 4096), "\"")));
       }
-      proto::PlannedFile* planned = plan.add_files();
-      planned->set_path(file.path);
-      planned->set_size(file.identity.size);
-      planned->set_mtime_ns(file.identity.mtime_ns);
-      planned->set_inode(file.identity.inode);
-      total += file.identity.size;
-    }
-    plan.set_hidden_skipped(listing.hidden_skipped);
-    plan.set_symlinks_skipped(listing.symlinks_skipped);
-    plan.set_input_bytes(total);
-    const uint64_t split_bytes = request.split_bytes != 0
-                                     ? request.split_bytes
-                                     : DefaultSplitBytes(total);
-    CutFiles(std::max(split_bytes, align), align, plan);
+      plan.set_sequence_rows(request.sequence_rows);
+      CutSequence(request.sequence_rows, request.sequence_splits, &plan);
+      size_hint = std::min(request.sequence_rows, kInputBytesMax / kRowBytes) *
+                  kRowBytes;
+      break;
+    case proto::TEXT_LINES:
+    case proto::FIXED_RECORDS:
+      MR_RETURN_IF_ERROR(PlanFiles(fs, request, &plan));
+      size_hint = plan.input_bytes();
+      break;
+    default:
+      return absl::InvalidArgumentError(Av(
+          Cat("unknown kind of input ", static_cast<int>(request.input_kind))));
   }
   if (!request.map_only) {
-    const uint64_t size_hint = request.input_kind == proto::SEQUENCE
-                                   ? request.sequence_rows * 100
-                                   : total;
+    if (request.num_reducers > kPartitionsMax) {
+      return absl::InvalidArgumentError(
+          Av(Cat(request.num_reducers, " reduce tasks are more than ",
+                 kPartitionsMax, "; ask for fewer")));
+    }
     plan.set_num_partitions(request.num_reducers != 0
                                 ? request.num_reducers
                                 : DefaultReducers(size_hint));
@@ -155,48 +345,18 @@ std::string SerializePlan(const proto::Plan& plan) {
 
 absl::StatusOr<proto::Plan> ParsePlan(std::string_view bytes) {
   proto::Plan plan;
-  const auto broken = [](std::string_view why) {
-    return absl::DataLossError(Av(Cat("the plan is damaged: ", why)));
-  };
+  std::string flaw;
   if (bytes.size() > std::numeric_limits<int>::max() ||
       !plan.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
-    return broken("it does not parse");
+    flaw = "it does not parse";
+  } else if (plan.format_version() != kFormatVersion) {
+    flaw = Cat("its format version is ", plan.format_version(), ", expected ",
+               kFormatVersion);
+  } else {
+    flaw = Flaw(plan);
   }
-  if (plan.format_version() != kFormatVersion) {
-    return broken(Cat("its format version is ", plan.format_version(),
-                      ", expected ", kFormatVersion));
-  }
-  const bool sequence = plan.input_kind() == proto::SEQUENCE;
-  if (!sequence && plan.input_kind() != proto::TEXT_LINES &&
-      plan.input_kind() != proto::FIXED_RECORDS) {
-    return broken("its input kind is unknown");
-  }
-  if (plan.input_kind() == proto::FIXED_RECORDS && plan.record_bytes() == 0) {
-    return broken("records of no bytes");
-  }
-  for (const proto::Split& split : plan.splits()) {
-    for (const proto::Range& range : split.ranges()) {
-      uint64_t size = plan.sequence_rows();
-      if (!sequence) {
-        if (range.file() >= static_cast<uint32_t>(plan.files_size())) {
-          return broken("a range names a file that is not listed");
-        }
-        size = plan.files(static_cast<int>(range.file())).size();
-      }
-      if (range.offset() > size || range.length() > size - range.offset()) {
-        return broken("a range reaches beyond its file");
-      }
-      if (plan.input_kind() == proto::FIXED_RECORDS &&
-          (range.offset() % plan.record_bytes() != 0 ||
-           range.length() % plan.record_bytes() != 0)) {
-        return broken("a range does not begin and end at records");
-      }
-    }
-  }
-  for (int i = 1; i < plan.split_keys_size(); ++i) {
-    if (plan.split_keys(i - 1) >= plan.split_keys(i)) {
-      return broken("the split keys are not increasing");
-    }
+  if (!flaw.empty()) {
+    return absl::DataLossError(Av(Cat("the plan is damaged: ", flaw)));
   }
   return plan;
 }

@@ -334,7 +334,7 @@ class Reader final : public GroupedReader {
     if (!group_key_kept_) KeepGroupKey();
     if (!Advance()) return false;
     const std::string_view key = tree_->key();
-    if (!options_.group_prefix && key.size() == group_key_.size() &&
+    if (key.size() == group_key_.size() &&
         tree_->key_prefix() == group_key_prefix_ &&
         (key.size() <= 8 || std::memcmp(key.data() + 8, group_key_.data() + 8,
                                         key.size() - 8) == 0)) {
@@ -344,9 +344,7 @@ class Reader final : public GroupedReader {
       Fail(OrderError(*tree_), tree_->stream_index());
       return false;
     }
-    if (options_.group_prefix && GroupPart(key) == GroupPart(group_key_)) {
-      return true;
-    }
+    if (options_.group_prefix && GroupPart(key) == group_part_) return true;
     in_group_ = false;
     at_new_group_ = true;
     return false;
@@ -362,6 +360,7 @@ class Reader final : public GroupedReader {
       std::string().swap(group_key_);
     group_key_.assign(key);
     group_key_prefix_ = tree_->key_prefix();
+    if (options_.group_prefix) group_part_ = GroupPart(group_key_);
     group_key_kept_ = true;
   }
 
@@ -421,7 +420,8 @@ class Reader final : public GroupedReader {
   bool first_value_ = false;   // ...at its first record, not yet asked for.
   bool at_new_group_ = false;  // tree_ stands at the first record of the next.
   bool group_key_kept_ = false;
-  std::string group_key_;  // Whole key of the group's first record.
+  std::string group_key_;        // Whole key of the group's first record.
+  std::string_view group_part_;  // Of group_key_, with group_prefix.
   uint64_t group_key_prefix_ = 0;
 
   RecordSum fetched_;

@@ -1,1 +1,621 @@
-// (being written)
+#include "storage/commit/output_commit.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "common/hash.h"
+#include "common/random.h"
+#include "common/strings.h"
+#include "storage/output/part_writer.h"
+#include "tests/testing/faulty_file_system.h"
+#include "tests/testing/memory_file_system.h"
+
+namespace millrace::storage {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+JobId TestJob() { return JobId::Generate(*Random::Seeded(7)); }
+
+constexpr char kOutput[] = "/w/out";
+
+// A job whose attempts are done: staged and synced parts, and the decision.
+class Stage {
+ public:
+  explicit Stage(int parts = 3) {
+    EXPECT_TRUE(fs.MakeDirectory("/w").ok());
+    EXPECT_TRUE(fs.SyncDirectory("/").ok());
+    EXPECT_TRUE(PrepareStaging(fs, kOutput, TestJob()).ok());
+    decision.output = kOutput;
+    decision.job = TestJob();
+    Manifest manifest;
+    manifest.job_id = TestJob().ToHex();
+    manifest.output_format = "text";
+    for (int i = 0; i < parts; ++i) {
+      const std::string attempt = JoinPath(att(), Cat("uid", i));
+      EXPECT_TRUE(fs.MakeDirectory(attempt).ok());
+      EXPECT_TRUE(fs.SyncDirectory(att()).ok());
+      const std::string name = PartName(static_cast<uint32_t>(i));
+      const std::string path = JoinPath(attempt, name);
+      auto writer = PartWriter::Create(fs, path);
+      EXPECT_TRUE(writer.ok());
+      const std::string contents = Cat("contents of ", i, "\n");
+      EXPECT_TRUE((*writer)->Append(contents).ok());
+      const PartSummary summary = *(*writer)->Finish();
+      decision.winners.push_back(
+          {path, name, summary.bytes, summary.inode, summary.xxh3});
+      manifest.files.push_back({name, summary.bytes, 1, summary.xxh3, "u"});
+      expected[JoinPath(kOutput, name)] = contents;
+    }
+    // A loser, which is nobody's business.
+    fs.SetContents(JoinPath(att(), "loser/part-00000"), "garbage");
+    decision.manifest_json = SerializeManifest(manifest);
+    expected[JoinPath(kOutput, kManifestName)] = decision.manifest_json;
+  }
+
+  std::string att() const {
+    return JoinPath(StagingPath(kOutput, TestJob()), "att");
+  }
+
+  enum class State { kAbsent, kComplete, kBroken };
+  State OutputState() {
+    if (!fs.Exists(kOutput)) return State::kAbsent;
+    std::map<std::string, std::string> found;
+    for (const std::string& path : fs.AllFiles(kOutput)) {
+      found[path] = fs.Contents(path);
+    }
+    return found == expected ? State::kComplete : State::kBroken;
+  }
+
+  MemoryFileSystem fs;
+  Decision decision;
+  std::map<std::string, std::string> expected;  // Path -> contents.
+};
+
+// The operations of one undisturbed Publish.
+uint64_t CountOperations(bool paranoid) {
+  Stage stage;
+  FaultyFileSystem counting(stage.fs);
+  EXPECT_TRUE(Publish(counting, stage.decision, paranoid).ok());
+  EXPECT_EQ(stage.OutputState(), Stage::State::kComplete);
+  return counting.operations();
+}
+
+TEST(PublishTest, MakesTheWholeOutputVisible) {
+  Stage stage;
+  ASSERT_TRUE(Publish(stage.fs, stage.decision, /*paranoid=*/false).ok());
+  EXPECT_EQ(stage.OutputState(), Stage::State::kComplete);
+  EXPECT_TRUE(stage.fs.IsReadOnly("/w/out/_MANIFEST"));
+  EXPECT_TRUE(stage.fs.IsReadOnly("/w/out/part-00000"));
+  const auto report = VerifyOutput(stage.fs, kOutput);
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_THAT(report->problems, IsEmpty());
+  ASSERT_TRUE(RemoveStaging(stage.fs, kOutput, TestJob()).ok());
+  ASSERT_TRUE(RemoveStaging(stage.fs, kOutput, TestJob()).ok());
+  EXPECT_EQ(stage.OutputState(), Stage::State::kComplete);
+  EXPECT_EQ(stage.fs.List("/w")->size(), 1u);
+}
+
+TEST(PublishTest, IsIdempotent) {
+  for (bool paranoid : {false, true}) {
+    Stage stage;
+    for (int i = 0; i < 3; ++i) {
+      ASSERT_TRUE(Publish(stage.fs, stage.decision, paranoid).ok());
+      EXPECT_EQ(stage.OutputState(), Stage::State::kComplete);
+    }
+    ASSERT_TRUE(RemoveStaging(stage.fs, kOutput, TestJob()).ok());
+    EXPECT_TRUE(Publish(stage.fs, stage.decision, paranoid).ok());
+  }
+}
+
+TEST(PublishTest, JobWithoutParts) {
+  Stage stage(0);
+  ASSERT_TRUE(Publish(stage.fs, stage.decision, false).ok());
+  EXPECT_EQ(stage.OutputState(), Stage::State::kComplete);
+}
+
+TEST(PublishTest, RelativeOutputAndTrailingSeparators) {
+  Stage stage;
+  stage.decision.output = "w/out//";
+  ASSERT_TRUE(Publish(stage.fs, stage.decision, false).ok());
+  EXPECT_EQ(stage.OutputState(), Stage::State::kComplete);
+}
+
+// The process ends after each operation in turn; whoever comes next begins
+// from the start.
+TEST(PublishTest, CrashAfterEveryOperation) {
+  for (bool paranoid : {false, true}) {
+    const uint64_t operations = CountOperations(paranoid);
+    ASSERT_GT(operations, 20u);
+    for (uint64_t k = 0; k <= operations; ++k) {
+      SCOPED_TRACE(Cat("crash before operation ", k, " of ", operations));
+      Stage stage;
+      FaultyFileSystem faulty(stage.fs);
+      bool ever_broken = false;
+      faulty.SetFault([&, n = uint64_t{0}](FileOp, const std::string&) mutable {
+        ever_broken |= stage.OutputState() == Stage::State::kBroken;
+        return n++ >= k ? absl::UnavailableError("crash") : absl::OkStatus();
+      });
+      const absl::Status status = Publish(faulty, stage.decision, paranoid);
+      EXPECT_EQ(status.ok(), k == operations);
+      EXPECT_FALSE(ever_broken);
+      EXPECT_NE(stage.OutputState(), Stage::State::kBroken);
+      ASSERT_TRUE(Publish(stage.fs, stage.decision, paranoid).ok());
+      EXPECT_EQ(stage.OutputState(), Stage::State::kComplete);
+      EXPECT_TRUE(Publish(stage.fs, stage.decision, paranoid).ok());
+    }
+  }
+}
+
+// Power fails after each operation: only what was synced is left.
+TEST(PublishTest, PowerCutAfterEveryOperation) {
+  const uint64_t operations = CountOperations(false);
+  int absent = 0;
+  int complete = 0;
+  for (uint64_t k = 0; k <= operations; ++k) {
+    SCOPED_TRACE(Cat("power cut before operation ", k, " of ", operations));
+    Stage stage;
+    FaultyFileSystem faulty(stage.fs);
+    faulty.FailFrom(k, absl::UnavailableError("power cut"));
+    const bool reported = Publish(faulty, stage.decision, false).ok();
+    stage.fs.PowerCut();
+    const Stage::State state = stage.OutputState();
+    EXPECT_NE(state, Stage::State::kBroken);
+    // What was reported stays.
+    if (reported) {
+      EXPECT_EQ(state, Stage::State::kComplete);
+    }
+    absent += state == Stage::State::kAbsent;
+    complete += state == Stage::State::kComplete;
+    ASSERT_TRUE(Publish(stage.fs, stage.decision, false).ok());
+    stage.fs.PowerCut();
+    EXPECT_EQ(stage.OutputState(), Stage::State::kComplete);
+  }
+  EXPECT_GT(absent, 0);
+  EXPECT_GT(complete, 0);
+}
+
+// One call fails, the process lives on: the error is reported as one that may
+// be retried, whatever the disk called it, and a retry succeeds.
+TEST(PublishTest, AnyCallMayFailOnce) {
+  for (bool paranoid : {false, true}) {
+    const uint64_t operations = CountOperations(paranoid);
+    for (const absl::Status& error :
+         {absl::DataLossError("Input/output error"),
+          absl::ResourceExhaustedError("No space left on device"),
+          absl::PermissionDeniedError("Permission denied"),
+          absl::UnknownError("Stale file handle")}) {
+      for (uint64_t k = 0; k < operations; ++k) {
+        SCOPED_TRACE(Cat("operation ", k, " fails: ", ToStd(error.message())));
+        Stage stage;
+        FaultyFileSystem faulty(stage.fs);
+        faulty.FailOnce(k, error);
+        const absl::Status status = Publish(faulty, stage.decision, paranoid);
+        EXPECT_FALSE(absl::IsDataLoss(status)) << status;
+        EXPECT_FALSE(absl::IsAlreadyExists(status)) << status;
+        EXPECT_NE(stage.OutputState(), Stage::State::kBroken);
+        ASSERT_TRUE(Publish(faulty, stage.decision, paranoid).ok());
+        EXPECT_EQ(stage.OutputState(), Stage::State::kComplete);
+      }
+    }
+  }
+}
+
+// The change is made and its reply lost, as happens on network file systems.
+TEST(PublishTest, RepliesMayBeLost) {
+  Stage first;
+  const std::string staging = StagingPath(kOutput, TestJob());
+  const std::string final_path = JoinPath(staging, "final");
+  for (const std::string& lost :
+       {final_path, first.decision.winners[1].staged_path,
+        JoinPath(staging, "manifest.0")}) {
+    SCOPED_TRACE(lost);
+    Stage stage;
+    FaultyFileSystem faulty(stage.fs);
+    faulty.SetFault([&](FileOp op, const std::string& path) {
+      if (op != FileOp::kRename || path != lost) return absl::OkStatus();
+      std::string to = kOutput;
+      if (path != final_path) {
+        to = JoinPath(final_path, path.find("manifest.") != std::string::npos
+                                      ? kManifestName
+                                      : BaseName(path));
+      }
+      EXPECT_TRUE(stage.fs.Rename(path, to).ok());
+      return absl::UnavailableError("no reply");
+    });
+    absl::Status status = Publish(faulty, stage.decision, false);
+    // The last rename resolves itself; the others at the next run.
+    EXPECT_EQ(status.ok(), lost == final_path) << status;
+    EXPECT_NE(stage.OutputState(), Stage::State::kBroken);
+    ASSERT_TRUE(Publish(stage.fs, stage.decision, false).ok());
+    EXPECT_EQ(stage.OutputState(), Stage::State::kComplete);
+  }
+}
+
+// Another committer with the same decision does its first `m` operations, or
+// all, in the middle of this one.
+TEST(PublishTest, CommittersMayOverlap) {
+  const uint64_t operations = CountOperations(false);
+  for (uint64_t k = 0; k < operations; ++k) {
+    for (uint64_t m = 1; m <= operations; ++m) {
+      SCOPED_TRACE(Cat("at operation ", k, " the other does ", m));
+      Stage stage;
+      FaultyFileSystem faulty(stage.fs);
+      bool ever_broken = false;
+      faulty.SetFault([&, n = uint64_t{0}](FileOp, const std::string&) mutable {
+        ever_broken |= stage.OutputState() == Stage::State::kBroken;
+        if (n++ != k) return absl::OkStatus();
+        FaultyFileSystem other(stage.fs);
+        other.FailFrom(m, absl::UnavailableError("crash"));
+        const absl::Status status = Publish(other, stage.decision, false);
+        EXPECT_TRUE(status.ok() || absl::IsUnavailable(status)) << status;
+        return absl::OkStatus();
+      });
+      const absl::Status status = Publish(faulty, stage.decision, false);
+      ASSERT_TRUE(status.ok()) << status;
+      ASSERT_FALSE(ever_broken);
+      ASSERT_EQ(stage.OutputState(), Stage::State::kComplete);
+    }
+  }
+}
+
+// After the clean-up nothing is made anew, also if the user has moved the
+// output away meanwhile.
+TEST(PublishTest, ZombieCreatesNothing) {
+  for (int parts : {0, 3}) {
+    Stage stage(parts);
+    ASSERT_TRUE(Publish(stage.fs, stage.decision, false).ok());
+    ASSERT_TRUE(RemoveStaging(stage.fs, kOutput, TestJob()).ok());
+    ASSERT_TRUE(stage.fs.RemoveTree(kOutput).ok());
+    const absl::Status status = Publish(stage.fs, stage.decision, false);
+    EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss) << status;
+    EXPECT_THAT(*stage.fs.List("/w"), IsEmpty());
+  }
+}
+
+// Somebody else makes the path before each operation in turn.
+TEST(PublishTest, ForeignOutputIsNeverTouched) {
+  const uint64_t operations = CountOperations(false);
+  int conflicts = 0;
+  for (const bool directory : {false, true}) {
+    for (uint64_t k = 0; k < operations; ++k) {
+      SCOPED_TRACE(Cat("before operation ", k));
+      Stage stage;
+      const std::string theirs = directory ? "/w/out/_MANIFEST" : "/w/out";
+      FaultyFileSystem faulty(stage.fs);
+      faulty.SetFault([&, n = uint64_t{0}](FileOp, const std::string&) mutable {
+        if (n++ == k && !stage.fs.Exists(kOutput)) {
+          stage.fs.SetContents(theirs, "theirs");
+        }
+        return absl::OkStatus();
+      });
+      const absl::Status status = Publish(faulty, stage.decision, false);
+      if (status.ok()) {
+        EXPECT_EQ(stage.OutputState(), Stage::State::kComplete);
+        continue;
+      }
+      ++conflicts;
+      EXPECT_EQ(status.code(), absl::StatusCode::kAlreadyExists) << status;
+      EXPECT_THAT(std::string(status.message()),
+                  AllOf(HasSubstr("OUTPUT_CONFLICT"), HasSubstr(kOutput)));
+      EXPECT_THAT(stage.fs.AllFiles(kOutput), ElementsAre(theirs));
+      EXPECT_EQ(stage.fs.Contents(theirs), "theirs");
+      // The parts are kept; once the way is free they can be published.
+      ASSERT_TRUE(stage.fs.RemoveTree(kOutput).ok());
+      ASSERT_TRUE(Publish(stage.fs, stage.decision, false).ok());
+      EXPECT_EQ(stage.OutputState(), Stage::State::kComplete);
+    }
+  }
+  EXPECT_GT(conflicts, 20);
+}
+
+TEST(PublishTest, OutputOfAnotherJobIsAConflict) {
+  Stage stage;
+  ASSERT_TRUE(Publish(stage.fs, stage.decision, false).ok());
+  Decision other = stage.decision;
+  other.manifest_json += " ";
+  EXPECT_EQ(Publish(stage.fs, other, false).code(),
+            absl::StatusCode::kAlreadyExists);
+}
+
+TEST(PublishTest, LostOrChangedWinnersEndTheJob) {
+  const std::vector<std::pair<
+      const char*, std::function<void(MemoryFileSystem&, const std::string&)>>>
+      damages = {
+          {"is gone",
+           [](MemoryFileSystem& fs, const std::string& path) {
+             EXPECT_TRUE(fs.RemoveFile(path).ok());
+           }},
+          {"bytes",
+           [](MemoryFileSystem& fs, const std::string& path) {
+             fs.SetContents(path, "short");
+           }},
+          {"inode",
+           [](MemoryFileSystem& fs, const std::string& path) {
+             const std::string contents = fs.Contents(path);
+             EXPECT_TRUE(fs.RemoveFile(path).ok());
+             fs.SetContents(path, contents);
+           }},
+          {"no regular file",
+           [](MemoryFileSystem& fs, const std::string& path) {
+             EXPECT_TRUE(fs.RemoveFile(path).ok());
+             EXPECT_TRUE(fs.MakeDirectory(path).ok());
+           }},
+      };
+  for (const auto& [message, damage] : damages) {
+    SCOPED_TRACE(message);
+    Stage stage;
+    damage(stage.fs, stage.decision.winners[1].staged_path);
+    const absl::Status status = Publish(stage.fs, stage.decision, false);
+    EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss);
+    EXPECT_THAT(std::string(status.message()),
+                AllOf(HasSubstr("COMMIT_DATA_LOST"), HasSubstr("part-00001"),
+                      HasSubstr(message)));
+    EXPECT_EQ(stage.OutputState(), Stage::State::kAbsent);
+    // Nothing was moved before all were looked at.
+    EXPECT_TRUE(stage.fs.Exists(stage.decision.winners[0].staged_path));
+  }
+}
+
+TEST(PublishTest, ParanoidReadsTheBytesAgain) {
+  Stage stage;
+  const std::string path = stage.decision.winners[2].staged_path;
+  std::string contents = stage.fs.Contents(path);
+  contents[3] ^= 1;
+  stage.fs.SetContents(path, contents);
+  const absl::Status status = Publish(stage.fs, stage.decision, true);
+  EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("other bytes"));
+  EXPECT_EQ(stage.OutputState(), Stage::State::kAbsent);
+}
+
+TEST(PublishTest, StoreThatIsAwayIsNoLoss) {
+  Stage stage;
+  ASSERT_TRUE(stage.fs.Rename("/w", "/unmounted").ok());
+  EXPECT_EQ(Publish(stage.fs, stage.decision, false).code(),
+            absl::StatusCode::kUnavailable);
+  ASSERT_TRUE(stage.fs.Rename("/unmounted", "/w").ok());
+  EXPECT_TRUE(Publish(stage.fs, stage.decision, false).ok());
+}
+
+TEST(PublishTest, StrayFileInFinalIsNotPublished) {
+  Stage stage;
+  stage.fs.SetContents(
+      JoinPath(StagingPath(kOutput, TestJob()), "final/part-00009"), "stray");
+  const absl::Status status = Publish(stage.fs, stage.decision, false);
+  EXPECT_EQ(status.code(), absl::StatusCode::kInternal);
+  EXPECT_EQ(stage.OutputState(), Stage::State::kAbsent);
+}
+
+TEST(PublishTest, NamesThatLeaveTheDirectoryAreRefused) {
+  for (const char* name :
+       {"", ".", "..", "a/b", "../x", "_MANIFEST", "part-00000"}) {
+    Stage stage;
+    stage.decision.winners[1].final_name = name;
+    EXPECT_EQ(Publish(stage.fs, stage.decision, false).code(),
+              absl::StatusCode::kInvalidArgument)
+        << name;
+  }
+}
+
+// ---------------------------------------------------------- PrepareStaging
+
+class PrepareTest : public ::testing::Test {
+ protected:
+  PrepareTest() { EXPECT_TRUE(fs_.MakeDirectory("/w").ok()); }
+
+  absl::Status Prepare(const std::string& output) {
+    return PrepareStaging(fs_, output, TestJob());
+  }
+  void ExpectNothingLeft() { EXPECT_THAT(*fs_.List("/w"), IsEmpty()); }
+
+  MemoryFileSystem fs_;
+};
+
+TEST_F(PrepareTest, MakesTheStagingDirectoryAndNothingElse) {
+  const std::string staging = "/w/out.millrace-" + TestJob().ToHex();
+  EXPECT_EQ(StagingPath("/w/out", TestJob()), staging);
+  EXPECT_EQ(StagingPath("/w/out///", TestJob()), staging);
+  EXPECT_TRUE(IsStagingName(BaseName(staging)));
+  for (const char* output : {"/w/out", "/w/out//", "w/out", "./w//out"}) {
+    ASSERT_TRUE(Prepare(output).ok()) << output;
+    ASSERT_EQ(fs_.List("/w")->size(), 1u);
+    const auto entries = fs_.List(staging);
+    ASSERT_TRUE(entries.ok());
+    ASSERT_EQ(entries->size(), 1u);
+    EXPECT_EQ((*entries)[0].name, "att");
+    // Again for the same job: its reply was lost.
+    fs_.SetContents(staging + "/att/uid/part-00000", "x");
+    EXPECT_TRUE(Prepare(output).ok());
+    EXPECT_TRUE(fs_.Exists(staging + "/att/uid/part-00000"));
+    ASSERT_TRUE(RemoveStaging(fs_, output, TestJob()).ok());
+    ExpectNothingLeft();
+  }
+}
+
+TEST_F(PrepareTest, SurvivesAPowerCut) {
+  ASSERT_TRUE(fs_.SyncDirectory("/").ok());
+  ASSERT_TRUE(Prepare("/w/out").ok());
+  fs_.PowerCut();
+  EXPECT_TRUE(fs_.Exists(StagingPath("/w/out", TestJob()) + "/att"));
+}
+
+TEST_F(PrepareTest, RefusesAnOutputThatExists) {
+  fs_.SetContents("/w/file", "");
+  ASSERT_TRUE(fs_.MakeDirectory("/w/dir").ok());
+  for (const char* output :
+       {"/w/file", "/w/file/", "/w/dir", "/w/dir//", "/", "/w", "."}) {
+    const absl::Status status = Prepare(output);
+    EXPECT_EQ(status.code(), absl::StatusCode::kAlreadyExists) << output;
+    EXPECT_THAT(std::string(status.message()), HasSubstr("never overwritten"));
+  }
+  EXPECT_EQ(fs_.List("/w")->size(), 2u);
+}
+
+TEST_F(PrepareTest, RefusesAnOutputWithoutParent) {
+  fs_.SetContents("/w/file", "");
+  for (const char* output : {"/none/out", "/none/none/out", "/w/file/out"}) {
+    const absl::Status status = Prepare(output);
+    EXPECT_EQ(status.code(), absl::StatusCode::kNotFound) << output;
+    EXPECT_THAT(std::string(status.message()),
+                AllOf(HasSubstr(output), HasSubstr("parent")));
+  }
+  EXPECT_EQ(Prepare("").code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(Prepare(std::string("/w/a\0b", 6)).code(),
+            absl::StatusCode::kInvalidArgument);
+}
+
+TEST_F(PrepareTest, RefusesAParentThatCannotBeWritten) {
+  ASSERT_TRUE(fs_.MakeReadOnly("/w").ok());
+  const absl::Status status = Prepare("/w/out");
+  EXPECT_EQ(status.code(), absl::StatusCode::kPermissionDenied);
+  EXPECT_THAT(std::string(status.message()),
+              HasSubstr("/w/out cannot be written"));
+  ExpectNothingLeft();
+}
+
+TEST_F(PrepareTest, RefusesAFullDisk) {
+  fs_.SetCapacity(100);
+  EXPECT_EQ(Prepare("/w/out").code(), absl::StatusCode::kResourceExhausted);
+  ExpectNothingLeft();
+}
+
+TEST_F(PrepareTest, RefusesAFileSystemWhoseRenameReplaces) {
+  FaultyFileSystem faulty(fs_);
+  faulty.SetFault([](FileOp op, const std::string&) {
+    return op == FileOp::kRename ? absl::UnimplementedError("no flag")
+                                 : absl::OkStatus();
+  });
+  absl::Status status = PrepareStaging(faulty, "/w/out", TestJob());
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnimplemented);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("another file system"));
+  ExpectNothingLeft();
+  // One that takes the flag and ignores it: at the second rename nothing is in
+  // the way any more.
+  int renames = 0;
+  faulty.SetFault([&](FileOp op, const std::string& path) {
+    if (op == FileOp::kRename && ++renames == 2) {
+      EXPECT_TRUE(fs_.RemoveTree(JoinPath(ParentPath(path), "to")).ok());
+    }
+    return absl::OkStatus();
+  });
+  status = PrepareStaging(faulty, "/w/out", TestJob());
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnimplemented);
+  EXPECT_EQ(renames, 2);
+  ExpectNothingLeft();
+}
+
+TEST_F(PrepareTest, AnyFailureLeavesNothing) {
+  FaultyFileSystem counting(fs_);
+  ASSERT_TRUE(PrepareStaging(counting, "/w/out", TestJob()).ok());
+  ASSERT_TRUE(RemoveStaging(fs_, "/w/out", TestJob()).ok());
+  for (uint64_t k = 0; k < counting.operations(); ++k) {
+    FaultyFileSystem faulty(fs_);
+    faulty.FailOnce(k, absl::UnknownError("Stale file handle"));
+    EXPECT_FALSE(PrepareStaging(faulty, "/w/out", TestJob()).ok()) << k;
+    ExpectNothingLeft();
+  }
+}
+
+TEST(StagingNameTest, OnlyTheFullForm) {
+  const std::string hex(32, 'f');
+  EXPECT_TRUE(IsStagingName("out.millrace-" + hex));
+  EXPECT_FALSE(IsStagingName(".millrace-" + hex));  // Of no output.
+  EXPECT_FALSE(IsStagingName("out.millrace-" + hex + "0"));
+  EXPECT_FALSE(IsStagingName("out.millrace-" + hex.substr(1)));
+  EXPECT_FALSE(IsStagingName("out.millrace-" + hex.substr(1) + "g"));
+  EXPECT_FALSE(IsStagingName("out.millrace_" + hex));
+  EXPECT_FALSE(IsStagingName(""));
+}
+
+// ------------------------------------------------------------- a real disk
+
+class PosixCommitTest : public ::testing::Test {
+ protected:
+  PosixCommitTest() {
+    std::string name = JoinPath(::testing::TempDir(), "commit_XXXXXX");
+    EXPECT_NE(mkdtemp(name.data()), nullptr);
+    dir_ = name;
+  }
+  ~PosixCommitTest() override { std::filesystem::remove_all(dir_); }
+
+  FileSystem& fs_ = FileSystem::Posix();
+  std::string dir_;
+};
+
+TEST_F(PosixCommitTest, FromStagingToOutput) {
+  const std::string output = dir_ + "/my out\n";
+  ASSERT_TRUE(PrepareStaging(fs_, output, TestJob()).ok());
+  Decision decision;
+  decision.output = output;
+  decision.job = TestJob();
+  Manifest manifest;
+  for (uint32_t i = 0; i < 3; ++i) {
+    const std::string attempt =
+        StagingPath(output, TestJob()) + "/att/" + Cat(i);
+    ASSERT_TRUE(fs_.MakeDirectory(attempt).ok());
+    auto writer = PartWriter::Create(fs_, attempt + "/" + PartName(i));
+    ASSERT_TRUE(writer.ok());
+    ASSERT_TRUE((*writer)->Append(Cat("part ", i)).ok());
+    const PartSummary part = *(*writer)->Finish();
+    decision.winners.push_back({attempt + "/" + PartName(i), PartName(i),
+                                part.bytes, part.inode, part.xxh3});
+    manifest.files.push_back({PartName(i), part.bytes, 1, part.xxh3, ""});
+  }
+  decision.manifest_json = SerializeManifest(manifest);
+  const absl::Status status = Publish(fs_, decision, true);
+  ASSERT_TRUE(status.ok()) << status;
+  ASSERT_TRUE(Publish(fs_, decision, true).ok());
+  ASSERT_TRUE(RemoveStaging(fs_, output, TestJob()).ok());
+  ASSERT_TRUE(Publish(fs_, decision, true).ok());
+  const auto report = VerifyOutput(fs_, output);
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_THAT(report->problems, IsEmpty());
+  EXPECT_EQ(report->files, 3u);
+  EXPECT_EQ(fs_.List(dir_)->size(), 1u);
+}
+
+TEST_F(PosixCommitTest, DanglingLinkAtTheOutputExists) {
+  ASSERT_EQ(symlink("nowhere", (dir_ + "/out").c_str()), 0);
+  for (const char* slash : {"", "/"}) {
+    EXPECT_EQ(PrepareStaging(fs_, dir_ + "/out" + slash, TestJob()).code(),
+              absl::StatusCode::kAlreadyExists);
+  }
+  Decision decision;
+  decision.output = dir_ + "/out";
+  decision.job = TestJob();
+  EXPECT_EQ(Publish(fs_, decision, false).code(),
+            absl::StatusCode::kAlreadyExists);
+}
+
+TEST_F(PosixCommitTest, ParentsThatDoNotDo) {
+  EXPECT_EQ(PrepareStaging(fs_, dir_ + "/no/out", TestJob()).code(),
+            absl::StatusCode::kNotFound);
+  ASSERT_TRUE(WriteWholeFile(fs_, dir_ + "/file", "").ok());
+  EXPECT_EQ(PrepareStaging(fs_, dir_ + "/file/out", TestJob()).code(),
+            absl::StatusCode::kNotFound);
+  EXPECT_EQ(
+      PrepareStaging(fs_, dir_ + "/" + std::string(250, 'x'), TestJob()).code(),
+      absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(fs_.List(dir_)->size(), 1u);
+  // Nobody makes directories there, not even root.
+  if (fs_.Stat("/sys/kernel").ok()) {
+    EXPECT_EQ(PrepareStaging(fs_, "/sys/kernel/out", TestJob()).code(),
+              absl::StatusCode::kPermissionDenied);
+  }
+}
+
+}  // namespace
+}  // namespace millrace::storage

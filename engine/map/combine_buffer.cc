@@ -106,11 +106,9 @@ class CombineBufferImpl final : public CombineBuffer {
   }
 
   absl::Status MakeRoom(const Batch& batch, const uint64_t* hashes) {
-    if (table_->MakeRoomFor(batch, hashes) || table_->size() == 0) {
-      return absl::OkStatus();
-    }
-    MR_RETURN_IF_ERROR(Spill());
-    table_->Clear();
+    if (table_->MakeRoomFor(batch, hashes)) return absl::OkStatus();
+    if (table_->size() > 0) MR_RETURN_IF_ERROR(Spill());
+    table_->Clear(batch);
     return absl::OkStatus();
   }
 

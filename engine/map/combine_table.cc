@@ -1,6 +1,7 @@
 #include "engine/map/combine_table.h"
 
 #include <algorithm>
+#include <array>
 #include <utility>
 
 #if defined(__SSE2__)
@@ -25,6 +26,15 @@ constexpr uint64_t kQuadrupleBelow = 1 << 16;
 constexpr uint64_t kOutsideBytes = 64 << 10;
 
 static_assert(kCapacityMin / 8 * 5 >= CombineBuffer::kBatch);
+
+// Hash64 of a key whose size is known to be in a range: compiles to the one
+// formula for it.
+template <uint32_t kMin, uint32_t kMax>
+__attribute__((always_inline, flatten)) inline uint64_t HashOf(const char* data,
+                                                               uint32_t size) {
+  if (size < kMin || size > kMax) __builtin_unreachable();
+  return Hash64({data, size});
+}
 
 #if defined(__SSE2__)
 using ShortKey = __m128i;
@@ -72,13 +82,38 @@ absl::StatusOr<CombineTable> CombineTable::Create(MemoryAccount& account,
 }
 
 void CombineTable::HashAndPrefetch(const Batch& batch, uint64_t* hashes) const {
+  // XXH3 has a formula for each class of sizes. Taking the keys class by class
+  // spares the processor from guessing, key by key, which one comes next: 3 ns
+  // a key in place of 5.
+  static constexpr auto kClasses = [] {
+    std::array<uint8_t, CombineEntry::kInline + 2> classes{};
+    for (size_t size = 0; size < classes.size(); ++size) {
+      classes[size] = size <= 3 ? 0 : size <= 8 ? 1 : size <= 16 ? 2 : 3;
+    }
+    return classes;
+  }();
+  uint8_t members[4][CombineBuffer::kBatch];
+  size_t counts[4] = {};
   for (size_t i = 0; i < batch.count; ++i) {
-    const uint32_t size = batch.sizes[i];
-    hashes[i] =
-        Hash64({size <= CombineEntry::kInline ? batch.padded[i] : batch.data[i],
-                size});
-    __builtin_prefetch(table_ + Home(hashes[i]), 1);
+    const size_t size_class =
+        kClasses[std::min<size_t>(batch.sizes[i], kClasses.size() - 1)];
+    members[size_class][counts[size_class]++] = static_cast<uint8_t>(i);
   }
+  const auto take = [&](size_t size_class, const auto& hash_of) {
+    for (size_t j = 0; j < counts[size_class]; ++j) {
+      const size_t i = members[size_class][j];
+      hashes[i] = hash_of(i);
+      __builtin_prefetch(table_ + Home(hashes[i]), 1);
+    }
+  };
+  take(0,
+       [&](size_t i) { return HashOf<0, 3>(batch.padded[i], batch.sizes[i]); });
+  take(1,
+       [&](size_t i) { return HashOf<4, 8>(batch.padded[i], batch.sizes[i]); });
+  take(2, [&](size_t i) {
+    return HashOf<9, 16>(batch.padded[i], batch.sizes[i]);
+  });
+  take(3, [&](size_t i) { return Hash64({batch.data[i], batch.sizes[i]}); });
 }
 
 CombineEntry* CombineTable::FindLong(const char* data, uint64_t hash,
@@ -101,7 +136,9 @@ bool CombineTable::MakeRoomFor(const Batch& batch, const uint64_t* hashes) {
       long_bytes += RoundUp(size);
     }
   }
-  if (used_ + batch.count > used_max_ && !Grow(long_bytes)) return false;
+  if (used_ + batch.count > used_max_ && !Grow(batch.count, long_bytes)) {
+    return false;
+  }
   return HasArenaRoom(long_bytes);
 }
 
@@ -185,7 +222,7 @@ uint64_t CombineTable::BalancedCapacity() const {
   return (region_.size() - value_reserve_) * 128 / (4096 + 5 * per_entry);
 }
 
-bool CombineTable::Grow(uint64_t arena_bytes) {
+bool CombineTable::Grow(size_t entries, uint64_t arena_bytes) {
   const uint64_t taken = ArenaUsed() + arena_bytes + value_reserve_;
   if (taken >= region_.size()) return false;
   const uint64_t most =
@@ -195,7 +232,10 @@ bool CombineTable::Grow(uint64_t arena_bytes) {
   // All there is, rather than leaving a rest for a small last step.
   if (most < capacity / 2 * 3) capacity = most;
   capacity = capacity / 8 * 8;
-  if (capacity < capacity_ + capacity_ / 4) return false;
+  if (capacity < capacity_ + capacity_ / 4 ||
+      UsedMax(capacity) < used_ + entries) {
+    return false;
+  }
   Rehash(capacity);
   return true;
 }
@@ -246,9 +286,12 @@ std::span<char> CombineTable::spare() const {
   return {reinterpret_cast<char*>(table_ + used_), arena_};
 }
 
-void CombineTable::Clear() {
-  const uint64_t capacity = std::min(capacity_, BalancedCapacity()) / 8 * 8;
-  SetCapacity(std::max(capacity, kCapacityMin));
+void CombineTable::Clear(const Batch& next) {
+  const uint64_t arena_bytes = LongBytes(next) + value_reserve_;
+  const uint64_t rest = region_.size() - std::min(region_.size(), arena_bytes);
+  const uint64_t capacity =
+      std::min({capacity_, BalancedCapacity(), rest / sizeof(CombineEntry)});
+  SetCapacity(std::max(capacity / 8 * 8, kCapacityMin));
   std::memset(static_cast<void*>(table_), 0, capacity_ * sizeof(CombineEntry));
   used_ = 0;
   arena_ = region_.end();

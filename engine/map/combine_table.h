@@ -108,8 +108,9 @@ class CombineTable {
   std::span<char> spare() const;
 
   // Forgets all entries and values and starts anew, with a capacity that suits
-  // what the last filling was like.
-  void Clear();
+  // what the last filling was like, and leaves room for `next` in the region if
+  // that is possible at all.
+  void Clear(const Batch& next);
 
   size_t size() const { return used_; }
 
@@ -118,6 +119,15 @@ class CombineTable {
   // just room beside the compacted entries to sort them.
   static uint64_t UsedMax(uint64_t capacity) { return capacity / 8 * 5; }
   static uint64_t RoundUp(uint64_t bytes) { return (bytes + 7) / 8 * 8; }
+  // What the batch's keys take in the arena.
+  static uint64_t LongBytes(const Batch& batch) {
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < batch.count; ++i) {
+      const uint32_t size = batch.sizes[i];
+      bytes += size <= CombineEntry::kInline ? 0 : RoundUp(size);
+    }
+    return bytes;
+  }
 
   explicit CombineTable(MemoryAccount& account) : account_(&account) {}
 
@@ -148,7 +158,8 @@ class CombineTable {
   // The most entries worth having while arena and table share the region as
   // they did so far.
   uint64_t BalancedCapacity() const;
-  bool Grow(uint64_t arena_bytes);
+  // False: the region has no room for as many more, or for little more.
+  bool Grow(size_t entries, uint64_t arena_bytes);
   void Rehash(uint64_t capacity);
 
   MemoryAccount* account_;

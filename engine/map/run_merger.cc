@@ -6,7 +6,7 @@
 #include "common/status_macros.h"
 #include "common/strings.h"
 #include "engine/format/partition_reader.h"
-#include "engine/merge/merge.h"
+#include "engine/merge/loser_tree.h"
 
 namespace millrace::engine {
 namespace {
@@ -35,6 +35,21 @@ class FileRemover {
   const std::string path_;
   bool kept_ = false;
 };
+
+// One partition of a file whose index is verified.
+PartitionSource SourceOf(const std::shared_ptr<const MapOutputFile>& file,
+                         uint32_t partition) {
+  PartitionSource source;
+  // Keeps all of `file`.
+  source.file = std::shared_ptr<ReadFile>(file, &file->file());
+  source.path = file->path();
+  source.identity = file->identity();
+  source.partition = partition;
+  source.block_bytes = file->summary().block_bytes;
+  source.codec = file->summary().codec;
+  source.entry = file->summary().partitions[partition];
+  return source;
+}
 
 }  // namespace
 
@@ -210,26 +225,32 @@ absl::Status RunMerger::MergeRuns(size_t begin, size_t end, RecordSink& sink) {
 absl::Status RunMerger::MergePartition(
     const std::vector<std::shared_ptr<const MapOutputFile>>& files,
     uint32_t partition, size_t read_bytes, RecordSink& sink) {
-  std::vector<std::unique_ptr<RecordStream>> streams;
+  PartitionReader::Options reader_options;
+  reader_options.read_bytes = read_bytes;
+  // Without a folder every record that was emitted is in a sum already, with
+  // which that of the output is compared.
+  reader_options.check_sum = options_.folder != nullptr;
+  std::vector<std::unique_ptr<PartitionReader>> readers;
   for (const auto& file : files) {
     if (file->summary().partitions[partition].sum.records == 0) continue;
-    streams.push_back(ReadPartition(file, partition, read_bytes));
+    readers.push_back(std::make_unique<PartitionReader>(
+        SourceOf(file, partition), reader_options));
   }
-  if (streams.empty()) return absl::OkStatus();
   // The keys of one run were folded when it was written.
-  const bool fold = options_.folder != nullptr && streams.size() > 1;
-  const std::unique_ptr<RecordStream> stream =
-      streams.size() > 1 ? MergeStreams(std::move(streams))
-                         : std::move(streams.front());
-  std::optional<FoldingSink> folding;
-  if (fold) folding.emplace(*options_.folder, sink);
-  while (stream->Next()) {
-    MR_RETURN_IF_ERROR(
-        fold ? folding->Append(partition, stream->key(), stream->value())
-             : sink.Append(partition, stream->key(), stream->value()));
+  const bool fold = options_.folder != nullptr && readers.size() > 1;
+  LoserTree<PartitionReader> tree(std::move(readers));
+  if (fold) {
+    FoldingSink folding(*options_.folder, sink);
+    while (tree.Next()) {
+      MR_RETURN_IF_ERROR(folding.Append(partition, tree.key(), tree.value()));
+    }
+    MR_RETURN_IF_ERROR(folding.Flush());
+  } else {
+    while (tree.Next()) {
+      MR_RETURN_IF_ERROR(sink.Append(partition, tree.key(), tree.value()));
+    }
   }
-  MR_RETURN_IF_ERROR(Annotate(stream->status(), "merge spill runs"));
-  return fold ? folding->Flush() : absl::OkStatus();
+  return Annotate(tree.status(), "merge spill runs");
 }
 
 void RunMerger::Remove(const Run& run) {

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/map/map_side_test_util.h"
+#include "engine/map/map_side_test.h"
 #include "gtest/gtest.h"
 
 namespace millrace::engine {

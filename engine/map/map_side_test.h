@@ -1,11 +1,15 @@
 // What the tests of the map-side buffers share: reading outputs back, twins to
 // compare with, and ways to emit.
-#ifndef MILLRACE_ENGINE_MAP_MAP_SIDE_TEST_UTIL_H_
-#define MILLRACE_ENGINE_MAP_MAP_SIDE_TEST_UTIL_H_
+#ifndef MILLRACE_ENGINE_MAP_MAP_SIDE_TEST_H_
+#define MILLRACE_ENGINE_MAP_MAP_SIDE_TEST_H_
+
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
+#include <fstream>
 #include <functional>
 #include <memory>
 #include <ostream>
@@ -15,6 +19,7 @@
 #include <utility>
 #include <vector>
 
+#include "common/file_system.h"
 #include "common/hash.h"
 #include "common/strings.h"
 #include "engine/format/map_output_reader.h"
@@ -89,6 +94,51 @@ inline std::vector<TestRecord> ReadOutput(FileSystem& fs,
   }
   return records;
 }
+
+// A directory of the operating system's, removed with all that is in it.
+class TestDirectory {
+ public:
+  TestDirectory() : path_(testing::TempDir() + "/map_side_XXXXXX") {
+    EXPECT_NE(mkdtemp(path_.data()), nullptr);
+  }
+  TestDirectory(const TestDirectory&) = delete;
+  TestDirectory& operator=(const TestDirectory&) = delete;
+  ~TestDirectory() { EXPECT_TRUE(FileSystem::Posix().RemoveTree(path_).ok()); }
+
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+// Growth of the process's resident set since construction.
+class ResidentMemory {
+ public:
+  ResidentMemory() : begin_(Now()) {}
+
+  void Sample() { peak_ = std::max(peak_, Now()); }
+
+  void ExpectAtMost(uint64_t bytes) const {
+    EXPECT_GT(peak_, begin_);
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+    EXPECT_LE(peak_ - begin_, bytes);
+#else
+    (void)bytes;  // Sanitizers hold on to what is freed.
+#endif
+  }
+
+ private:
+  static uint64_t Now() {
+    std::ifstream file("/proc/self/statm");
+    uint64_t total_pages = 0;
+    uint64_t resident_pages = 0;
+    file >> total_pages >> resident_pages;
+    return resident_pages * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+  }
+
+  const uint64_t begin_;
+  uint64_t peak_ = 0;
+};
 
 // Rarely zstd, which takes long to set up.
 inline Codec RandomCodec(std::mt19937_64& rng) {
@@ -189,7 +239,7 @@ class KeyMaker {
         return key;
       }
       default:  // Runs of one letter: each key a prefix of the next.
-        return std::string(number % 300, 'a');
+        return std::string(number % 150, 'a');
     }
   }
 
@@ -300,4 +350,4 @@ class RecordEmitter {
 
 }  // namespace millrace::engine
 
-#endif  // MILLRACE_ENGINE_MAP_MAP_SIDE_TEST_UTIL_H_
+#endif  // MILLRACE_ENGINE_MAP_MAP_SIDE_TEST_H_

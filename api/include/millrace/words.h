@@ -54,7 +54,7 @@ class SplitWords {
     explicit Iterator(std::string_view text)
         : block_(text.data()), end_(text.data() + text.size()) {
       if (!text.empty()) {
-        LoadBlock();
+        LoadBlock(/*first=*/true);
         Next();
       }
     }
@@ -86,18 +86,18 @@ class SplitWords {
     bool NextBlock() {
       if (static_cast<size_t>(end_ - block_) <= kBlockBytes) return false;
       block_ += kBlockBytes;
-      LoadBlock();
+      LoadBlock(/*first=*/false);
       return true;
     }
 
     // Finds the edges in the next 64 bytes or what is left: bit i is set where
     // byte i is in a word and the byte before is not, or the other way round.
     // Behind the end of the text lies white space, as far as this goes.
-    void LoadBlock() {
+    void LoadBlock(bool first) {
       const size_t left = static_cast<size_t>(end_ - block_);
       const uint64_t in_word = left >= kBlockBytes
                                    ? WordMask64(block_)
-                                   : PartialWordMask(block_, left);
+                                   : PartialWordMask(block_, left, !first);
       edges_ = in_word ^ (in_word << 1 | in_word_before_);
       in_word_before_ = in_word >> (kBlockBytes - 1);
     }
@@ -121,7 +121,9 @@ class SplitWords {
 #if defined(__SSE2__)
   // Bit i: byte i is not white space.
   static uint64_t WordMask16(const char* data) {
-    const __m128i x = _mm_loadu_si128(reinterpret_cast<const __m128i*>(data));
+    return WordMask16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(data)));
+  }
+  static uint64_t WordMask16(__m128i x) {
     // Unsigned x - '\t' <= 4, as min(x - '\t', 4) == x - '\t'.
     const __m128i shifted = _mm_sub_epi8(x, _mm_set1_epi8('\t'));
     const __m128i controls =
@@ -134,41 +136,47 @@ class SplitWords {
     return WordMask16(data) | WordMask16(data + 16) << 16 |
            WordMask16(data + 32) << 32 | WordMask16(data + 48) << 48;
   }
-  // REQUIRES: 1 <= size < 64. Loads overlap instead of reading past the end.
-  static uint64_t PartialWordMask(const char* data, size_t size) {
+  // REQUIRES: 1 <= size < 64. Loads overlap instead of reading past the end;
+  // with `text_before`, 16 bytes of text lie before data + size.
+  static uint64_t PartialWordMask(const char* data, size_t size,
+                                  bool text_before) {
     if (size >= 16) {
       uint64_t mask = WordMask16(data);
       if (size >= 32) mask |= WordMask16(data + 16) << 16;
       if (size >= 48) mask |= WordMask16(data + 32) << 32;
       return mask | WordMask16(data + size - 16) << (size - 16);
     }
-    // The tail of a word: two overlapping halves in a padded buffer.
-    char padded[16];
-    std::memset(padded, ' ', sizeof padded);
+    if (text_before) return WordMask16(data + size - 16) >> (16 - size);
+    // Put together in registers: a load of 16 bytes just stored one by one
+    // would wait for the stores.
+    uint64_t low = 0, high = 0;
     if (size >= 8) {
-      uint64_t low, high;
-      std::memcpy(&low, data, 8);
-      std::memcpy(&high, data + size - 8, 8);
-      std::memcpy(padded, &low, 8);
-      std::memcpy(padded + size - 8, &high, 8);
+      low = Load<uint64_t>(data);
+      if (size > 8) high = Load<uint64_t>(data + size - 8) >> (8 * (16 - size));
     } else if (size >= 4) {
-      uint32_t low, high;
-      std::memcpy(&low, data, 4);
-      std::memcpy(&high, data + size - 4, 4);
-      std::memcpy(padded, &low, 4);
-      std::memcpy(padded + size - 4, &high, 4);
+      low = Load<uint32_t>(data) | uint64_t{Load<uint32_t>(data + size - 4)}
+                                       << (8 * (size - 4));
     } else {
-      padded[0] = data[0];
-      padded[size / 2] = data[size / 2];
-      padded[size - 1] = data[size - 1];
+      low = Load<uint8_t>(data) |
+            uint64_t{Load<uint8_t>(data + size / 2)} << (8 * (size / 2)) |
+            uint64_t{Load<uint8_t>(data + size - 1)} << (8 * (size - 1));
     }
-    return WordMask16(padded);
+    const __m128i x =
+        _mm_set_epi64x(static_cast<int64_t>(high), static_cast<int64_t>(low));
+    // Zeros behind the end are no white space.
+    return WordMask16(x) & ((uint64_t{1} << size) - 1);
+  }
+  template <typename T>
+  static T Load(const char* data) {
+    T value;
+    std::memcpy(&value, data, sizeof value);
+    return value;
   }
 #else
   static uint64_t WordMask64(const char* data) {
-    return PartialWordMask(data, kBlockBytes);
+    return PartialWordMask(data, kBlockBytes, false);
   }
-  static uint64_t PartialWordMask(const char* data, size_t size) {
+  static uint64_t PartialWordMask(const char* data, size_t size, bool) {
     uint64_t mask = 0;
     for (size_t i = 0; i < size; ++i) {
       mask |= static_cast<uint64_t>(!IsAsciiSpace(data[i])) << i;

@@ -28,11 +28,6 @@ mr_long_test(NAME tsan TIMEOUT 3600 LABELS sanitizer
              COMMAND scripts/ci.sh tsan)
 mr_long_test(NAME tsa TIMEOUT 3600 LABELS sanitizer
              COMMAND scripts/ci.sh tsa)
-mr_long_test(
-  NAME e2e_heavy_full TIMEOUT 3600
-  COMMAND env MILLRACE_HEAVY=full $<TARGET_FILE:e2e_test>
-          --gtest_filter=HeavyTest.*)
-
 # One per fuzz target: tests/fuzz/<target>.cc.
 file(GLOB MR_FUZZERS CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/tests/fuzz/*.cc")
 foreach(fuzzer ${MR_FUZZERS})

@@ -1,6 +1,6 @@
-// Shapes of input that must work however large they are. The plain sizes run
-// with every test; the sizes the promises name run with label `long`
-// (MILLRACE_HEAVY=full).
+// Shapes of input that must work however large they are: small enough for
+// sanitizers, and with MILLRACE_HEAVY=full (CTest: e2e_heavy) in the sizes that
+// the promises name.
 #include <gmock/gmock.h>
 #include <stdlib.h>
 

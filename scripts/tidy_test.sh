@@ -137,9 +137,15 @@ plant engine/a.cc 'std::hash<int> h;' -- 'engine/a.cc:10: [hash]'
 plant engine/a.cc 'size_t h = absl::HashOf(1);' -- 'engine/a.cc:10: [hash]'
 plant engine/a.cc 'char* v = std::getenv(name);' -- 'engine/a.cc:10: [getenv]'
 clean_tree
-echo 'pid_t p = fork();  // tidy: fork, because a test shows why not.' \
-  >>"$root/engine/a_test.cc"
+echo 'pid_t p = fork();  // tidy: fork, because there is no thread yet.' \
+  >>"$root/engine/a.cc"
 "$tidy" "$root" >/dev/null || fail "a waived line was found all the same"
+
+# Tests may fork, and use the test libraries.
+clean_tree
+put engine/testing/helper.cc '#include "gmock/gmock.h"' 'pid_t p = fork();'
+put engine/CMakeLists.txt 'a.cc a_test.cc testing/helper.cc'
+"$tidy" "$root" >/dev/null || fail "a test may do this"
 
 # Files.
 plant engine/lost.cc 'int x;' -- 'engine/lost.cc:1: [unlisted]'

@@ -11,7 +11,6 @@
 #include <utility>
 #include <vector>
 
-#include "common/strings.h"
 #include "tests/testing/run_program.h"
 #include "tests/testing/temp_dir.h"
 
@@ -20,6 +19,13 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+
+template <typename... Args>
+std::string Cat(const Args&... args) {
+  std::ostringstream text;
+  (text << ... << args);
+  return text.str();
+}
 
 class JobsTest : public ::testing::Test {
  protected:

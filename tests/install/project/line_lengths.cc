@@ -1,4 +1,4 @@
-#include "line_lengths.h"
+#include <line_lengths.h>
 
 int main(int argc, char** argv) {
   return millrace::Main(argc, argv, LineLengthsJob());

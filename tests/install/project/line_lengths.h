@@ -1,6 +1,6 @@
 // Counts lines by their length.
-#ifndef LINE_LENGTHS_H_
-#define LINE_LENGTHS_H_
+#ifndef MILLRACE_TESTS_INSTALL_PROJECT_LINE_LENGTHS_H_
+#define MILLRACE_TESTS_INSTALL_PROJECT_LINE_LENGTHS_H_
 
 #include <millrace/millrace.h>
 
@@ -18,4 +18,4 @@ inline auto LineLengthsJob() {
       .Reduce<millrace::Count>();
 }
 
-#endif  // LINE_LENGTHS_H_
+#endif  // MILLRACE_TESTS_INSTALL_PROJECT_LINE_LENGTHS_H_

@@ -3,7 +3,7 @@
 
 #include <cstdio>
 
-#include "line_lengths.h"
+#include <line_lengths.h>
 
 int main() {
   const auto result = millrace::testing::RunJob(

@@ -232,6 +232,34 @@ TEST(TextOutputTest, RecordsLargerThanAnyWindowAreWhole) {
               ElementsAre("s\n" + line + "\nt\n"));
 }
 
+// Both halves of a record may be too long for one piece.
+TEST(TextOutputTest, LongKeysAndValuesAreWhole) {
+  class Long : public Mapper<Sequence, std::string, std::string> {
+   public:
+    void Map(const Sequence& row, Output& out) override {
+      out.Emit(std::string(50'000 * row.number, 'k'),
+               std::string(60'000 * row.number, 'v'));
+    }
+  };
+  class Numbered : public Mapper<TextLine, std::string, int64_t> {
+   public:
+    void Map(const TextLine& line, Output& out) override {
+      out.Emit(line.text, -7);
+    }
+  };
+  std::string expected;
+  for (size_t n = 0; n < 4; ++n) {
+    expected += std::string(50'000 * n, 'k') + "\t" +
+                std::string(60'000 * n, 'v') + "\n";
+  }
+  EXPECT_THAT(RunJob(Job("long").Map<Long>(), {.rows = 4}).parts,
+              ElementsAre(expected));
+  const std::string line(1'000'000, 'l');
+  EXPECT_THAT(
+      RunJob(Job("numbered").Map<Numbered>(), {.files = {{"a", line}}}).parts,
+      ElementsAre(line + "\t-7\n"));
+}
+
 struct Celsius {
   double degrees = 0;
 };

@@ -58,6 +58,17 @@ inline void AppendInPieces(std::string_view text, OutputPort* port) {
   }
 }
 
+template <typename T>
+void AppendLong(const T& value, OutputPort* port) {
+  if constexpr (std::is_same_v<T, std::string_view>) {
+    AppendInPieces(value, port);
+  } else {
+    char number[kNumberTextBytes];
+    port->Append(
+        {number, static_cast<size_t>(WriteText(value, number) - number)});
+  }
+}
+
 // Writes key<TAB>value<newline>; no TAB where key or value is NoValue.
 template <typename Key, typename Value>
 void WriteTextRecord(const Key& key, const Value& value, std::string* scratch,
@@ -74,14 +85,22 @@ void WriteTextRecord(const Key& key, const Value& value, std::string* scratch,
       return;
     }
   }
-  scratch->clear();
-  TextFormat<Key>::Append(key, scratch);
-  if constexpr (kTab) scratch->push_back('\t');
-  TextFormat<Value>::Append(value, scratch);
-  scratch->push_back('\n');
-  AppendInPieces(*scratch, port);
+  if constexpr (kPrintsInPlace<Key> && kPrintsInPlace<Value>) {
+    // Too long for one piece, so one of them is text: no copy of it is made.
+    AppendLong(key, port);
+    if constexpr (kTab) port->Append("\t");
+    AppendLong(value, port);
+    port->Append("\n");
+  } else {
+    scratch->clear();
+    TextFormat<Key>::Append(key, scratch);
+    if constexpr (kTab) scratch->push_back('\t');
+    TextFormat<Value>::Append(value, scratch);
+    scratch->push_back('\n');
+    AppendInPieces(*scratch, port);
+    if (scratch->capacity() > 4 * kTextPieceBytes) std::string().swap(*scratch);
+  }
   port->CountRecord();
-  if (scratch->capacity() > 4 * kTextPieceBytes) std::string().swap(*scratch);
 }
 
 template <typename T>

@@ -9,6 +9,7 @@
 #include <cstring>
 #include <optional>
 
+#include "absl/strings/numbers.h"
 #include "common/file_system.h"
 #include "common/strings.h"
 
@@ -73,6 +74,37 @@ CLI::Option* AddBytes(CLI::App& app, const std::string& name,
       });
 }
 
+// A whole number from `low` to `high`. CLI11's own Range would put its bounds
+// into every line of the help text.
+CLI::Option* AddNumber(CLI::App& app, const std::string& name, auto& value,
+                       const std::string& help, uint64_t low, uint64_t high) {
+  return app.add_option(name, value, help)
+      ->type_name("N")
+      ->check([low, high](const std::string& text) -> std::string {
+        uint64_t number = 0;
+        if (absl::SimpleAtoi(text, &number) && low <= number &&
+            number <= high) {
+          return "";
+        }
+        return Cat("\"", Printable(text), "\" is no whole number from ", low,
+                   " to ", high);
+      });
+}
+
+// An option that may be given several times, each with one value.
+CLI::Option* AddRepeated(CLI::App& app, const std::string& name,
+                         std::vector<std::string>& values,
+                         const std::string& type, const std::string& help) {
+  CLI::Option* option = app.add_option(name, values, help)
+                            ->type_name(type)
+                            ->type_size(1)
+                            ->allow_extra_args(false)
+                            ->expected(1)
+                            ->take_all();
+  option->default_str("");
+  return option;
+}
+
 std::optional<absl::Duration> ParseSeconds(const std::string& text) {
   absl::Duration duration;
   if (absl::ParseDuration(Av(text), &duration)) return duration;
@@ -124,25 +156,21 @@ ParsedFlags ParseJobFlags(int argc, char** argv,
   flags.slots = UsableCores();
 
   if (!sequence) {
-    app.add_option("--input,-i", flags.inputs,
-                   "File, glob (*, ?, [], **) or directory (all below it); may "
-                   "be repeated")
-        ->type_name("PATTERN")
-        ->type_size(1)
-        ->allow_extra_args(false);
+    AddRepeated(app, "--input,-i", flags.inputs, "PATTERN",
+                "File, glob (*, ?, [], **) or directory (all below it); may be "
+                "repeated");
   } else {
-    app.add_option("--rows", flags.rows, "How many numbers, from 0 on")
-        ->type_name("N");
-    app.add_option("--splits", flags.sequence_splits,
-                   "Number of map tasks; 0: one per million rows");
+    AddNumber(app, "--rows", flags.rows, "How many numbers, from 0 on", 0,
+              uint64_t{1} << 62);
+    AddNumber(app, "--splits", flags.sequence_splits,
+              "Number of map tasks; 0: one per million rows", 0, 1'000'000);
   }
   app.add_option("--output,-o", flags.output,
                  "Directory to make; must not exist")
       ->type_name("DIR");
   if (job.make_reduce != nullptr) {
-    app.add_option("--reducers,-r", flags.reducers,
-                   "Number of part files; 0: from the input's size")
-        ->check(CLI::Range(0, 10000));
+    AddNumber(app, "--reducers,-r", flags.reducers,
+              "Number of part files; 0: from the input's size", 0, 10'000);
   }
   if (!sequence) {
     AddBytes(app, "--split-bytes", split_text,
@@ -153,8 +181,8 @@ ParsedFlags ParseJobFlags(int argc, char** argv,
   AddBytes(app, "--memory-limit", limit_text,
            "Resident memory at which a task is killed; 0: budget + 2G",
            kMemoryMin);
-  app.add_option("--slots,-j", flags.slots, "Tasks that run at the same time")
-      ->check(CLI::Range(1, 1024));
+  AddNumber(app, "--slots,-j", flags.slots, "Tasks that run at the same time",
+            1, 1024);
   app.add_option("--task-timeout", timeout_text,
                  "Kill a task that makes no progress for so long; 0: never")
       ->type_name("TIME")
@@ -166,9 +194,8 @@ ParsedFlags ParseJobFlags(int argc, char** argv,
         }
         return "";
       });
-  app.add_option("--max-attempts", flags.max_attempts,
-                 "Failed attempts of one task at which the job fails")
-      ->check(CLI::Range(1, 100));
+  AddNumber(app, "--max-attempts", flags.max_attempts,
+            "Failed attempts of one task at which the job fails", 1, 100);
   AddBytes(app, "--log-limit", log_limit_text,
            "Bytes a task may write to stdout and stderr; 0: no limit", 1);
   app.add_option("--codec", flags.codec, "Compression of intermediate data")
@@ -180,12 +207,10 @@ ParsedFlags ParseJobFlags(int argc, char** argv,
   app.add_option("--keep-logs", flags.keep_logs,
                  "Directory for the logs of failed attempts")
       ->type_name("DIR");
-  app.add_option("--side-file", side_texts,
-                 "A file every task may read, by name; may be repeated")
-      ->type_name("NAME=PATH")
-      ->type_size(1)
-      ->allow_extra_args(false);
-  app.add_option("--seed", flags.seed, "Seed of Context::seed()");
+  AddRepeated(app, "--side-file", side_texts, "NAME=PATH",
+              "A file every task may read, by name; may be repeated");
+  AddNumber(app, "--seed", flags.seed, "Seed of Context::seed()", 0,
+            ~uint64_t{0});
   app.add_flag("--in-process", flags.in_process,
                "One thread, no child processes: for a debugger");
   app.add_flag("--fresh-process", flags.fresh_process,

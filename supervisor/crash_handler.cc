@@ -33,6 +33,9 @@ constexpr uintptr_t kOverflowAboveBytes = 8 << 20;
 
 std::atomic<StatusPage*> g_page{nullptr};
 std::atomic<pid_t> g_crashing_thread{0};
+// Processes that user code forks inherit the handlers and the page, but their
+// deaths are not this process's.
+std::atomic<pid_t> g_owner{0};
 
 struct Registers {
   uintptr_t pc = 0;
@@ -117,6 +120,10 @@ void DieOf(int signal_number) {
 }
 
 void OnCrash(int signal_number, siginfo_t* info, void* context) {
+  if (getpid() != g_owner.load(std::memory_order_relaxed)) {
+    DieOf(signal_number);
+    return;
+  }
   const auto thread = static_cast<pid_t>(syscall(SYS_gettid));
   pid_t none = 0;
   if (!g_crashing_thread.compare_exchange_strong(none, thread)) {
@@ -156,7 +163,7 @@ void OnCrash(int signal_number, siginfo_t* info, void* context) {
 
 void OnStackWanted(int signal_number, siginfo_t*, void* context) {
   const int saved_errno = errno;
-  if (g_crashing_thread.load() == 0) {
+  if (g_crashing_thread.load() == 0 && getpid() == g_owner.load()) {
     StatusPage& page = *g_page.load(std::memory_order_acquire);
     WriteStack(page, RegistersOf(context), /*jumped_to_nothing=*/false);
     page.crash_signal.store(signal_number, std::memory_order_release);
@@ -167,6 +174,7 @@ void OnStackWanted(int signal_number, siginfo_t*, void* context) {
 }  // namespace
 
 void InstallCrashHandlers(StatusPage* page) {
+  g_owner.store(getpid(), std::memory_order_relaxed);
   g_page.store(page, std::memory_order_release);
   PrepareStackTraces();
 

@@ -196,6 +196,8 @@ absl::Status SupervisorImpl::Run(ChildId id, const proto::RunTask& task) {
   status.input_bytes.store(0, std::memory_order_relaxed);
   status.file.Set("");
   status.key.Set("");
+  status.crash_signal.store(0, std::memory_order_relaxed);
+  status.crash_stack.Set("");
   MR_RETURN_IF_ERROR(Send(*child, command));
   child->attempt_uid = task.attempt_uid();
   child->state = State::kRunning;

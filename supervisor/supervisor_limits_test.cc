@@ -95,6 +95,7 @@ TEST_F(LimitsTest, TimeInWhichNobodyWatchedDoesNotCount) {
   EXPECT_EQ(events->front().exit.cause, proto::TASK_TIMEOUT);
   EXPECT_GE(seconds, 70);
   EXPECT_LE(seconds, 95);
+  supervisor_.reset();  // Before its clock.
 }
 
 TEST_F(LimitsTest, CallersKillTakesTheStackToo) {
@@ -122,19 +123,20 @@ TEST_F(LimitsTest, KillBeforeReadyAsksForNoStack) {
 
 TEST_F(LimitsTest, MemoryWithoutEndIsEnded) {
   ChildOptions options = Options();
-  options.memory_limit_bytes = 256 << 20;
+  options.memory_limit_bytes = kMemoryScale * 256 << 20;
   const ChildId child = StartReady(options);
   const ChildEvent event = Perform(child, {"allocate", "0"});
   ASSERT_EQ(event.kind, Kind::kExited);
   EXPECT_EQ(event.exit.cause, proto::MEMORY_LIMIT);
   EXPECT_THAT(event.exit.message,
-              MatchesRegex("used [0-9.]+ [MG]iB of resident memory, limit 256 "
-                           "MiB, in map, /data/x.txt offset 1234 .*"));
+              MatchesRegex(Cat("used [0-9.]+ [MG]iB of resident memory, limit ",
+                               HumanBytes(options.memory_limit_bytes),
+                               ", in map, /data/x.txt offset 1234 .*")));
 }
 
 TEST_F(LimitsTest, MemoryBelowTheLimitIsFine) {
   ChildOptions options = Options();
-  options.memory_limit_bytes = 512 << 20;
+  options.memory_limit_bytes = kMemoryScale * 512 << 20;
   const ChildId child = StartReady(options);
   EXPECT_EQ(Perform(child, {"allocate", "134217728"}).kind, Kind::kDone);
   // And between two tasks nobody looks.
@@ -150,15 +152,17 @@ TEST_F(LimitsTest, MemoryOfDescendantsCounts) {
       Perform(child, {"allocate-in-children", File("pids"), "3", "134217728"});
   ASSERT_EQ(event.kind, Kind::kExited);
   EXPECT_EQ(event.exit.cause, proto::MEMORY_LIMIT);
-  EXPECT_THAT(event.exit.message,
-              MatchesRegex("used [0-9.]+ [MG]iB of resident memory in [34] "
-                           "processes, limit 300 MiB, .*"));
+  EXPECT_THAT(
+      event.exit.message,
+      MatchesRegex(Cat("used [0-9.]+ [MG]iB of resident memory in [234] "
+                       "processes, limit ",
+                       HumanBytes(options.memory_limit_bytes), ", .*")));
   ExpectAllEnded(File("pids"), 3);
 }
 
 TEST_F(LimitsTest, MemorySharedWithDescendantsCountsOnce) {
   ChildOptions options = Options();
-  options.memory_limit_bytes = 300 << 20;
+  options.memory_limit_bytes = kMemoryScale * 300 << 20;
   const ChildId child = StartReady(options);
   // Four processes that share 160 MiB, for longer than two looks take.
   const ChildEvent event =

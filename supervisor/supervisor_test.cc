@@ -45,6 +45,11 @@ TEST_F(SupervisorTest, OneProcessRunsManyTasks) {
 }
 
 TEST_F(SupervisorTest, StopLetsAChildEndByItself) {
+  // On a clock that stands still nobody loses patience.
+  ManualClock clock;
+  auto supervisor = Supervisor::Create(clock);
+  ASSERT_TRUE(supervisor.ok());
+  supervisor_ = *std::move(supervisor);
   const ChildId child = StartReady();
   EXPECT_EQ(Perform(child, {"ok"}).kind, Kind::kDone);
   supervisor_->Stop(child);
@@ -58,6 +63,7 @@ TEST_F(SupervisorTest, StopLetsAChildEndByItself) {
   supervisor_->Stop(child);
   supervisor_->Kill(child, proto::INTERNAL, "", false);
   EXPECT_EQ(supervisor_->Progress(child).pid, 0);
+  supervisor_.reset();  // Before its clock.
 }
 
 TEST_F(SupervisorTest, StopKillsAChildThatStays) {
@@ -168,6 +174,15 @@ TEST_F(SupervisorTest, StackOfACrashStartsWhereItCrashed) {
   const ChildEvent event = Perform(child, {"segfault"});
   EXPECT_THAT(event.exit.stack, MatchesRegex("  at [^\n]*DereferenceNull.*"));
   EXPECT_THAT(event.exit.stack, HasSubstr("  at main\n"));
+}
+
+TEST_F(SupervisorTest, CrashOfAForkedProcessIsNotTheTasks) {
+  const ChildId child = StartReady();
+  const ChildEvent event = Perform(child, {"segfault-in-fork"});
+  ASSERT_EQ(event.kind, Kind::kExited);
+  EXPECT_EQ(supervisor_->Log(child), Cat(SIGSEGV, "\n"));
+  EXPECT_THAT(event.exit.message, HasSubstr("was killed: signal 9"));
+  EXPECT_EQ(event.exit.stack, "");
 }
 
 TEST_F(SupervisorTest, ExitBeforeTheTaskIsDoneIsNoSuccess) {
@@ -364,7 +379,8 @@ TEST_F(SupervisorTest, EnvironmentIsOursWithAdditions) {
   setenv("MR_TEST_KEPT", "kept", 1);
   setenv("MR_TEST_REPLACED", "old", 1);
   ChildOptions options = Options();
-  options.environment = {"MR_TEST_REPLACED=new", "MR_TEST_ADDED=a=b"};
+  options.environment.push_back("MR_TEST_REPLACED=new");
+  options.environment.push_back("MR_TEST_ADDED=a=b");
   const ChildId child = StartReady(options);
   const std::map<std::string, std::string> expected = {
       {"MR_TEST_KEPT", "kept\n"},

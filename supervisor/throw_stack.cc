@@ -77,10 +77,14 @@ void RecordThrow(void* throw_site) {
 
 }  // namespace millrace::supervisor
 
-// The second argument is a std::type_info*; GCC, which declares this function
-// itself as soon as it has seen a `throw`, calls it void*.
-extern "C" [[noreturn]] __attribute__((visibility("default"))) void __cxa_throw(
-    void* exception, void* type, void (*destructor)(void*)) {
+// Under a name of its own: the compiler or <cxxabi.h> may have declared
+// __cxa_throw already, one with a void*, the other with a std::type_info*.
+extern "C" [[noreturn]] __attribute__((visibility("default"))) void
+MillraceCxaThrow(void* exception, void* type,
+                 void (*destructor)(void*)) asm("__cxa_throw");
+
+extern "C" void MillraceCxaThrow(void* exception, void* type,
+                                 void (*destructor)(void*)) {
   using Throw = void (*)(void*, void*, void (*)(void*));
   static const Throw next =
       reinterpret_cast<Throw>(dlsym(RTLD_NEXT, "__cxa_throw"));

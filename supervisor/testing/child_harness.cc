@@ -20,13 +20,10 @@ namespace millrace::supervisor {
 
 #if defined(__SANITIZE_THREAD__)
 const bool kUnderThreadSanitizer = true;
+const uint64_t kMemoryScale = 5;
 #else
 const bool kUnderThreadSanitizer = false;
-#endif
-#if defined(__SANITIZE_ADDRESS__)
-const bool kUnderAddressSanitizer = true;
-#else
-const bool kUnderAddressSanitizer = false;
+const uint64_t kMemoryScale = 1;
 #endif
 
 bool AwaitEnd(pid_t pid) {
@@ -79,6 +76,10 @@ void SupervisorTest::TearDown() {
 ChildOptions SupervisorTest::Options(const std::string& mode) {
   ChildOptions options;
   options.executable = MR_TEST_CHILD;
+  // That sanitizer makes a program with threads sleep for a second at its exit.
+  if (kUnderThreadSanitizer) {
+    options.environment = {"TSAN_OPTIONS=atexit_sleep_ms=0"};
+  }
   if (!mode.empty()) options.arguments.push_back("--start=" + mode);
   return options;
 }

@@ -15,10 +15,10 @@
 
 namespace millrace::supervisor {
 
-// True under a sanitizer that holds back asynchronous signals, or whose own
-// memory and slowness make limits mean something else.
+// True under the sanitizer that delivers asynchronous signals late.
 extern const bool kUnderThreadSanitizer;
-extern const bool kUnderAddressSanitizer;
+// How much memory a touched byte takes: more than one with shadow memory.
+extern const uint64_t kMemoryScale;
 
 // Waits until the process has ended; false after half a minute. Collects it if
 // it has become ours.

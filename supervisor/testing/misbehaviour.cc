@@ -25,7 +25,8 @@ namespace {
 
 using Words = std::vector<std::string>;
 
-#define MR_OUTLINE __attribute__((noinline))
+// Functions with a name in stacks, whose crimes no sanitizer prevents.
+#define MR_OUTLINE __attribute__((noinline, no_sanitize("undefined")))
 
 volatile int g_sink = 0;
 int* volatile g_null = nullptr;
@@ -213,6 +214,15 @@ void Misbehave(const Words& words, StatusPage& page) {
       {"divide", DivideByZero},
       {"abort", [] { std::abort(); }},
       {"kill-self", [] { raise(SIGKILL); }},
+      {"segfault-in-fork",
+       [] {
+         const pid_t pid = fork();
+         if (pid == 0) DereferenceNull();
+         int status = 0;
+         waitpid(pid, &status, 0);
+         std::printf("%d\n", WTERMSIG(status));
+         raise(SIGKILL);
+       }},
       {"thread-segfault", [] { std::thread(DereferenceNull).join(); }},
       {"exit", [&] { std::exit(std::atoi(words.at(1).c_str())); }},
       // Hangs.

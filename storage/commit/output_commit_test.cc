@@ -289,20 +289,28 @@ TEST(PublishTest, ZombieCreatesNothing) {
 TEST(PublishTest, ForeignOutputIsNeverTouched) {
   const uint64_t operations = CountOperations(false);
   int conflicts = 0;
-  for (const bool directory : {false, true}) {
+  // A file, a directory, and an empty directory, which rename(2) would replace.
+  for (const std::string& theirs :
+       std::vector<std::string>{"/w/out", "/w/out/_MANIFEST", ""}) {
     for (uint64_t k = 0; k < operations; ++k) {
-      SCOPED_TRACE(Cat("before operation ", k));
+      SCOPED_TRACE(Cat("before operation ", k, " ", theirs));
       Stage stage;
-      const std::string theirs = directory ? "/w/out/_MANIFEST" : "/w/out";
       FaultyFileSystem faulty(stage.fs);
+      bool made = false;
       faulty.SetFault([&, n = uint64_t{0}](FileOp, const std::string&) mutable {
         if (n++ == k && !stage.fs.Exists(kOutput)) {
-          stage.fs.SetContents(theirs, "theirs");
+          made = true;
+          if (theirs.empty()) {
+            EXPECT_TRUE(stage.fs.MakeDirectory(kOutput).ok());
+          } else {
+            stage.fs.SetContents(theirs, "theirs");
+          }
         }
         return absl::OkStatus();
       });
       const absl::Status status = Publish(faulty, stage.decision, false);
-      if (status.ok()) {
+      EXPECT_EQ(status.ok(), !made);
+      if (!made) {
         EXPECT_EQ(stage.OutputState(), Stage::State::kComplete);
         continue;
       }
@@ -310,15 +318,19 @@ TEST(PublishTest, ForeignOutputIsNeverTouched) {
       EXPECT_EQ(status.code(), absl::StatusCode::kAlreadyExists) << status;
       EXPECT_THAT(std::string(status.message()),
                   AllOf(HasSubstr("OUTPUT_CONFLICT"), HasSubstr(kOutput)));
-      EXPECT_THAT(stage.fs.AllFiles(kOutput), ElementsAre(theirs));
-      EXPECT_EQ(stage.fs.Contents(theirs), "theirs");
+      if (theirs.empty()) {
+        EXPECT_THAT(*stage.fs.List(kOutput), IsEmpty());
+      } else {
+        EXPECT_THAT(stage.fs.AllFiles(kOutput), ElementsAre(theirs));
+        EXPECT_EQ(stage.fs.Contents(theirs), "theirs");
+      }
       // The parts are kept; once the way is free they can be published.
       ASSERT_TRUE(stage.fs.RemoveTree(kOutput).ok());
       ASSERT_TRUE(Publish(stage.fs, stage.decision, false).ok());
       EXPECT_EQ(stage.OutputState(), Stage::State::kComplete);
     }
   }
-  EXPECT_GT(conflicts, 20);
+  EXPECT_GT(conflicts, 30);
 }
 
 TEST(PublishTest, OutputOfAnotherJobIsAConflict) {

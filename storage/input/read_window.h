@@ -29,6 +29,7 @@ class ReadWindow {
   size_t size() const { return end_ - begin_; }
   uint64_t offset() const { return offset_; }
   uint64_t end_offset() const { return offset_ + size(); }
+  size_t capacity() const { return capacity_; }
 
   // Empties the window and goes to `offset`.
   void MoveTo(uint64_t offset);

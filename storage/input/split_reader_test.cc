@@ -411,6 +411,26 @@ TEST_F(SplitReaderTest, LineOf300MegabytesIsNotHeldTwice) {
 #endif
 }
 
+TEST_F(SplitReaderTest, WindowGrowsForALargeRecordAndShrinksAfterIt) {
+  fs_.SetContents("/f", std::string(10'000, 'x'));
+  const auto file = fs_.OpenRead("/f");
+  ASSERT_TRUE(file.ok());
+  ReadWindow window(100);
+  EXPECT_EQ(window.capacity(), 0u);
+  while (window.end_offset() < 5'000) {
+    const uint64_t left = 10'000 - window.end_offset();
+    ASSERT_TRUE(window.Extend(**file, left, window.size() + left).ok());
+    EXPECT_LE(window.capacity(), std::max<size_t>(100, 2 * window.size()));
+  }
+  const uint64_t end = window.end_offset();
+  window.Consume(window.size() - 10);
+  EXPECT_EQ(window.offset(), end - 10);
+  EXPECT_EQ(*window.Extend(**file, 1'000, 1'000), 90u);
+  EXPECT_EQ(window.capacity(), 100u);
+  EXPECT_EQ(window.size(), 100u);
+  EXPECT_EQ(window.end_offset(), end + 90);
+}
+
 TEST_F(SplitReaderTest, RecordsAboveTheLimitAreRefused) {
   SplitReaderOptions options;
   options.record_bytes_max = 10;

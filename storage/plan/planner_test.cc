@@ -182,6 +182,19 @@ TEST_F(PlannerTest, SmallFilesAreNotCut) {
   for (uint32_t i = 1; i <= 1000; ++i) EXPECT_EQ(ranges[i], 1) << i;
 }
 
+// A cut close to an end of a large file moves there.
+TEST_F(PlannerTest, NoCrumbsOfLargeFiles) {
+  request_.split_bytes = 100;
+  for (uint64_t first : {90, 105}) {
+    fs_.Put("a", first);
+    fs_.Put("b", 200 - first);
+    const proto::Plan plan = Make();
+    ASSERT_EQ(plan.splits_size(), 2);
+    EXPECT_EQ(plan.splits(0).ranges_size(), 1) << first;
+    EXPECT_EQ(plan.splits(1).ranges_size(), 1) << first;
+  }
+}
+
 TEST_F(PlannerTest, ChosenSplitSizeIsKept) {
   fs_.Put("a", 1000);
   fs_.Put("b", 1);

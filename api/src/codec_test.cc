@@ -159,7 +159,7 @@ class Generator {
   }
   template <typename... Ts>
   void Make(std::tuple<Ts...>* value) {
-    std::apply([this](auto&... parts) { (Make(&parts), ...); }, *value);
+    std::apply([&](auto&... parts) { (Make(&parts), ...); }, *value);
   }
   template <typename T>
   void Make(std::vector<T>* value) {

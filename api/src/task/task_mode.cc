@@ -44,14 +44,18 @@ int RunTaskMode(const internal::JobDefinition& job) {
               absl::FailedPreconditionError("task before configure"));
         }
         AttemptOutcome outcome = RunAttempt(*env, command.run());
+        // What user code printed belongs to this task's log, and the processes
+        // it left behind end before the task does.
+        std::fflush(nullptr);
+        const bool left_processes = supervisor::HasLeftProcesses();
         if (auto* done = std::get_if<proto::TaskDone>(&outcome)) {
           *event.mutable_done() = std::move(*done);
+          event.mutable_done()->set_left_processes(left_processes);
         } else {
           *event.mutable_failed() =
               std::move(std::get<proto::TaskFailed>(outcome));
+          event.mutable_failed()->set_left_processes(left_processes);
         }
-        // What user code printed belongs to this task's log.
-        std::fflush(nullptr);
         break;
       }
       case proto::TaskCommand::COMMAND_NOT_SET:

@@ -145,7 +145,10 @@ bool ProcessTable::Scan() {
   torn_ = false;
   const int dir = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (dir < 0) return false;
-  alignas(KernelDirent) char buffer[32 << 10];
+  // Names are fetched in small portions, each shortly before its processes are
+  // read: what starts meanwhile mostly has larger numbers and is met further
+  // on.
+  alignas(KernelDirent) char buffer[1 << 10];
   ssize_t bytes;
   while ((bytes = syscall(SYS_getdents64, dir, buffer, sizeof buffer)) > 0) {
     for (ssize_t at = 0; at < bytes;) {
@@ -154,7 +157,11 @@ bool ProcessTable::Scan() {
       const char* p = dirent->name;
       const auto pid = static_cast<pid_t>(ParseNumber(p));
       if (pid == 0 || *p != '\0' || size_ == kEntriesMax) continue;
-      if (ReadEntry(pid, &entries_[size_])) ++size_;
+      if (ReadEntry(pid, &entries_[size_])) {
+        ++size_;
+      } else {
+        torn_ = true;
+      }
     }
   }
   close(dir);

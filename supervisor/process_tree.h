@@ -51,8 +51,9 @@ class ProcessTable {
   bool Scan();
 
   std::span<const ProcessEntry> entries() const { return {entries_, size_}; }
-  // A process whose parent is not in the table, so that the scan may have
-  // missed relations. (Where /proc hides the processes of others, always so.)
+  // A process was gone before it was read, or its parent is not in the table:
+  // the scan may have missed what it started. (Where /proc hides the processes
+  // of others, always so.)
   bool torn() const { return torn_; }
 
   // Marks are cleared by Scan, too.

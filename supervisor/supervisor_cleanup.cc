@@ -17,15 +17,16 @@
 namespace millrace::supervisor {
 namespace {
 
-// Rounds of scan and kill at once. A tree that starts processes faster than
-// that is met again when its root is dead.
-constexpr int kKillRoundsMax = 50;
-// A table with relations missing does not show that nothing is left; where they
-// are always missing (hidepid), some rounds must do.
-constexpr int kTornRoundsMax = 3;
-// Who is still not caught after so many rounds flees: it ends as soon as it has
-// started its successor. The kernel kills a process group in one step.
-constexpr int kGroupRound = 3;
+// Rounds of scan and kill at once. Two do for everything that stays where it
+// is; what ends as soon as it has started its successor takes more. A tree that
+// is not caught in so many is met again when its root is dead.
+constexpr int kKillRoundsMax = 20;
+// From this round on process groups are killed as a whole, which the kernel
+// does in one step: nobody escapes by forking.
+constexpr int kGroupRound = 1;
+// A torn table does not show that nothing is left; but on a busy machine many
+// are torn by strangers, so this many are looked at again.
+constexpr int kTornRoundsMax = 1;
 // A process that has answered and, so many times after, still starts others.
 constexpr int kSweepsMax = 10;
 // Killed processes that are waited for with a descriptor each; the rest of a
@@ -79,12 +80,12 @@ void SupervisorImpl::Sweep(Child& child) {
 }
 
 bool SupervisorImpl::KillDescendants(Child& child) {
+  Met met;
   for (int round = 0; round < kKillRoundsMax; ++round) {
     if (!table_.Scan()) return false;
     table_.MarkDescendants(child.pid);
-    if (KillMarked(child) == 0 && (!table_.torn() || round >= kTornRoundsMax)) {
-      return true;
-    }
+    const bool again = KillMarked(child, met);
+    if (!again && (!table_.torn() || round >= kTornRoundsMax)) return true;
     if (round >= kGroupRound) {
       if (child.state == State::kKilled) table_.Mark(child.pid);
       KillMarkedGroups();
@@ -93,19 +94,20 @@ bool SupervisorImpl::KillDescendants(Child& child) {
   return false;
 }
 
-int SupervisorImpl::KillMarked(Child& child) {
-  int fresh = 0;
+bool SupervisorImpl::KillMarked(Child& child, Met& met) {
+  bool again = false;
   for (const ProcessEntry& entry : table_.entries()) {
-    if (!entry.marked || entry.dead()) continue;
-    const auto known = child.victims.find(entry.pid);
-    if (known != child.victims.end() &&
-        known->second.start_ticks == entry.start_ticks) {
-      continue;
+    if (!entry.marked) continue;
+    // The dead count, too: they may have been alive, and forking, a moment ago.
+    if (met.emplace(entry.pid, entry.start_ticks).second) again = true;
+    if (entry.dead()) continue;
+    const auto victim = child.victims.find(entry.pid);
+    if (victim == child.victims.end() ||
+        victim->second.start_ticks != entry.start_ticks) {
+      KillOne(child, entry);
     }
-    KillOne(child, entry);
-    ++fresh;  // Even if it was gone already: it may have left a successor.
   }
-  return fresh;
+  return again;
 }
 
 void SupervisorImpl::KillOne(Child& child, const ProcessEntry& entry) {
@@ -149,26 +151,24 @@ void SupervisorImpl::KillOne(Child& child, const ProcessEntry& entry) {
 }
 
 bool SupervisorImpl::KillOrphans(Child& child) {
+  const pid_t self = getpid();
+  const pid_t own_group = getpgrp();
+  Met met;
   for (int round = 0; round < kKillRoundsMax; ++round) {
     if (!table_.Scan()) return false;
-    const pid_t self = getpid();
-    const pid_t own_group = getpgrp();
     for (const ProcessEntry& entry : table_.entries()) {
       // The register is asked after the scan: whoever was started before it is
       // in both.
-      if (entry.parent != self || entry.group == own_group ||
-          foreign_children_.contains({entry.pid, entry.start_ticks}) ||
-          IsJobChild(entry.pid)) {
-        continue;
-      }
-      if (entry.dead()) {
-        waitpid(entry.pid, nullptr, WNOHANG | __WALL);
-      } else {
+      if (entry.parent == self && entry.group != own_group &&
+          !foreign_children_.contains({entry.pid, entry.start_ticks}) &&
+          !IsJobChild(entry.pid)) {
         table_.Mark(entry.pid);
+        if (entry.dead()) waitpid(entry.pid, nullptr, WNOHANG | __WALL);
       }
     }
     table_.SpreadMarks();
-    if (KillMarked(child) == 0) return true;
+    const bool again = KillMarked(child, met);
+    if (!again && (!table_.torn() || round >= kTornRoundsMax)) return true;
     if (round >= kGroupRound) KillMarkedGroups();
   }
   return false;

@@ -191,8 +191,11 @@ class SupervisorImpl final : public Supervisor {
   // Rounds of scan and kill until a scan shows nothing new below the child.
   // False: there was no end to it.
   bool KillDescendants(Child& child);
-  // Kills what is marked in table_; returns how many were no victims before.
-  int KillMarked(Child& child);
+  // One round: kills what is marked in table_. True: something was met for the
+  // first time, alive or dead, so that another round must follow. `met` is what
+  // the rounds have met so far.
+  using Met = std::set<std::pair<pid_t, uint64_t>>;  // pid and start time.
+  bool KillMarked(Child& child, Met& met);
   // Kills the process groups all of whose members are marked in table_.
   void KillMarkedGroups();
   void KillOne(Child& child, const ProcessEntry& entry);
@@ -224,8 +227,8 @@ class SupervisorImpl final : public Supervisor {
   // took.
   absl::Duration table_time_ = -absl::InfiniteDuration();
   absl::Duration table_cost_ = absl::ZeroDuration();
-  // Children that this process had before: pid and start time.
-  std::set<std::pair<pid_t, uint64_t>> foreign_children_;
+  // Children that this process had before.
+  Met foreign_children_;
 };
 
 }  // namespace millrace::supervisor

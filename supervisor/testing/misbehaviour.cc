@@ -90,10 +90,14 @@ pid_t ForkInto(const std::string& path, const std::function<void()>& setup,
 void Nothing() {}
 
 // Ends at once, and is followed by a copy of itself: gone whenever one looks.
-void Flee() {
-  while (true) {
+// Rests after so many steps, because each of them leaves a process to be
+// collected, and the machine has only so many numbers for them.
+void Flee(const std::string& file) {
+  for (int i = 0; i < 2000; ++i) {
     if (fork() > 0) _exit(0);
   }
+  AppendPid(file + ".rested");
+  SleepForEver();
 }
 
 // leave KIND FILE: starts processes whose pids go to FILE, and leaves them.
@@ -128,7 +132,7 @@ void Leave(const Words& words) {
     ForkInto(file, Nothing,
              [] { execlp("sleep", "sleep", "100000", nullptr); });
   } else if (kind == "fleeing") {
-    ForkInto(file, Nothing, Flee);
+    ForkInto(file, Nothing, [&] { Flee(file); });
   } else if (kind == "ended") {
     siginfo_t info;
     waitid(P_PID, static_cast<id_t>(ForkInto(file, Nothing, Nothing)), &info,

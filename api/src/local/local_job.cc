@@ -61,6 +61,7 @@ std::optional<JobFailure> LocalJob::Execute(
       if (const auto* done = std::get_if<AttemptSucceeded>(&event)) {
         winners_input_bytes_ +=
             static_cast<uint64_t>(CounterValue(done->done, "MAP_INPUT_BYTES"));
+        running_.erase(done->slot);
       }
       Apply(core_.Step(event));
     }
@@ -74,7 +75,8 @@ uint64_t LocalJob::input_bytes_done() const {
   for (const auto& [slot, task] : running_) {
     if (task.kind == proto::MAP_TASK) bytes += host_.RunningInputBytes(slot);
   }
-  return bytes;
+  // Readers look a little past the ends of their splits.
+  return core_.planned() ? std::min(bytes, core_.plan().input_bytes()) : bytes;
 }
 
 void LocalJob::Apply(const std::vector<Effect>& effects) {

@@ -183,10 +183,11 @@ TEST_F(CleanupTest, ProcessThatKeepsMovingCostsTheChild) {
 }
 
 TEST_F(CleanupTest, IgnoredSignalsDoNotHelp) {
+  UseManualClock();
   const ChildId child = StartReady(Options("no-farewell"));
   EXPECT_EQ(Perform(child, {"ignore-signals"}).kind, Kind::kDone);
   supervisor_->Stop(child);
-  const ChildEvent event = NextEvent();
+  const ChildEvent event = AdvanceToEvent(absl::Seconds(2));
   EXPECT_EQ(WTERMSIG(event.exit.exit_status), SIGKILL);
 }
 

@@ -69,23 +69,20 @@ TEST_F(LimitsTest, IdleChildIsNotHung) {
 }
 
 TEST_F(LimitsTest, TimeInWhichNobodyWatchedDoesNotCount) {
-  ManualClock clock;
-  auto supervisor = Supervisor::Create(clock);
-  ASSERT_TRUE(supervisor.ok());
-  supervisor_ = *std::move(supervisor);
+  UseManualClock();
   ChildOptions options = Options();
   options.task_timeout = absl::Seconds(80);
   const ChildId child = StartReady(options);
   Run(child, {"sleep"});
   // One leap, as after the whole machine was stopped: no reason to kill.
-  clock.Advance(absl::Hours(1));
+  clock_.Advance(absl::Hours(1));
   auto events = supervisor_->Wait(absl::Milliseconds(1));
   ASSERT_TRUE(events.ok());
   EXPECT_TRUE(events->empty());
   // Watched all the time: killed after the timeout, and not much later.
   int seconds = 0;
   while (events->empty() && seconds < 200) {
-    clock.Advance(absl::Seconds(1));
+    clock_.Advance(absl::Seconds(1));
     ++seconds;
     events = supervisor_->Wait(absl::Milliseconds(1));
     ASSERT_TRUE(events.ok());
@@ -95,7 +92,6 @@ TEST_F(LimitsTest, TimeInWhichNobodyWatchedDoesNotCount) {
   EXPECT_EQ(events->front().exit.cause, proto::TASK_TIMEOUT);
   EXPECT_GE(seconds, 70);
   EXPECT_LE(seconds, 95);
-  supervisor_.reset();  // Before its clock.
 }
 
 TEST_F(LimitsTest, CallersKillTakesTheStackToo) {

@@ -45,11 +45,7 @@ TEST_F(SupervisorTest, OneProcessRunsManyTasks) {
 }
 
 TEST_F(SupervisorTest, StopLetsAChildEndByItself) {
-  // On a clock that stands still nobody loses patience.
-  ManualClock clock;
-  auto supervisor = Supervisor::Create(clock);
-  ASSERT_TRUE(supervisor.ok());
-  supervisor_ = *std::move(supervisor);
+  UseManualClock();  // Nobody loses patience.
   const ChildId child = StartReady();
   EXPECT_EQ(Perform(child, {"ok"}).kind, Kind::kDone);
   supervisor_->Stop(child);
@@ -63,13 +59,13 @@ TEST_F(SupervisorTest, StopLetsAChildEndByItself) {
   supervisor_->Stop(child);
   supervisor_->Kill(child, proto::INTERNAL, "", false);
   EXPECT_EQ(supervisor_->Progress(child).pid, 0);
-  supervisor_.reset();  // Before its clock.
 }
 
 TEST_F(SupervisorTest, StopKillsAChildThatStays) {
+  UseManualClock();
   const ChildId child = StartReady(Options("no-farewell"));
   supervisor_->Stop(child);
-  const ChildEvent event = NextEvent();
+  const ChildEvent event = AdvanceToEvent(absl::Seconds(2));
   ASSERT_EQ(event.kind, Kind::kExited);
   EXPECT_EQ(event.exit.cause, proto::FAILURE_CAUSE_UNSPECIFIED);
   EXPECT_EQ(WTERMSIG(event.exit.exit_status), SIGKILL);
@@ -321,7 +317,9 @@ TEST_F(SupervisorTest, HalfAMessageIsNoMessage) {
 }
 
 TEST_F(SupervisorTest, AChildThatHangsUpIsKilled) {
-  const ChildEvent event = Perform(StartReady(), {"hang-up"});
+  UseManualClock();
+  Run(StartReady(), {"hang-up"});
+  const ChildEvent event = AdvanceToEvent(absl::Minutes(1));
   ASSERT_EQ(event.kind, Kind::kExited);
   EXPECT_EQ(event.exit.cause, proto::EXITED);
   EXPECT_EQ(event.exit.message,
@@ -470,12 +468,9 @@ TEST_F(SupervisorTest, WaitReturnsEmptyHandedAfterItsTimeout) {
   EXPECT_GE(Clock::Real().Monotonic() - before, absl::Milliseconds(30));
 }
 
-TEST_F(SupervisorTest, AbsentClockNeverHoldsUpWait) {
-  // A clock that stands still, as in simulations: timeouts pass nevertheless.
-  ManualClock clock;
-  auto supervisor = Supervisor::Create(clock);
-  ASSERT_TRUE(supervisor.ok());
-  const auto events = (*supervisor)->Wait(absl::Milliseconds(5));
+TEST_F(SupervisorTest, ClockThatStandsStillHoldsUpNoWait) {
+  UseManualClock();
+  const auto events = supervisor_->Wait(absl::Milliseconds(5));
   ASSERT_TRUE(events.ok());
   EXPECT_TRUE(events->empty());
 }

@@ -133,6 +133,24 @@ ChildEvent SupervisorTest::Perform(ChildId child,
   return event;
 }
 
+void SupervisorTest::UseManualClock() {
+  supervisor_.reset();
+  auto supervisor = Supervisor::Create(clock_);
+  ASSERT_TRUE(supervisor.ok()) << supervisor.status();
+  supervisor_ = *std::move(supervisor);
+}
+
+ChildEvent SupervisorTest::AdvanceToEvent(absl::Duration max) {
+  for (absl::Duration passed; passed <= max && waiting_.empty();
+       passed += absl::Milliseconds(100)) {
+    clock_.Advance(absl::Milliseconds(100));
+    auto events = supervisor_->Wait(absl::Milliseconds(1));
+    EXPECT_TRUE(events.ok()) << events.status();
+    if (events.ok()) waiting_ = *std::move(events);
+  }
+  return NextEvent();  // Killing may take a moment of real time.
+}
+
 std::vector<pid_t> SupervisorTest::PidsIn(const std::string& file) {
   std::vector<pid_t> pids;
   std::ifstream in(file);

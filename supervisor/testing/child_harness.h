@@ -60,6 +60,13 @@ class SupervisorTest : public testing::Test {
   // Of each pid in it: has it ended? At least `count_min` are there.
   void ExpectAllEnded(const std::string& file, size_t count_min = 1);
 
+  // Replaces the supervisor by one whose time passes only with AdvanceToEvent.
+  void UseManualClock();
+  // The next event, with a tenth of a second passing now and then until it
+  // comes; the test fails if `max` is not enough.
+  ChildEvent AdvanceToEvent(absl::Duration max);
+
+  ManualClock clock_;
   std::unique_ptr<Supervisor> supervisor_;
 
  private:

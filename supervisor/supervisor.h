@@ -13,15 +13,15 @@
 //     of its own, with its stdin at /dev/null, stdout and stderr in one pipe to
 //     the supervisor (so that their order is kept), the task socket as
 //     descriptor 3 and the status page as 4, and nothing else inherited.
-//   * Each child is a subreaper (set in its first steps,
-//   supervisor/child_main.h)
-//     and so is the supervisor: whatever a job process leaves behind, even with
-//     setsid, becomes the child's or the supervisor's child and is killed.
+//   * Each child is a subreaper (set in its first steps, see child_main.h) and
+//     so is the supervisor: whatever a job process leaves behind, even with
+//     setsid, becomes the child's or the supervisor's child and is killed. (Out
+//     of reach: a chain of processes each of which ends as soon as it has
+//     started the next one in a session of its own. That takes a cgroup.)
 //   * A child whose socket closes kills what it started and ends, so a dead
 //     supervisor leaves no job process behind.
 //   * Nothing is waited for by polling, except a limit on memory, the time
-//   since
-//     the last progress, and the answer of a hung task.
+//     since the last progress, and the answer of a hung task.
 //
 // Orphans. When a child dies, what it had started becomes the child of this
 // process, beside other children that the embedding program may have. Taken for

@@ -69,6 +69,11 @@ using JobId = Id128<struct JobIdTag>;
 // The uid of one attempt. It is in every path and message of the attempt and
 // never comes again.
 using AttemptUid = Id128<struct AttemptUidTag>;
+// One start of a worker process.
+using WorkerIncarnation = Id128<struct WorkerIncarnationTag>;
+// Chosen by the client, so that a repeated submit finds the same job.
+using RequestId = Id128<struct RequestIdTag>;
+using ClusterId = Id128<struct ClusterIdTag>;
 
 }  // namespace millrace
 

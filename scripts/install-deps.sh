@@ -18,6 +18,7 @@ set -euo pipefail
 readonly BUILD_PACKAGES=(
   build-essential cmake ninja-build pkg-config
   protobuf-compiler libprotobuf-dev libprotoc-dev libabsl-dev
+  protobuf-compiler-grpc libgrpc++-dev libssl-dev
   libgoogle-glog-dev libcli11-dev nlohmann-json3-dev
   libzstd-dev liblz4-dev libxxhash-dev xz-utils)
 # They make the build faster and nothing else.

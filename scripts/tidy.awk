@@ -37,17 +37,18 @@ function draw_arrows() {
   arrows["engine"] = "common proto/messages google lz4 zstd"
   arrows["storage"] = "common proto/messages google nlohmann"
   arrows["supervisor"] = "common proto/messages google"
-  arrows["common"] = "glog xxhash"
+  arrows["common"] = "glog xxhash openssl"
   arrows["proto/messages"] = ""
   arrows["proto/services"] = "proto/messages"
   arrows["raft/core"] = "common"
   arrows["raft"] = "raft/core common rpc proto/messages proto/services google"
   arrows["rpc"] = "common proto/messages proto/services google grpc grpcpp"
   arrows["master"] = "raft raft/core rpc common proto/messages" \
-                     " proto/services storage google"
+                     " proto/services google grpc grpcpp CLI nlohmann"
   arrows["worker"] = "engine storage supervisor rpc common proto/messages" \
-                     " proto/services google"
-  arrows["client"] = "rpc common proto/messages proto/services google"
+                     " proto/services google grpc grpcpp CLI nlohmann"
+  arrows["client"] = "rpc common proto/messages proto/services google grpc" \
+                     " grpcpp nlohmann"
   # storage: cat and verify read committed outputs without a cluster.
   arrows["cli"] = "client storage common proto/messages CLI nlohmann google"
   arrows["tests"] = "*"

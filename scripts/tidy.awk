@@ -128,6 +128,7 @@ function check_link(name,    to) {
   if (to == "api") to = "api/include"
   sub(/^proto_/, "proto/", to)
   sub(/^raft_/, "raft/", to)
+  sub(/^master_.*/, "master", to)  # master_state, master_scheduler.
   if (to == "testing") to = "tests"
   if (!allowed(layer_of(FILENAME), to) && layer_of(FILENAME) != "api") {
     finding(FNR, "arrow", "the target of " layer_of(FILENAME) \

@@ -1,0 +1,64 @@
+// The numbers that steer a scheduler core.
+#ifndef MILLRACE_MASTER_SCHEDULER_OPTIONS_H_
+#define MILLRACE_MASTER_SCHEDULER_OPTIONS_H_
+
+#include <cstddef>
+#include <cstdint>
+
+#include "absl/time/time.h"
+
+namespace millrace::master {
+
+struct SchedulerOptions {
+  // ------------------------------------------------------- loss of workers
+  absl::Duration heartbeat_interval = absl::Seconds(1);
+  // A worker that says nothing for so long is declared lost.
+  absl::Duration silence_limit = absl::Seconds(10);
+  // Likewise one whose stream closed and that does not come back. A process
+  // that dies closes its stream at once: so its death is known within 2 s.
+  absl::Duration reconnect_limit = absl::Milliseconds(1500);
+
+  // ------------------------------------------------------------- placement
+  // Share of a job's maps that must have won before its reduces are placed
+  // (earlier if no map is left to grant: placed reduces take no slot).
+  double slow_start = 0.05;
+  // Map attempts that a worker may queue beside each busy slot, so that it has
+  // the next one at hand; only while the job's maps have been shorter than
+  // `short_map` and tasks enough for every slot remain.
+  double queue_per_slot = 1.0;
+  absl::Duration short_map = absl::Seconds(1);
+  // A queued attempt is taken back if it still waits after this while a slot
+  // elsewhere is free and nothing else is left to run.
+  absl::Duration steal_after = absl::Seconds(1);
+  // How long a task that failed on a worker waits for another worker.
+  absl::Duration avoid_for = absl::Seconds(2);
+  // Before an attempt that failed through infrastructure is repeated: doubled
+  // each time, up to the second. The second is also the limit for a store that
+  // refuses an output that is decided, which is retried for ever.
+  absl::Duration retry_backoff = absl::Milliseconds(100);
+  absl::Duration retry_backoff_max = absl::Seconds(5);
+  absl::Duration publish_backoff_max = absl::Seconds(30);
+  // Changes of map locations are gathered so long before they are sent, unless
+  // there are many or they are the last.
+  absl::Duration locations_batch = absl::Milliseconds(20);
+  size_t locations_message_max = 10'000;
+
+  // Reports of failed fetches after which a map output counts as lost: from
+  // distinct workers, from the only worker that reads the job, from one of
+  // several.
+  int fetch_failure_workers = 2;
+  int fetch_failures_only_reader = 3;
+  int fetch_failures_one_reader = 6;
+
+  // ---------------------------------------------------------------- limits
+  uint32_t live_jobs_max = 1000;
+  size_t spec_bytes_max = 1 << 20;
+  // Finished jobs that are kept; older ones are evicted.
+  uint32_t finished_jobs_kept = 1000;
+  // Messages of a stream that wait until the leader may act.
+  size_t session_backlog_max = 1000;
+};
+
+}  // namespace millrace::master
+
+#endif  // MILLRACE_MASTER_SCHEDULER_OPTIONS_H_

@@ -1,0 +1,181 @@
+// The replicated state of a cluster: what all entries of the log together say.
+//
+//   QUEUED --Planned--> RUNNING --Decided--> COMMITTING --Committed-->
+//   SUCCEEDED
+//      |                   |                     |
+//      +-------------------+--Cancelled--> KILLED |
+//      +-------------------+--Failed, AttemptFailed at the limit,
+//                          |  third epoch---------+--Failed(OUTPUT_CONFLICT,
+//                          v                      v        COMMIT_DATA_LOST)
+//                        FAILED                 FAILED
+//
+// Apply() is a function of the entries before it and of nothing else: no clock,
+// no random numbers, no files, ordered containers. So every master that has
+// applied the same entries has the same state, which Hash() lets tests compare.
+// docs/protocol.md has the table of entries with their preconditions. An entry
+// whose precondition does not hold changes nothing but the applied index, and
+// the result says which one it was.
+#ifndef MILLRACE_MASTER_STATE_STATE_H_
+#define MILLRACE_MASTER_STATE_STATE_H_
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "common/ids.h"
+#include "master/state/job.h"
+#include "proto/messages/log_entry.pb.h"
+
+namespace millrace::master {
+
+inline constexpr uint32_t kLogEntryVersion = 1;
+
+struct Worker {
+  WorkerNumber number = 0;
+  WorkerIncarnation incarnation;
+  std::string name;
+  std::string host_id;
+  std::string address;
+  uint32_t slots = 0;
+  std::string version;
+  bool alive = true;  // Joined and not lost.
+};
+
+// Why an entry changed nothing.
+enum class Refusal {
+  kNone = 0,   // It was applied.
+  kVersion,    // Of a later version: this master must stop.
+  kMalformed,  // Ids of wrong length, no entry: a bug of the proposer.
+  kUnknownJob,
+  kJobEnded,
+  kJobDecided,
+  kJobNotDecided,
+  kJobNotEnded,
+  kNotPlanned,
+  kAlreadyPlanned,
+  kTooLarge,  // More tasks than kMapsMax and its like.
+  kNoSuchTask,
+  kRepeated,        // The very thing has happened: same uid, same worker.
+  kHasWinner,       // Another attempt has won.
+  kNotWinner,       // The uid is not the task's (last) winner.
+  kAttemptCounted,  // The uid has failed, or what it made was lost.
+  kNotNeeded,       // No reduce needs that map any more.
+  kOldEpoch,
+  kWorkerNotAlive,
+  kNameTaken,
+  kRequestKnown,
+  kOutputReserved,
+  kIncomplete,  // Some task has no winner.
+  kWinnersDiffer,
+  kLedger,
+};
+std::string_view ToString(Refusal refusal);
+
+// A winner that an entry took away.
+struct LostWinner {
+  JobId job;
+  TaskId task;
+  AttemptUid uid;
+  WorkerNumber worker = 0;
+};
+
+struct ApplyResult {
+  Refusal refusal = Refusal::kNone;
+  std::string message;  // When refused: why, for people.
+  // The job that the entry is about. JobSubmitted refused with kRequestKnown:
+  // the one that the request made before; with kOutputReserved: the one that
+  // holds the output path.
+  JobId job;
+
+  // What applying it did beside the obvious.
+  std::vector<LostWinner> lost;
+  bool epoch_raised = false;
+  std::vector<JobId> ended;  // Jobs that ended by it.
+
+  bool applied() const { return refusal == Refusal::kNone; }
+};
+
+// Thread-compatible; confined to the master loop, as are the references that it
+// hands out. A reference to a job is good until the job is evicted.
+class State {
+ public:
+  State();
+  ~State();
+  State(const State&) = delete;
+  State& operator=(const State&) = delete;
+
+  // Applies the next entry. REQUIRES: index == applied_index() + 1, and a term
+  // not below the last one.
+  ApplyResult Apply(uint64_t index, uint64_t term,
+                    const proto::LogEntry& entry);
+
+  uint64_t applied_index() const { return applied_index_; }
+  uint64_t applied_term() const { return applied_term_; }
+  // Zero before the first TermStarted.
+  const ClusterId& cluster_id() const { return cluster_id_; }
+
+  // ---------------------------------------------------------------- jobs
+
+  const Job* FindJob(const JobId& id) const;
+  // By any unique prefix of its hexadecimal id, at least one digit.
+  //   kInvalidArgument  not hexadecimal, empty, too long
+  //   kNotFound         no job begins so
+  //   kFailedPrecondition  several do; the message names some
+  absl::StatusOr<const Job*> FindJobByPrefix(std::string_view hex) const;
+  const Job* FindJobByRequest(const RequestId& request) const;
+  // The job that has not ended and writes there, or null.
+  const Job* FindJobByOutput(std::string_view output) const;
+  // All that are retained, by the index of their submission: oldest first.
+  const std::map<uint64_t, const Job*>& jobs() const { return jobs_by_index_; }
+  // Those that have not ended, likewise.
+  const std::map<uint64_t, const Job*>& live_jobs() const { return live_jobs_; }
+  // Those that have, by the index at which they ended.
+  const std::map<uint64_t, const Job*>& ended_jobs() const {
+    return ended_jobs_;
+  }
+
+  // ------------------------------------------------------------- workers
+
+  // By number, the lost ones included.
+  const std::deque<Worker>& workers() const { return workers_; }
+  const Worker* FindWorker(const WorkerIncarnation& incarnation) const;
+  // The alive incarnation of that name, or null.
+  const Worker* FindAliveWorker(std::string_view name) const;
+  // Numbers of the alive ones.
+  const std::set<WorkerNumber>& alive_workers() const { return alive_; }
+  bool IsDraining(std::string_view name) const;
+
+  // Of everything above: equal on two masters if and only if (but for
+  // collisions of 64 bits) they have come to the same state. Reads all of it.
+  uint64_t Hash() const;
+
+ private:
+  class Applier;  // One entry being applied; state.cc and apply_*.cc.
+
+  uint64_t applied_index_ = 0;
+  uint64_t applied_term_ = 0;
+  ClusterId cluster_id_;
+
+  std::map<JobId, std::unique_ptr<Job>> jobs_;
+  std::map<uint64_t, const Job*> jobs_by_index_;
+  std::map<uint64_t, const Job*> live_jobs_;
+  std::map<uint64_t, const Job*> ended_jobs_;
+  std::map<RequestId, JobId> requests_;
+  std::map<std::string, JobId, std::less<>> outputs_;  // Of live jobs.
+
+  std::deque<Worker> workers_;
+  std::map<WorkerIncarnation, WorkerNumber> worker_numbers_;
+  std::map<std::string, WorkerNumber, std::less<>> alive_names_;
+  std::set<WorkerNumber> alive_;
+  std::set<std::string, std::less<>> draining_;
+};
+
+}  // namespace millrace::master
+
+#endif  // MILLRACE_MASTER_STATE_STATE_H_

@@ -39,8 +39,8 @@ bool HasLeftProcesses();
 
 // The demangled stack at the last `throw` inside user code on this thread, one
 // frame a line; empty if there was none since the last call. Throws are
-// recorded only between SetThrowRecording(true), which forgets earlier ones, and
-// (false).
+// recorded only between SetThrowRecording(true), which forgets earlier ones,
+// and (false).
 std::string TakeThrowStack();
 void SetThrowRecording(bool on);
 

@@ -373,6 +373,12 @@ TEST_F(SupervisorTest, ChildInheritsFiveDescriptorsAndNoInput) {
   close(stray);
 }
 
+TEST_F(SupervisorTest, ProgramsThatTasksStartInheritNeitherSocketNorPage) {
+  const ChildId child = StartReady();
+  EXPECT_EQ(Perform(child, {"descriptors-of-program"}).kind, Kind::kDone);
+  EXPECT_EQ(supervisor_->Log(child), "0\n1\n2\n3\n") << "3: what ls reads";
+}
+
 TEST_F(SupervisorTest, EnvironmentIsOursWithAdditions) {
   setenv("MR_TEST_KEPT", "kept", 1);
   setenv("MR_TEST_REPLACED", "old", 1);

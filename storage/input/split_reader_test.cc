@@ -270,7 +270,7 @@ TEST_F(SplitReaderTest, AnyCutsGiveTheLinesOfTheWholeFile) {
 }
 
 TEST_F(SplitReaderTest, AnyCutsGiveTheFixedRecordsOfTheWholeFile) {
-  for (uint64_t seed = 0; seed < 2'000; ++seed) {
+  for (uint64_t seed = 0; seed < 10'000; ++seed) {
     SCOPED_TRACE(Cat("seed ", seed));
     const auto random = Random::Seeded(seed);
     const uint32_t size = static_cast<uint32_t>(1 + random->Uniform(9));

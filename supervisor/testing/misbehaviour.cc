@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <spawn.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -170,6 +171,20 @@ void PrintDescriptors() {
   closedir(dir);
 }
 
+// A program found on the PATH, with nothing said about its descriptors.
+void ExecuteAndWait(Words words) {
+  std::vector<char*> argv;
+  for (std::string& word : words) argv.push_back(word.data());
+  argv.push_back(nullptr);
+  pid_t pid = 0;
+  int status = 0;
+  if (posix_spawnp(&pid, argv[0], nullptr, nullptr, argv.data(), environ) !=
+          0 ||
+      waitpid(pid, &status, 0) != pid || status != 0) {
+    std::abort();
+  }
+}
+
 // As a task that works: progress every millisecond or so, `count` times.
 void Work(StatusPage& page, int count) {
   for (int i = 0; i < count; ++i) {
@@ -203,6 +218,10 @@ void Misbehave(const Words& words, StatusPage& page) {
          for (long long i = 0; i < bytes / 1024; ++i) WriteAll(1, line + "\n");
        }},
       {"descriptors", PrintDescriptors},
+      {"descriptors-of-program",
+       [] {
+         ExecuteAndWait({"ls", "/proc/self/fd"});
+       }},
       {"environment",
        [&] {
          const char* value = std::getenv(words.at(1).c_str());
@@ -264,7 +283,8 @@ void Misbehave(const Words& words, StatusPage& page) {
          for (int i = 0; i < std::atoi(words.at(2).c_str()); ++i) {
            ForkInto(words.at(1), Nothing, SleepForEver);
          }
-         Work(page, 800);
+         std::printf("shared\n");
+         SleepForEver();
        }},
       // Processes.
       {"leave", [&] { Leave(words); }},

@@ -60,7 +60,7 @@ TEST_F(FaultTest, WithoutFaultTheJobCounts) {
 TEST_F(FaultTest, ExceptionIsReportedWithPlaceAndStack) {
   const ProgramResult result = RunFault({"throw"});
   ExpectMapFailure(result, {"the record is bad", "std::runtime_error",
-                            "ThrowFromUserCode", "4 attempts"});
+                            ", in map, ", "ThrowFromUserCode", "4 attempts"});
 }
 
 TEST_F(FaultTest, ExceptionOfAnOddTypeIsReported) {
@@ -73,15 +73,17 @@ TEST_F(FaultTest, ExceptionInProcess) {
 }
 
 TEST_F(FaultTest, ExceptionInSetupAndCleanup) {
-  ExpectFailure(RunFault({"setup"}), kJobFailed, {"map 0", "thrown in Setup"});
+  ExpectFailure(RunFault({"setup"}), kJobFailed,
+                {"map 0", "thrown in Setup", ", in setup"});
   ExpectFailure(RunFault({"cleanup"}), kJobFailed,
-                {"map 0", "thrown in Cleanup"});
+                {"map 0", "thrown in Cleanup", ", in cleanup"});
 }
 
 TEST_F(FaultTest, ExceptionInTheReducerNamesTheKey) {
   const ProgramResult result = RunFault({"reduce"}, {"--reducers=1"});
-  ExpectFailure(result, kJobFailed,
-                {"reduce 0", "the record is bad", "trigger"});
+  ExpectFailure(
+      result, kJobFailed,
+      {"reduce 0", "the record is bad", ", in reduce, key", "trigger"});
   EXPECT_THAT(result.err, HasSubstr("ThrowFromUserCode")) << result;
 }
 

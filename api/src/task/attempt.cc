@@ -33,7 +33,9 @@ engine::Codec TaskEnvironment::codec() const {
 
 uint64_t TaskEnvironment::buffer_bytes() const {
   const uint64_t budget = configure_.memory_budget_bytes();
-  return budget - std::min(kFixedBytes, budget / 2);
+  const uint64_t left = budget - std::min(kFixedBytes, budget / 2);
+  // An eighth is for what user code holds and the allocator rounds up.
+  return left - left / 8;
 }
 
 absl::StatusOr<std::shared_ptr<const proto::Plan>> TaskEnvironment::LoadPlan(

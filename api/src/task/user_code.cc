@@ -21,22 +21,11 @@ std::string DemangledName(const std::type_info& type) {
   return result;
 }
 
-// Restores the phase and stops recording, whichever way the scope is left.
-class UserCodeScope {
+// Records throws until the scope is left.
+class ThrowRecording {
  public:
-  UserCodeScope(supervisor::StatusPage& page, supervisor::TaskPhase phase)
-      : page_(page), before_(page.phase.load(std::memory_order_relaxed)) {
-    page_.phase.store(phase, std::memory_order_relaxed);
-    supervisor::SetThrowRecording(true);
-  }
-  ~UserCodeScope() {
-    supervisor::SetThrowRecording(false);
-    page_.phase.store(before_, std::memory_order_relaxed);
-  }
-
- private:
-  supervisor::StatusPage& page_;
-  const supervisor::TaskPhase before_;
+  ThrowRecording() { supervisor::SetThrowRecording(true); }
+  ~ThrowRecording() { supervisor::SetThrowRecording(false); }
 };
 
 }  // namespace
@@ -44,12 +33,17 @@ class UserCodeScope {
 std::optional<UserCodeFailure> CallUserCode(supervisor::StatusPage& page,
                                             supervisor::TaskPhase phase,
                                             const std::function<void()>& fn) {
+  const supervisor::TaskPhase before =
+      page.phase.load(std::memory_order_relaxed);
+  page.phase.store(phase, std::memory_order_relaxed);
   UserCodeFailure failure;
   try {
-    UserCodeScope scope(page, phase);
+    ThrowRecording recording;
     fn();
+    page.phase.store(before, std::memory_order_relaxed);
     return std::nullopt;
   } catch (const internal::Aborted&) {
+    page.phase.store(before, std::memory_order_relaxed);
     failure.aborted = true;
     return failure;
   } catch (const std::exception& e) {

@@ -20,7 +20,8 @@ struct UserCodeFailure {
 };
 
 // Calls `fn` in `phase`; nothing when it returned, else what it threw. While it
-// runs, throws are recorded with their stack.
+// runs, throws are recorded with their stack. What the user's code threw leaves
+// the page in `phase`, for the report; otherwise the phase is as before.
 std::optional<UserCodeFailure> CallUserCode(supervisor::StatusPage& page,
                                             supervisor::TaskPhase phase,
                                             const std::function<void()>& fn);

@@ -64,9 +64,6 @@ class Caller {
 
   // One try, cancelled when the signal comes.
   absl::Status Try(absl::Duration timeout, const Once& once);
-  // A wait with jitter; false: stopped.
-  bool Pause(absl::Duration duration) { return !stop_.WaitFor(duration); }
-  std::unique_ptr<Random> ForkRandom() ABSL_LOCKS_EXCLUDED(mu_);
 
   Clock& clock_;
   StopSignal& stop_;

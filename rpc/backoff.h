@@ -24,11 +24,15 @@ class Backoff {
 
   absl::Duration Next() {
     const absl::Duration step = step_;
-    step_ = step * options_.factor;
-    if (step_ > options_.max) step_ = options_.max;
+    Skip();
     const double part =
         static_cast<double>(random_.Uniform(1 << 20)) / (1 << 20);
     return step * (0.5 + part / 2);
+  }
+  // As if a wait had passed.
+  void Skip() {
+    step_ = step_ * options_.factor;
+    if (step_ > options_.max) step_ = options_.max;
   }
   // After a success.
   void Reset() { step_ = options_.initial; }

@@ -36,17 +36,6 @@ PartitionEntry ParseRow(const char* row) {
   return entry;
 }
 
-// Whether a row is possible in itself. Sums are taken so that they cannot
-// overflow: `bytes` is known to be less than the file's.
-bool IsPlausible(const PartitionEntry& entry) {
-  if (entry.blocks == 0) {
-    return entry.bytes == 0 && entry.sum == RecordSum() &&
-           entry.digest == Hash64({}) && entry.largest_block_bytes == 0;
-  }
-  return entry.bytes / kBlockHeaderBytes >= entry.blocks &&
-         entry.sum.records >= entry.blocks && entry.largest_block_bytes >= 2;
-}
-
 // What is wrong with the header at `index`, null if nothing.
 const char* CheckIndexHeader(const char* index,
                              const MapOutputIdentity& identity,
@@ -74,6 +63,15 @@ const char* CheckIndexHeader(const char* index,
 }
 
 }  // namespace
+
+bool IsPlausible(const PartitionEntry& entry) {
+  if (entry.blocks == 0) {
+    return entry.bytes == 0 && entry.sum == RecordSum() &&
+           entry.digest == Hash64({}) && entry.largest_block_bytes == 0;
+  }
+  return entry.bytes / kBlockHeaderBytes >= entry.blocks &&
+         entry.sum.records >= entry.blocks && entry.largest_block_bytes >= 2;
+}
 
 Hash128Value RootOf(const std::vector<PartitionEntry>& partitions) {
   std::string bytes(16 * partitions.size(), '\0');
@@ -122,28 +120,21 @@ std::string EncodeIndex(const MapOutputIdentity& identity,
   return out;
 }
 
-absl::StatusOr<MapOutputSummary> ReadIndex(
-    ReadFile& file, const std::string& path, const MapOutputIdentity& identity,
-    uint32_t num_partitions, const std::optional<Hash128Value>& root) {
-  absl::StatusOr<FileInfo> info = file.Stat();
-  if (!info.ok()) return Annotate(info.status(), Cat("map output ", path));
-  // All that follows is bounded by the size the file system reports, and the
-  // index has the one length that the number of partitions asks for.
-  const uint64_t file_bytes = info->identity.size;
-  const uint64_t index_bytes =
-      kIndexHeaderBytes + uint64_t{kRowBytes} * num_partitions;
-  if (file_bytes < index_bytes + kTrailerBytes) {
-    return Damaged(path, Cat("it is too short for an index of ", num_partitions,
-                             " partitions: ", file_bytes, " bytes"));
-  }
-  const uint64_t index_offset = file_bytes - index_bytes - kTrailerBytes;
-  const size_t to_read = index_bytes + kTrailerBytes;
-  const auto buffer = std::make_unique_for_overwrite<char[]>(to_read);
-  absl::StatusOr<size_t> got = file.ReadAt(index_offset, buffer.get(), to_read);
-  if (!got.ok()) return Annotate(got.status(), Cat("map output ", path));
-  if (*got != to_read) return Damaged(path, "it shrinks while it is read");
+size_t IndexBytes(uint32_t num_partitions) {
+  return kIndexHeaderBytes + kRowBytes * size_t{num_partitions} + kTrailerBytes;
+}
 
-  const char* const index = buffer.get();
+absl::StatusOr<MapOutputSummary> ParseIndex(
+    std::string_view bytes, uint64_t index_offset, const std::string& path,
+    const MapOutputIdentity& identity, uint32_t num_partitions,
+    const std::optional<Hash128Value>& root) {
+  if (bytes.size() != IndexBytes(num_partitions)) {
+    return Damaged(path,
+                   Cat("an index of ", num_partitions, " partitions is not ",
+                       bytes.size(), " bytes long"));
+  }
+  const size_t index_bytes = bytes.size() - kTrailerBytes;
+  const char* const index = bytes.data();
   const char* const trailer = index + index_bytes;
   if (std::memcmp(trailer + 24, kTrailerMagic.data(), kTrailerMagic.size()) !=
       0) {
@@ -160,7 +151,7 @@ absl::StatusOr<MapOutputSummary> ReadIndex(
   }
 
   MapOutputSummary summary;
-  summary.file_bytes = file_bytes;
+  summary.file_bytes = index_offset + bytes.size();
   summary.block_bytes = Get32(index + 52);
   summary.codec = static_cast<Codec>(Get32(index + 56));
   summary.root = {Get64(index + 64), Get64(index + 72)};
@@ -189,6 +180,61 @@ absl::StatusOr<MapOutputSummary> ReadIndex(
                    "its root digest is not the one that its attempt reported");
   }
   return summary;
+}
+
+absl::StatusOr<MapOutputSummary> ReadIndex(
+    ReadFile& file, const std::string& path, const MapOutputIdentity& identity,
+    uint32_t num_partitions, const std::optional<Hash128Value>& root) {
+  absl::StatusOr<FileInfo> info = file.Stat();
+  if (!info.ok()) return Annotate(info.status(), Cat("map output ", path));
+  // All that follows is bounded by the size the file system reports, and the
+  // index has the one length that the number of partitions asks for.
+  const uint64_t file_bytes = info->identity.size;
+  const size_t to_read = IndexBytes(num_partitions);
+  if (file_bytes < to_read) {
+    return Damaged(path, Cat("it is too short for an index of ", num_partitions,
+                             " partitions: ", file_bytes, " bytes"));
+  }
+  const uint64_t index_offset = file_bytes - to_read;
+  const auto buffer = std::make_unique_for_overwrite<char[]>(to_read);
+  absl::StatusOr<size_t> got = file.ReadAt(index_offset, buffer.get(), to_read);
+  if (!got.ok()) return Annotate(got.status(), Cat("map output ", path));
+  if (*got != to_read) return Damaged(path, "it shrinks while it is read");
+  return ParseIndex({buffer.get(), to_read}, index_offset, path, identity,
+                    num_partitions, root);
+}
+
+absl::StatusOr<InspectedMapOutput> InspectMapOutput(ReadFile& file,
+                                                    const std::string& path) {
+  absl::StatusOr<FileInfo> info = file.Stat();
+  if (!info.ok()) return Annotate(info.status(), Cat("map output ", path));
+  const uint64_t file_bytes = info->identity.size;
+  if (file_bytes < IndexBytes(0)) return Damaged(path, "it is too short");
+  const auto read = [&](uint64_t offset, char* to, size_t size) {
+    absl::StatusOr<size_t> got = file.ReadAt(offset, to, size);
+    if (!got.ok()) return Annotate(got.status(), Cat("map output ", path));
+    if (*got != size) return Damaged(path, "it shrinks while it is read");
+    return absl::OkStatus();
+  };
+  char trailer[kTrailerBytes];
+  MR_RETURN_IF_ERROR(read(file_bytes - kTrailerBytes, trailer, sizeof trailer));
+  // Believed only as far as the file reaches; ReadIndex verifies it.
+  const uint64_t index_offset = Get64(trailer);
+  if (index_offset > file_bytes - IndexBytes(0)) {
+    return Damaged(path, "it does not end as a map output does");
+  }
+  char index[kIndexHeaderBytes];
+  MR_RETURN_IF_ERROR(read(index_offset, index, sizeof index));
+  InspectedMapOutput found;
+  found.identity.job = *JobId::FromBytes({index + 8, JobId::kBytes});
+  found.identity.attempt =
+      *AttemptUid::FromBytes({index + 24, AttemptUid::kBytes});
+  found.identity.map_index = Get32(index + 40);
+  found.identity.run = Get32(index + 44);
+  MR_ASSIGN_OR_RETURN(
+      found.summary,
+      ReadIndex(file, path, found.identity, Get32(index + 48), std::nullopt));
+  return found;
 }
 
 }  // namespace millrace::engine

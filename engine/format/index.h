@@ -27,6 +27,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -38,9 +39,34 @@ namespace millrace::engine {
 // XXH3-128 over (records, digest) of each partition, 8 bytes each.
 Hash128Value RootOf(const std::vector<PartitionEntry>& partitions);
 
+// Whether a row of an index is possible in itself.
+bool IsPlausible(const PartitionEntry& entry);
+
 // Index and trailer, to stand at offset `index_offset`.
 std::string EncodeIndex(const MapOutputIdentity& identity,
                         const MapOutputSummary& summary, uint64_t index_offset);
+
+// Length of index and trailer together.
+size_t IndexBytes(uint32_t num_partitions);
+
+// Verifies `bytes`, the index and trailer that stand at `index_offset` of a map
+// output file and end it: everything that ReadIndex verifies. For an index that
+// came from elsewhere than the file. kDataLoss, with `path` in front.
+absl::StatusOr<MapOutputSummary> ParseIndex(
+    std::string_view bytes, uint64_t index_offset, const std::string& path,
+    const MapOutputIdentity& identity, uint32_t num_partitions,
+    const std::optional<Hash128Value>& root);
+
+// What a file of unknown origin says of itself.
+struct InspectedMapOutput {
+  MapOutputIdentity identity;
+  MapOutputSummary summary;
+};
+// Reads and verifies the index of a file of which nothing is known: everything
+// that ReadIndex verifies, against the identity and the number of partitions
+// that the index itself names. For a worker that finds its outputs again.
+absl::StatusOr<InspectedMapOutput> InspectMapOutput(ReadFile& file,
+                                                    const std::string& path);
 
 // Reads and verifies the index of an open file, with one read. Errors are
 // kDataLoss or those of ReadAt, with `path` in front. Takes no more memory than

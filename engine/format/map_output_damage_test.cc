@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "common/hash.h"
+#include "common/logging.h"
 #include "common/strings.h"
 #include "engine/format/block.h"
 #include "engine/format/encoding.h"
@@ -165,6 +166,72 @@ TEST(MapOutputDamageTest, ExchangedBlocksAreFound) {
       fs.SetContents("/bad", bad);
       ExpectDamage(fs, "/bad", partitions);
     }
+  }
+}
+
+TEST(MapOutputDamageTest, AFileTellsWhatItIsUnlessItIsDamaged) {
+  MemoryFileSystem fs;
+  const auto summary =
+      WriteMapOutput(fs, "/f", SmallBlocks(Codec::kNone), SmallPartitions());
+  ASSERT_TRUE(summary.ok());
+  const auto inspect = [&fs](const std::string& path) {
+    auto file = fs.OpenRead(path);
+    CHECK(file.ok());
+    return InspectMapOutput(**file, path);
+  };
+  const auto found = inspect("/f");
+  ASSERT_TRUE(found.ok()) << found.status();
+  const MapOutputIdentity expected = TestIdentity(5);
+  EXPECT_EQ(found->identity.job, expected.job);
+  EXPECT_EQ(found->identity.attempt, expected.attempt);
+  EXPECT_EQ(found->identity.map_index, expected.map_index);
+  EXPECT_EQ(found->identity.run, 0u);
+  EXPECT_EQ(found->summary.root, summary->root);
+  EXPECT_EQ(found->summary.partitions.size(), 4u);
+
+  const std::string good = fs.Contents("/f");
+  const size_t index = good.size() - IndexBytes(4);
+  for (size_t at = index; at < good.size(); ++at) {
+    SCOPED_TRACE(at);
+    std::string bad = good;
+    bad[at] = static_cast<char>(bad[at] ^ 0x11);
+    fs.SetContents("/bad", bad);
+    EXPECT_TRUE(absl::IsDataLoss(inspect("/bad").status()));
+  }
+  for (size_t size = 0; size < good.size(); ++size) {
+    SCOPED_TRACE(size);
+    fs.SetContents("/bad", good.substr(0, size));
+    EXPECT_TRUE(absl::IsDataLoss(inspect("/bad").status()));
+  }
+}
+
+TEST(MapOutputDamageTest, AnIndexAloneIsVerifiedLikeTheFiles) {
+  MemoryFileSystem fs;
+  const auto summary =
+      WriteMapOutput(fs, "/f", SmallBlocks(Codec::kNone), SmallPartitions());
+  ASSERT_TRUE(summary.ok());
+  const std::string file = fs.Contents("/f");
+  const uint64_t offset = file.size() - IndexBytes(4);
+  const std::string good = file.substr(offset);
+  const auto parse = [&](const std::string& bytes, uint64_t at,
+                         uint32_t partitions, const Hash128Value& root) {
+    return ParseIndex(bytes, at, "peer", TestIdentity(5), partitions, root);
+  };
+  const auto parsed = parse(good, offset, 4, summary->root);
+  ASSERT_TRUE(parsed.ok()) << parsed.status();
+  EXPECT_EQ(parsed->file_bytes, file.size());
+  EXPECT_EQ(parsed->root, summary->root);
+  Hash128Value other = summary->root;
+  other.low ^= 1;
+  EXPECT_TRUE(absl::IsDataLoss(parse(good, offset, 4, other).status()));
+  EXPECT_TRUE(
+      absl::IsDataLoss(parse(good, offset + 1, 4, summary->root).status()));
+  EXPECT_TRUE(absl::IsDataLoss(parse(good, offset, 5, summary->root).status()));
+  for (size_t at = 0; at < good.size(); ++at) {
+    std::string bad = good;
+    bad[at] = static_cast<char>(bad[at] ^ 0x40);
+    EXPECT_TRUE(absl::IsDataLoss(parse(bad, offset, 4, summary->root).status()))
+        << at;
   }
 }
 

@@ -44,6 +44,27 @@ absl::StatusOr<PartitionSource> OpenPartition(
   return source;
 }
 
+absl::StatusOr<PartitionSource> SourceOfFetched(
+    std::shared_ptr<ReadFile> file, const std::string& path,
+    const MapOutputIdentity& identity, uint32_t partition,
+    const FetchedPartition& fetched) {
+  const PartitionEntry& entry = fetched.entry;
+  if (!IsPlausible(entry) || entry.offset + entry.bytes < entry.offset) {
+    return absl::DataLossError(
+        Av(Cat("map output ", path, ": partition ", partition,
+               " was announced as it cannot be")));
+  }
+  PartitionSource source;
+  source.file = std::move(file);
+  source.path = path;
+  source.identity = identity;
+  source.partition = partition;
+  source.block_bytes = fetched.block_bytes;
+  source.codec = fetched.codec;
+  source.entry = entry;
+  return source;
+}
+
 PartitionReader::PartitionReader(PartitionSource source, const Options& options)
     : source_(std::move(source)),
       end_offset_(source_.entry.offset + source_.entry.bytes),

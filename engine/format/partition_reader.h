@@ -49,6 +49,22 @@ absl::StatusOr<PartitionSource> OpenPartition(
     uint32_t num_partitions, const std::optional<Hash128Value>& root,
     uint32_t partition);
 
+// A partition whose blocks were copied out of its map output: what the verified
+// index of the original says of it. `entry.offset` is that of the copy.
+struct FetchedPartition {
+  uint32_t block_bytes = 0;
+  Codec codec = Codec::kNone;
+  PartitionEntry entry;
+};
+
+// A source for the copy in `file`, which nothing is read of yet; every block
+// is verified when it is read, as in a whole map output. kDataLoss: no index
+// has a row like that.
+absl::StatusOr<PartitionSource> SourceOfFetched(
+    std::shared_ptr<ReadFile> file, const std::string& path,
+    const MapOutputIdentity& identity, uint32_t partition,
+    const FetchedPartition& fetched);
+
 // Memory: RawBufferBytes() and the larger of `read_bytes` and
 // StoredBlockBytesMax(). Thread-compatible.
 class PartitionReader final : public RecordStream {

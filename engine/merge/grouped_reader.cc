@@ -3,13 +3,13 @@
 #include <algorithm>
 #include <cstring>
 #include <limits>
+#include <map>
 #include <utility>
 
 #include "common/logging.h"
 #include "common/status_macros.h"
 #include "common/strings.h"
 #include "engine/format/map_output_writer.h"
-#include "engine/format/partition_reader.h"
 #include "engine/merge/loser_tree.h"
 #include "engine/merge/merge_plan.h"
 
@@ -54,6 +54,7 @@ struct Run {
   PartitionSource source;  // Its file may be closed.
   Hash128Value root;
   std::optional<size_t> map;  // Position in `sources`.
+  bool fetched = false;       // Its file is a copy without an index.
   std::unique_ptr<ScratchFile> scratch;
 };
 
@@ -125,9 +126,7 @@ class Reader final : public GroupedReader {
   // Opens and verifies the index; a partition without records makes no run.
   absl::Status AddMapOutput(const MapOutputSource& output, size_t position) {
     if (options_.on_progress) options_.on_progress();
-    absl::StatusOr<PartitionSource> source =
-        OpenPartition(*options_.fs, output.path, output.identity,
-                      options_.num_partitions, output.root, options_.partition);
+    absl::StatusOr<PartitionSource> source = OpenMapOutput(output);
     if (!source.ok()) {
       if (BlamesFile(source.status())) lost_map_ = position;
       return source.status();
@@ -138,10 +137,47 @@ class Reader final : public GroupedReader {
     run.source = *std::move(source);
     run.root = output.root;
     run.map = position;
+    run.fetched = output.fetched.has_value();
     // With more files than are merged at once, each is opened again in its
     // turn.
     if (runs_.size() > fan_in_max_) run.source.file.reset();
     return absl::OkStatus();
+  }
+
+  absl::StatusOr<PartitionSource> OpenMapOutput(const MapOutputSource& output) {
+    if (!output.fetched.has_value()) {
+      return OpenPartition(*options_.fs, output.path, output.identity,
+                           options_.num_partitions, output.root,
+                           options_.partition);
+    }
+    std::shared_ptr<ReadFile> file;
+    if (output.fetched->entry.blocks > 0) {  // Else there may be no file.
+      MR_ASSIGN_OR_RETURN(file, OpenShared(output.path));
+    }
+    return SourceOfFetched(std::move(file), output.path, output.identity,
+                           options_.partition, *output.fetched);
+  }
+
+  // Fetched partitions stand side by side in few files.
+  absl::StatusOr<std::shared_ptr<ReadFile>> OpenShared(
+      const std::string& path) {
+    std::weak_ptr<ReadFile>& known = shared_files_[path];
+    std::shared_ptr<ReadFile> file = known.lock();
+    if (file == nullptr) {
+      MR_ASSIGN_OR_RETURN(file, options_.fs->OpenRead(path));
+      known = file;
+    }
+    return file;
+  }
+
+  absl::StatusOr<std::shared_ptr<ReadFile>> Reopen(const Run& run) {
+    if (run.fetched) return OpenShared(run.source.path);
+    MR_ASSIGN_OR_RETURN(
+        PartitionSource opened,
+        OpenPartition(*options_.fs, run.source.path, run.source.identity,
+                      run.map.has_value() ? options_.num_partitions : 1,
+                      run.root, run.source.partition));
+    return std::move(opened.file);
   }
 
   static uint64_t MemoryOf(const PartitionSource& source) {
@@ -210,15 +246,12 @@ class Reader final : public GroupedReader {
     for (size_t i = begin; i < end; ++i) {
       Run& run = runs_[i];
       if (run.source.file == nullptr) {
-        absl::StatusOr<PartitionSource> opened =
-            OpenPartition(*options_.fs, run.source.path, run.source.identity,
-                          run.map.has_value() ? options_.num_partitions : 1,
-                          run.root, run.source.partition);
+        absl::StatusOr<std::shared_ptr<ReadFile>> opened = Reopen(run);
         if (!opened.ok()) {
           if (BlamesFile(opened.status())) lost_map_ = run.map;
           return opened.status();
         }
-        run.source.file = std::move(opened->file);
+        run.source.file = *std::move(opened);
       }
       PartitionReader::Options options;
       // A reader takes a block's length at the least.
@@ -413,6 +446,8 @@ class Reader final : public GroupedReader {
 
   std::vector<Run>
       runs_;  // In the order of `sources`, of the streams of tree_.
+  // By path: containers of fetched partitions that some run has open.
+  std::map<std::string, std::weak_ptr<ReadFile>> shared_files_;
   std::unique_ptr<Tree> tree_;
 
   bool started_ = false;

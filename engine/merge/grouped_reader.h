@@ -16,6 +16,7 @@
 #include "common/file_system.h"
 #include "engine/format/map_output.h"
 #include "engine/format/map_output_reader.h"
+#include "engine/format/partition_reader.h"
 
 namespace millrace::engine {
 
@@ -23,6 +24,9 @@ struct MapOutputSource {
   std::string path;
   MapOutputIdentity identity;
   Hash128Value root;  // As the winning attempt reported it.
+  // Set: `path` holds a copy of the partition's blocks, among others, and no
+  // index. Several sources may share one file; it is opened once.
+  std::optional<FetchedPartition> fetched = std::nullopt;
 };
 
 struct GroupedReaderOptions {

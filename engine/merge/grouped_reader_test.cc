@@ -62,6 +62,27 @@ struct Inputs {
     bytes += summary->partitions[options.partition].bytes;
   }
 
+  // Makes the last source one that was fetched: its partition's blocks behind
+  // those of others, and the map output itself away.
+  void Fetch(const std::string& container) {
+    MapOutputSource& source = sources.back();
+    auto opened =
+        OpenPartition(memory, source.path, source.identity,
+                      options.num_partitions, source.root, options.partition);
+    CHECK(opened.ok()) << opened.status();
+    std::string box = memory.StatLink(container).ok()
+                          ? memory.Contents(container)
+                          : "bytes of somebody else";
+    FetchedPartition fetched{opened->block_bytes, opened->codec, opened->entry};
+    fetched.entry.offset = box.size();
+    box += memory.Contents(source.path)
+               .substr(opened->entry.offset, opened->entry.bytes);
+    if (opened->entry.blocks > 0) memory.SetContents(container, box);
+    CHECK(memory.RemoveFile(source.path).ok());
+    source.path = container;
+    source.fetched = fetched;
+  }
+
   absl::StatusOr<std::unique_ptr<GroupedReader>> Open() {
     return GroupedReader::Create(sources, options, &lost_map);
   }
@@ -146,6 +167,7 @@ TEST(GroupedReaderTest, EqualsTheTwinForEveryFanIn) {
       writer.codec = static_cast<Codec>(random.Below(3));
       writer.block_bytes = 1 + random.Below(60);
       inputs.Add(output, writer);
+      if (random.Below(2) == 0) inputs.Fetch(Cat("/box", random.Below(2)));
     }
     auto reader = inputs.Open();
     ASSERT_TRUE(reader.ok()) << reader.status();
@@ -161,6 +183,65 @@ TEST(GroupedReaderTest, EqualsTheTwinForEveryFanIn) {
     EXPECT_THAT(inputs.memory.AllFiles("/scratch"), IsEmpty());
   }
   EXPECT_GT(multi_pass_cases, 1'000u);
+}
+
+TEST(GroupedReaderTest, DamageOfAFetchedPartitionNamesItsMap) {
+  Inputs inputs;
+  for (int m = 0; m < 3; ++m) {
+    inputs.Add({{{"key", Cat("value ", m)}}});
+    inputs.Fetch("/box");
+  }
+  const std::string good = inputs.memory.Contents("/box");
+  const uint64_t begin = inputs.sources[1].fetched->entry.offset;
+  const uint64_t end = inputs.sources[2].fetched->entry.offset;
+  for (uint64_t at = begin; at < end; ++at) {
+    SCOPED_TRACE(at);
+    std::string bad = good;
+    bad[at] = static_cast<char>(bad[at] ^ 4);
+    inputs.memory.SetContents("/box", bad);
+    inputs.lost_map.reset();
+    auto reader = inputs.Open();
+    if (reader.ok()) {
+      ReadGroups(**reader);
+      EXPECT_TRUE(absl::IsDataLoss((*reader)->status()));
+      EXPECT_EQ((*reader)->lost_map(), 1u);
+    } else {
+      EXPECT_TRUE(absl::IsDataLoss(reader.status())) << reader.status();
+      EXPECT_EQ(inputs.lost_map, 1u);
+    }
+  }
+  // Blocks of another attempt in the right place are damage too.
+  inputs.memory.SetContents("/box", good);
+  inputs.sources[1].identity.attempt = TestIdentity(9, "b").attempt;
+  auto reader = inputs.Open();
+  const bool opened = reader.ok();
+  if (opened) ReadGroups(**reader);
+  EXPECT_TRUE(absl::IsDataLoss(opened ? (*reader)->status() : reader.status()));
+}
+
+TEST(GroupedReaderTest, ImpossibleFetchedPartitionsAreRefused) {
+  Inputs inputs;
+  inputs.Add({{{"key", "value"}}});
+  inputs.Fetch("/box");
+  const FetchedPartition good = *inputs.sources[0].fetched;
+  const auto refused = [&](const FetchedPartition& bad) {
+    inputs.sources[0].fetched = bad;
+    inputs.lost_map.reset();
+    auto reader = inputs.Open();
+    return absl::IsDataLoss(reader.status()) && inputs.lost_map == 0u;
+  };
+  FetchedPartition bad = good;
+  bad.entry.blocks = 0;  // And yet there are bytes.
+  EXPECT_TRUE(refused(bad));
+  bad = good;
+  bad.entry.bytes = 1;
+  EXPECT_TRUE(refused(bad));
+  bad = good;
+  bad.entry.offset = ~uint64_t{0} - 3;
+  EXPECT_TRUE(refused(bad));
+  bad = good;
+  bad.entry.sum.records = 0;
+  EXPECT_TRUE(refused(bad));
 }
 
 TEST(GroupedReaderTest, ValuesMayBeLeftUnread) {

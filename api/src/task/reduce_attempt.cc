@@ -30,6 +30,24 @@ proto::TaskFailed ReaderFailure(const absl::Status& status,
   return failed;
 }
 
+// nullopt: a codec that this program does not know.
+std::optional<engine::FetchedPartition> ParseSection(
+    const proto::FetchedSection& section) {
+  if (section.codec() > static_cast<uint32_t>(engine::Codec::kZstd)) {
+    return std::nullopt;
+  }
+  engine::FetchedPartition fetched;
+  fetched.block_bytes = section.block_bytes();
+  fetched.codec = static_cast<engine::Codec>(section.codec());
+  fetched.entry.offset = section.offset();
+  fetched.entry.bytes = section.bytes();
+  fetched.entry.blocks = section.blocks();
+  fetched.entry.largest_block_bytes = section.largest_block_bytes();
+  fetched.entry.sum = {section.records(), section.hash()};
+  fetched.entry.digest = section.digest();
+  return fetched;
+}
+
 absl::StatusOr<std::vector<engine::MapOutputSource>> Sources(
     TaskEnvironment& env, const proto::ReduceTask& reduce) {
   std::vector<engine::MapOutputSource> sources;
@@ -46,6 +64,12 @@ absl::StatusOr<std::vector<engine::MapOutputSource>> Sources(
     source.identity.map_index = ref.map_index();
     source.identity.attempt = *uid;
     source.root = *root;
+    if (ref.has_section()) {
+      source.fetched = ParseSection(ref.section());
+      if (!source.fetched.has_value()) {
+        return absl::InternalError("map output with an unknown codec");
+      }
+    }
   }
   return sources;
 }

@@ -501,7 +501,9 @@ void SupervisorImpl::DrainLog(Child& child, size_t bytes_max) {
       return;
     }
     total += static_cast<size_t>(n);
-    child.log.Append(std::string_view(chunk, static_cast<size_t>(n)));
+    const std::string_view text(chunk, static_cast<size_t>(n));
+    child.log.Append(text);
+    if (child.options.log_sink) child.options.log_sink(text);
   }
 }
 

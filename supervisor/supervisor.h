@@ -38,8 +38,10 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -69,6 +71,9 @@ struct ChildOptions {
   // How much of the log is kept in memory, from its head and from its tail.
   size_t log_head_bytes = 256 << 10;
   size_t log_tail_bytes = 256 << 10;
+  // If set, gets every byte of the log as it arrives, from within Run, Stop,
+  // Wait and the destructor; must not call the supervisor.
+  std::function<void(std::string_view)> log_sink;
 };
 
 using ChildId = uint64_t;  // Never comes again.

@@ -350,6 +350,21 @@ TEST_F(SupervisorTest, LastWordsBeforeACrashAreKept) {
   EXPECT_EQ(supervisor_->Log(child), "") << "forgotten with the next Wait";
 }
 
+TEST_F(SupervisorTest, TheLogSinkGetsEveryByteInOrder) {
+  ChildOptions options = Options();
+  std::string sunk;
+  options.log_sink = [&sunk](std::string_view text) { sunk += text; };
+  // More than the log in memory keeps.
+  options.log_head_bytes = options.log_tail_bytes = 2;
+  const ChildId child = StartReady(options);
+  EXPECT_EQ(Perform(child, {"print", "first"}).kind, Kind::kDone);
+  EXPECT_EQ(sunk, "first\n") << "all of it before the task's end is told";
+  EXPECT_EQ(Perform(child, {"print", "second"}).kind, Kind::kDone);
+  EXPECT_EQ(sunk, "first\nsecond\n");
+  EXPECT_EQ(Perform(child, {"print-and-crash"}).kind, Kind::kExited);
+  EXPECT_EQ(sunk, "first\nsecond\nlast words\n");
+}
+
 TEST_F(SupervisorTest, LogOfAFloodIsBounded) {
   ChildOptions options = Options();
   options.log_head_bytes = 2048;

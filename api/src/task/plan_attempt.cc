@@ -38,7 +38,8 @@ AttemptOutcome RunPlanAttempt(TaskEnvironment& env, const proto::RunTask& run) {
   request.sequence_rows = task.sequence_rows();
   request.sequence_splits = task.sequence_splits();
   request.split_bytes = task.split_bytes();
-  request.num_reducers = task.num_reducers();
+  request.num_reducers =
+      task.num_reducers() != 0 ? task.num_reducers() : job.default_reducers;
   request.map_only = job.make_reduce == nullptr;
   absl::StatusOr<proto::Plan> plan = storage::MakePlan(env.fs(), request);
   if (!plan.ok()) return InputFailure(plan.status());

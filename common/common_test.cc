@@ -2,9 +2,12 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <set>
 
+#include "absl/synchronization/notification.h"
 #include "common/clock.h"
 #include "common/errno_status.h"
 #include "common/file_system.h"
@@ -13,6 +16,7 @@
 #include "common/random.h"
 #include "common/status_macros.h"
 #include "common/strings.h"
+#include "common/thread_pool.h"
 
 namespace millrace {
 namespace {
@@ -148,6 +152,40 @@ TEST(ManualClockTest, AdvancesOnlyWhenTold) {
   const absl::Duration before = clock.Monotonic();
   clock.Advance(absl::Seconds(3));
   EXPECT_EQ(clock.Monotonic() - before, absl::Seconds(3));
+}
+
+TEST(ThreadPoolTest, RunsAllThatItWasGivenBeforeItEnds) {
+  std::atomic<int> done{0};
+  {
+    ThreadPool pool(3);
+    for (int i = 0; i < 100; ++i) pool.Run([&done] { ++done; });
+  }
+  EXPECT_EQ(done, 100);
+}
+
+TEST(ThreadPoolTest, OneThreadKeepsTheOrder) {
+  std::vector<int> order;
+  {
+    ThreadPool pool(1);
+    for (int i = 0; i < 100; ++i) pool.Run([&order, i] { order.push_back(i); });
+  }
+  ASSERT_EQ(order.size(), 100u);
+  EXPECT_TRUE(std::is_sorted(order.begin(), order.end()));
+}
+
+TEST(ThreadPoolTest, ThreadsWorkAtTheSameTime) {
+  // Each waits for the other.
+  ThreadPool pool(2);
+  absl::Notification first, second;
+  pool.Run([&] {
+    first.Notify();
+    second.WaitForNotification();
+  });
+  pool.Run([&] {
+    first.WaitForNotification();
+    second.Notify();
+  });
+  second.WaitForNotification();
 }
 
 }  // namespace

@@ -36,7 +36,7 @@ struct Task {
   uint16_t attempts = 0;        // Highest attempt number in the log, plus one.
   bool has_winner = false;
   bool had_winner = false;  // `uid`, `root` and `packed` mean something.
-  // What the winner reported (master/state/packed_done.h); owned.
+  // What the winner reported (master/state/packed_done.h).
   std::unique_ptr<char[]> packed;
   uint32_t packed_bytes = 0;
 
@@ -78,10 +78,32 @@ struct Trouble {
   bool Counted(const AttemptUid& uid) const;
 };
 
+// Gives each counter of a job a small number, in the order of appearance, so
+// that a task's counters pack into some bytes each.
+class CounterNames {
+ public:
+  // More than so many distinct names are a mistake of the job (a value in the
+  // name, say); what is beyond has no number and is not kept.
+  static constexpr size_t kNamesMax = 4096;
+
+  std::optional<uint32_t> NumberOf(const proto::Counter& counter);
+  size_t size() const { return names_.size(); }
+  // {group, name}. REQUIRES: number < size().
+  const std::pair<std::string, std::string>& Name(uint32_t number) const {
+    return *names_[number];
+  }
+
+ private:
+  using FullName = std::pair<std::string, std::string>;
+  std::map<FullName, uint32_t> numbers_;
+  std::vector<const FullName*> names_;  // Keys of numbers_.
+  uint32_t next_ = 0;  // A guess: tasks report their counters in one order.
+};
+
 // Sums over the present winners of a job.
 struct Totals {
   proto::Ledger ledger;
-  std::map<std::pair<std::string, std::string>, int64_t> counters;
+  std::vector<int64_t> counters;  // By number in Job::counter_names.
   uint64_t map_output_bytes = 0;
   uint64_t output_bytes = 0;
   uint64_t output_records = 0;
@@ -114,11 +136,14 @@ struct Job {
   Stage maps;
   Stage reduces;
   Totals totals;
+  CounterNames counter_names;
 
   uint64_t attempts_failed = 0;
   uint64_t attempts_lost = 0;  // With their worker, or their output later.
-  // Attempts known from the log: for each task its highest number plus one.
+  // Attempts of the plan, the maps and the reduces that the log knows of: the
+  // sum over the tasks of the highest attempt number plus one.
   uint64_t attempts_seen = 0;
+  uint32_t plan_attempts = 0;
   std::map<TaskId, Trouble> troubles;
   std::deque<FailedAttempt> recent_failures;  // Oldest first.
 
@@ -135,16 +160,9 @@ struct Job {
   const Trouble* FindTrouble(const TaskId& task) const;
 };
 
-// What the winner of `task` reported: its ledger, output file and counters.
-// REQUIRES: task.had_winner.
-proto::TaskDone UnpackDone(const Job& job, const Task& task);
-
 // OK, or kInternal with the lines of the ledger that do not agree.
 // REQUIRES: job.complete() and the job has not ended.
 absl::Status CheckLedger(const Job& job);
-
-// The lines of the ledger by the names that stand in a manifest.
-std::map<std::string, uint64_t> LedgerLines(const proto::Ledger& ledger);
 
 // XXH3-128 over the uids of all winners: maps, then reduces. 16 bytes.
 // REQUIRES: job.complete() and the job has not ended.

@@ -101,11 +101,23 @@ struct ApplyResult {
   bool applied() const { return refusal == Refusal::kNone; }
 };
 
+// Rules to leave out, one at a time, so that a simulation can show that it
+// would notice. All false but in such tests.
+struct StateMutant {
+  bool skip_epoch_check = false;       // ReduceWon of an old epoch wins.
+  bool forget_map_of_lost = false;     // WorkerLost keeps one of its maps.
+  bool skip_alive_check = false;       // Lost workers go on winning.
+  bool skip_has_winner_check = false;  // A second winner replaces the first.
+  bool skip_reserved_check = false;    // Two jobs for one output path.
+  bool end_twice = false;              // Cancelled ends what has ended.
+  bool keep_reduces_on_raise = false;  // An epoch drops no reduce winner.
+};
+
 // Thread-compatible; confined to the master loop, as are the references that it
 // hands out. A reference to a job is good until the job is evicted.
 class State {
  public:
-  State();
+  explicit State(const StateMutant& mutant = {});
   ~State();
   State(const State&) = delete;
   State& operator=(const State&) = delete;
@@ -156,8 +168,9 @@ class State {
   uint64_t Hash() const;
 
  private:
-  class Applier;  // One entry being applied; state.cc and apply_*.cc.
+  friend class Applier;  // Of one entry (master/state/applier.h).
 
+  const StateMutant mutant_;
   uint64_t applied_index_ = 0;
   uint64_t applied_term_ = 0;
   ClusterId cluster_id_;

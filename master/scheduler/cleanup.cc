@@ -1,0 +1,188 @@
+#include "master/scheduler/cleanup.h"
+
+#include <utility>
+#include <vector>
+
+namespace millrace::master {
+namespace {
+
+void SendDropJob(SoftState& soft, SoftWorker& worker, const JobId& id,
+                 const Job* job, bool remove_staging) {
+  proto::MasterMessage message;
+  proto::DropJob* drop = message.mutable_drop_job();
+  drop->set_job_id(std::string(id.bytes()));
+  if (job != nullptr) {
+    drop->set_output(job->spec.output());
+    drop->set_remove_staging(remove_staging);
+  }
+  soft.SendTo(worker, std::move(message));
+  // Should the job come back, it is a stranger.
+  worker.introduced.erase(id);
+  worker.located.erase(id);
+}
+
+// The worker with the least to do, so that it answers soon.
+SoftWorker* ChooseRemover(SoftState& soft) {
+  SoftWorker* best = nullptr;
+  for (auto& [number, worker] : soft.workers) {
+    if (!worker.session.has_value() || worker.losing) continue;
+    if (best == nullptr || worker.taken < best->taken) best = &worker;
+  }
+  return best;
+}
+
+// The next step for one job.
+void Advance(SoftState& soft, const JobId& id, Cleaning& cleaning) {
+  if (cleaning.proposed || cleaning.remover.has_value()) return;
+  const Job* job = soft.state.FindJob(id);
+  if (job == nullptr || !soft.all_heard) return;
+  SoftWorker* remover = nullptr;
+  if (cleaning.waiting.empty()) {
+    remover = ChooseRemover(soft);
+  } else if (cleaning.waiting.size() == 1 && cleaning.told.empty()) {
+    // The only one that has anything may do all at once.
+    remover = soft.FindWorker(*cleaning.waiting.begin());
+    if (remover != nullptr && !remover->session.has_value()) remover = nullptr;
+  }
+  if (remover != nullptr) {
+    cleaning.remover = remover->entry->number;
+    cleaning.told.insert(remover->entry->number);
+    remover->present.insert(id);
+    SendDropJob(soft, *remover, id, job, /*remove_staging=*/true);
+    return;
+  }
+  for (WorkerNumber number : cleaning.waiting) {
+    SoftWorker* worker = soft.FindWorker(number);
+    if (worker == nullptr || !worker->session.has_value()) continue;
+    if (!cleaning.told.insert(number).second) continue;
+    SendDropJob(soft, *worker, id, job, /*remove_staging=*/false);
+  }
+}
+
+void RemoveAttemptsOf(SoftState& soft, SoftWorker& worker, const JobId& job) {
+  std::vector<AttemptUid> gone;
+  for (const auto& [order, attempt] : worker.attempts) {
+    if (attempt->job == job) gone.push_back(attempt->uid);
+  }
+  for (const AttemptUid& uid : gone) soft.RemoveAttempt(uid);
+}
+
+void Evict(SoftState& soft) {
+  const auto& ended = soft.state.ended_jobs();
+  const size_t kept = soft.options.finished_jobs_kept;
+  if (ended.size() <= kept + soft.evicting.size()) return;
+  size_t surplus = ended.size() - kept - soft.evicting.size();
+  for (const auto& [index, job] : ended) {
+    if (surplus == 0) return;
+    if (soft.evicting.count(job->id) > 0) continue;
+    // One that is not clean stays for a while: what is left of it would have no
+    // name any more. But not for ever.
+    if (!job->cleaned && ended.size() <= 2 * kept) continue;
+    soft.evicting.insert(job->id);
+    proto::LogEntry entry;
+    entry.mutable_evicted()->set_job_id(std::string(job->id.bytes()));
+    soft.Propose(std::move(entry));
+    --surplus;
+  }
+}
+
+}  // namespace
+
+void StartCleanup(SoftState& soft) {
+  for (const auto& [index, job] : soft.state.ended_jobs()) {
+    if (job->cleaned) continue;
+    // Everybody may have something, until his Hello says otherwise.
+    Cleaning& cleaning = soft.cleanings[job->id];
+    const auto& alive = soft.state.alive_workers();
+    cleaning.waiting.insert(alive.begin(), alive.end());
+  }
+}
+
+void OnJobEnded(SoftState& soft, const JobId& id) {
+  const Job* job = soft.state.FindJob(id);
+  if (job == nullptr) return;
+  soft.jobs.erase(job->index);
+  soft.changed.insert(id);
+  Cleaning& cleaning = soft.cleanings[id];
+  for (auto& [number, worker] : soft.workers) {
+    // Those that have not said Hello may have something, too.
+    if (worker.present.count(id) > 0 || !worker.heard) {
+      cleaning.waiting.insert(number);
+    }
+    for (auto& [order, attempt] : worker.attempts) {
+      if (attempt->job != id) continue;
+      if (attempt->reported) soft.Ack(number, attempt->uid);
+      // Its slot is free when the worker has dropped the job.
+      attempt->killed = true;
+    }
+  }
+}
+
+void ReadPresentJobs(SoftState& soft, SoftWorker& worker,
+                     const proto::Hello& hello) {
+  const WorkerNumber number = worker.entry->number;
+  std::set<JobId> present;
+  for (const std::string& bytes : hello.jobs()) {
+    if (const auto id = JobId::FromBytes(bytes)) present.insert(*id);
+  }
+  for (const auto& [order, attempt] : worker.attempts) {
+    if (!attempt->reported) present.insert(attempt->job);
+  }
+  worker.present = present;
+  for (auto& [id, cleaning] : soft.cleanings) {
+    if (cleaning.remover == number) {
+      SendDropJob(soft, worker, id, soft.state.FindJob(id), true);
+    } else if (present.count(id) == 0) {
+      cleaning.waiting.erase(number);
+    } else {
+      cleaning.waiting.insert(number);
+      cleaning.told.erase(number);
+    }
+  }
+  for (const JobId& id : present) {
+    const Job* job = soft.state.FindJob(id);
+    if ((job != nullptr && !job->ended()) || soft.cleanings.count(id) > 0) {
+      continue;
+    }
+    // A worker that was lost while the job ended, for instance.
+    SendDropJob(soft, worker, id, job, true);
+  }
+}
+
+void OnDropped(SoftState& soft, SoftWorker& worker, const JobId& id) {
+  const WorkerNumber number = worker.entry->number;
+  worker.present.erase(id);
+  RemoveAttemptsOf(soft, worker, id);
+  const auto found = soft.cleanings.find(id);
+  if (found == soft.cleanings.end()) return;
+  Cleaning& cleaning = found->second;
+  cleaning.waiting.erase(number);
+  if (cleaning.remover != number || cleaning.proposed) return;
+  cleaning.proposed = true;
+  proto::LogEntry entry;
+  entry.mutable_cleaned()->set_job_id(std::string(id.bytes()));
+  soft.Propose(std::move(entry));
+}
+
+void OnWorkerGone(SoftState& soft, WorkerNumber number) {
+  for (auto& [id, cleaning] : soft.cleanings) {
+    cleaning.waiting.erase(number);
+    if (cleaning.remover == number && !cleaning.proposed) {
+      cleaning.remover.reset();
+    }
+  }
+}
+
+void OnCleaned(SoftState& soft, const JobId& job) { soft.cleanings.erase(job); }
+
+void OnEvicted(SoftState& soft, const JobId& job) {
+  soft.cleanings.erase(job);
+  soft.evicting.erase(job);
+}
+
+void Clean(SoftState& soft) {
+  for (auto& [id, cleaning] : soft.cleanings) Advance(soft, id, cleaning);
+  Evict(soft);
+}
+
+}  // namespace millrace::master

@@ -1,0 +1,124 @@
+#include "master/scheduler/grants.h"
+
+#include <utility>
+
+#include "master/state/ledger.h"
+#include "master/state/packed_done.h"
+
+namespace millrace::master {
+namespace {
+
+// The first words of a grant, and the job's introduction before it if need be.
+proto::MasterMessage NewGrant(SoftState& soft, SoftJob& job, const TaskId& task,
+                              SoftWorker& worker, Attempt** attempt) {
+  const Job& record = *job.job;
+  if (worker.introduced.insert(record.id).second) {
+    proto::MasterMessage message;
+    message.mutable_job()->set_job_id(std::string(record.id.bytes()));
+    *message.mutable_job()->mutable_spec() = record.spec;
+    soft.SendTo(worker, std::move(message));
+  }
+  uint32_t number = 0;
+  if (const Task* known = record.FindTask(task)) {
+    number = known->attempts;
+  } else if (task.kind == proto::PLAN_TASK) {
+    number = record.plan_attempts;
+  } else if (const Trouble* trouble = record.FindTrouble(task)) {
+    number = static_cast<uint32_t>(trouble->counted.size());
+  }
+  if (const auto vanished = job.vanished.find(task);
+      vanished != job.vanished.end()) {
+    number += vanished->second;
+  }
+  *attempt = &soft.AddAttempt(AttemptUid::Generate(soft.random), record.id,
+                              task, worker.entry->number, record.epoch, number);
+  proto::MasterMessage message;
+  proto::Grant* grant = message.mutable_grant();
+  grant->set_epoch(record.epoch);
+  proto::AttemptRef* ref = grant->mutable_attempt();
+  ref->set_job_id(std::string(record.id.bytes()));
+  task.To(ref->mutable_task());
+  ref->set_attempt_uid(std::string((*attempt)->uid.bytes()));
+  ref->set_number(number);
+  return message;
+}
+
+// The part files of the job, in partition order.
+template <typename Grant>
+void AddWinners(const Job& job, Grant* out) {
+  const bool map_only = job.map_only();
+  const Stage& stage = map_only ? job.maps : job.reduces;
+  for (uint32_t i = 0; i < stage.total; ++i) {
+    proto::WinnerFile* winner = out->add_winners();
+    TaskId{map_only ? proto::MAP_TASK : proto::REDUCE_TASK, i}.To(
+        winner->mutable_task());
+    winner->set_attempt_uid(std::string(stage.tasks[i].uid.bytes()));
+    *winner->mutable_file() = UnpackDone(job, stage.tasks[i]).done.output();
+  }
+}
+
+}  // namespace
+
+void GrantPlan(SoftState& soft, SoftJob& job, SoftWorker& worker) {
+  Attempt* attempt = nullptr;
+  proto::MasterMessage message =
+      NewGrant(soft, job, {proto::PLAN_TASK, 0}, worker, &attempt);
+  message.mutable_grant()->mutable_plan();
+  soft.SendTo(worker, std::move(message));
+}
+
+void GrantMap(SoftState& soft, SoftJob& job, uint32_t map, SoftWorker& worker) {
+  Attempt* attempt = nullptr;
+  proto::MasterMessage message =
+      NewGrant(soft, job, {proto::MAP_TASK, map}, worker, &attempt);
+  proto::MapGrant* grant = message.mutable_grant()->mutable_map();
+  grant->set_plan_sha256(job.job->plan_sha256);
+  grant->set_num_partitions(job.job->reduces.total);
+  soft.SendTo(worker, std::move(message));
+}
+
+void GrantReduce(SoftState& soft, SoftJob& job, uint32_t partition,
+                 SoftWorker& worker) {
+  Attempt* attempt = nullptr;
+  proto::MasterMessage message =
+      NewGrant(soft, job, {proto::REDUCE_TASK, partition}, worker, &attempt);
+  proto::ReduceGrant* grant = message.mutable_grant()->mutable_reduce();
+  grant->set_num_maps(job.job->maps.total);
+  grant->set_num_partitions(job.job->reduces.total);
+  soft.SendTo(worker, std::move(message));
+}
+
+void GrantCheck(SoftState& soft, SoftJob& job, SoftWorker& worker) {
+  Attempt* attempt = nullptr;
+  proto::MasterMessage message =
+      NewGrant(soft, job, {proto::CHECK_TASK, 0}, worker, &attempt);
+  const Job& record = *job.job;
+  attempt->winners_hash = WinnersHash(record);
+  proto::CheckGrant* grant = message.mutable_grant()->mutable_check();
+  AddWinners(record, grant);
+  for (uint32_t i = 0; i < record.totals.counters.size(); ++i) {
+    proto::Counter* counter = grant->add_counters();
+    counter->set_group(record.counter_names.Name(i).first);
+    counter->set_name(record.counter_names.Name(i).second);
+    counter->set_value(record.totals.counters[i]);
+  }
+  for (const auto& [line, value] : LedgerLines(record.totals.ledger)) {
+    (*grant->mutable_ledger())[line] = value;
+  }
+  *grant->mutable_plan() = record.plan;
+  grant->set_plan_sha256(record.plan_sha256);
+  grant->set_created_at_ms(soft.wall_ms);
+  soft.SendTo(worker, std::move(message));
+}
+
+void GrantPublish(SoftState& soft, SoftJob& job, SoftWorker& worker) {
+  Attempt* attempt = nullptr;
+  proto::MasterMessage message =
+      NewGrant(soft, job, {proto::PUBLISH_TASK, 0}, worker, &attempt);
+  proto::PublishGrant* grant = message.mutable_grant()->mutable_publish();
+  AddWinners(*job.job, grant);
+  grant->set_manifest_sha256(job.job->manifest_sha256);
+  soft.SendTo(worker, std::move(message));
+}
+
+}  // namespace millrace::master

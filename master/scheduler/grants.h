@@ -1,0 +1,20 @@
+// The commands that start attempts.
+#ifndef MILLRACE_MASTER_SCHEDULER_GRANTS_H_
+#define MILLRACE_MASTER_SCHEDULER_GRANTS_H_
+
+#include "master/scheduler/soft_state.h"
+
+namespace millrace::master {
+
+void GrantPlan(SoftState& soft, SoftJob& job, SoftWorker& worker);
+void GrantMap(SoftState& soft, SoftJob& job, uint32_t map, SoftWorker& worker);
+void GrantReduce(SoftState& soft, SoftJob& job, uint32_t partition,
+                 SoftWorker& worker);
+// With everything that the manifest says. REQUIRES: job.complete().
+void GrantCheck(SoftState& soft, SoftJob& job, SoftWorker& worker);
+// REQUIRES: decided.
+void GrantPublish(SoftState& soft, SoftJob& job, SoftWorker& worker);
+
+}  // namespace millrace::master
+
+#endif  // MILLRACE_MASTER_SCHEDULER_GRANTS_H_

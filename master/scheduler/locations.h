@@ -1,0 +1,19 @@
+// Tells the workers that have reduces of a job where its map outputs are: all
+// of them when the first reduce of the job comes to a stream, then what
+// changes, gathered for some milliseconds.
+#ifndef MILLRACE_MASTER_SCHEDULER_LOCATIONS_H_
+#define MILLRACE_MASTER_SCHEDULER_LOCATIONS_H_
+
+#include "master/scheduler/soft_state.h"
+
+namespace millrace::master {
+
+// The map has a winner, or its last one is lost.
+void MapMoved(SoftState& soft, SoftJob& job, uint32_t map);
+
+// Sends what is due.
+void SendLocations(SoftState& soft);
+
+}  // namespace millrace::master
+
+#endif  // MILLRACE_MASTER_SCHEDULER_LOCATIONS_H_

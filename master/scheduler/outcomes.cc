@@ -1,0 +1,470 @@
+#include "master/scheduler/outcomes.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "common/logging.h"
+#include "common/strings.h"
+#include "master/scheduler/locations.h"
+#include "master/state/failure_class.h"
+#include "master/state/limits.h"
+
+namespace millrace::master {
+namespace {
+
+// The attempt of a report, which another leader may have granted.
+Attempt* FindOrAdopt(SoftState& soft, SoftWorker& worker,
+                     const proto::AttemptOutcome& outcome,
+                     const AttemptUid& uid, const JobId& job) {
+  if (Attempt* known = soft.FindAttempt(uid); known != nullptr) {
+    return known->worker == worker.entry->number ? known : nullptr;
+  }
+  return &soft.AddAttempt(uid, job, TaskId::From(outcome.attempt().task()),
+                          worker.entry->number, outcome.epoch(),
+                          outcome.attempt().number());
+}
+
+// What the log says already makes this report needless.
+bool Settled(const Job& job, const TaskId& id, const AttemptUid& uid) {
+  const Trouble* trouble = job.FindTrouble(id);
+  if (trouble != nullptr && trouble->Counted(uid)) return true;
+  switch (id.kind) {
+    case proto::PLAN_TASK:
+      return job.planned;
+    case proto::MAP_TASK:
+    case proto::REDUCE_TASK: {
+      const Task* task = job.FindTask(id);
+      return !job.open() || task == nullptr || task->has_winner;
+    }
+    case proto::CHECK_TASK:
+      return !job.open();
+    default:
+      return !job.decided;
+  }
+}
+
+// It is over for this attempt; the log has nothing of it.
+void AckAndForget(SoftState& soft, WorkerNumber worker, const JobId& job,
+                  const AttemptUid& uid, bool drop) {
+  soft.Ack(worker, uid);
+  if (drop) soft.Drop(worker, job, uid);
+  ForgetAttempt(soft, uid);
+}
+
+void FailJob(SoftState& soft, SoftJob& job, proto::FailureCause cause,
+             const std::string& message, const Attempt* attempt) {
+  if (job.failing) return;
+  job.failing = true;
+  proto::LogEntry entry;
+  proto::Failed* failed = entry.mutable_failed();
+  failed->set_job_id(std::string(job.job->id.bytes()));
+  failed->mutable_failure()->set_cause(cause);
+  failed->mutable_failure()->set_message(message);
+  if (attempt != nullptr) {
+    proto::AttemptRef* ref = failed->mutable_failure()->mutable_attempt();
+    ref->set_job_id(std::string(job.job->id.bytes()));
+    attempt->task.To(ref->mutable_task());
+    ref->set_attempt_uid(std::string(attempt->uid.bytes()));
+    ref->set_number(attempt->number);
+    failed->mutable_failure()->set_worker(
+        soft.state.workers()[attempt->worker].name);
+  }
+  soft.Propose(std::move(entry));
+}
+
+void ProposePlanned(SoftState& soft, SoftJob& job, Attempt& attempt,
+                    const proto::AttemptOutcome& outcome,
+                    const std::string& worker) {
+  const uint64_t maps = outcome.done().num_maps();
+  const uint64_t partitions = outcome.done().num_partitions();
+  if (maps > kMapsMax || partitions > kPartitionsMax ||
+      maps * partitions > kMapsTimesPartitionsMax) {
+    FailJob(soft, job, proto::INPUT_INVALID,
+            Cat("the plan has ", maps, " maps and ", partitions,
+                " reduces; at most ", kMapsMax, " and ", kPartitionsMax,
+                ", and ", kMapsTimesPartitionsMax,
+                " for their product, are allowed: larger splits or fewer "
+                "reducers are needed"),
+            &attempt);
+    return;
+  }
+  proto::LogEntry entry;
+  proto::Planned* planned = entry.mutable_planned();
+  *planned->mutable_attempt() = outcome.attempt();
+  planned->set_worker(worker);
+  planned->set_plan_sha256(outcome.plan_sha256());
+  *planned->mutable_done() = outcome.done();
+  soft.Propose(std::move(entry));
+}
+
+void NoteMapTime(SoftState& soft, SoftJob& job, const Attempt& attempt) {
+  const absl::Duration took =
+      soft.now - attempt.started_at.value_or(attempt.granted_at);
+  job.map_time =
+      job.map_time.has_value() ? (3 * *job.map_time + took) / 4 : took;
+}
+
+void OnDone(SoftState& soft, SoftWorker& worker, SoftJob& job, Attempt& attempt,
+            const proto::AttemptOutcome& outcome) {
+  const std::string incarnation(worker.entry->incarnation.bytes());
+  const AttemptUid uid = attempt.uid;
+  switch (attempt.task.kind) {
+    case proto::PLAN_TASK:
+      ProposePlanned(soft, job, attempt, outcome, incarnation);
+      break;
+    case proto::MAP_TASK: {
+      NoteMapTime(soft, job, attempt);
+      proto::LogEntry entry;
+      proto::MapWon* won = entry.mutable_map_won();
+      *won->mutable_attempt() = outcome.attempt();
+      won->set_worker(incarnation);
+      *won->mutable_done() = outcome.done();
+      soft.Propose(std::move(entry));
+      break;
+    }
+    case proto::REDUCE_TASK: {
+      if (outcome.epoch() != job.job->epoch) {
+        return AckAndForget(soft, worker.entry->number, job.job->id, uid,
+                            /*drop=*/true);
+      }
+      proto::LogEntry entry;
+      proto::ReduceWon* won = entry.mutable_reduce_won();
+      *won->mutable_attempt() = outcome.attempt();
+      won->set_worker(incarnation);
+      won->set_epoch(outcome.epoch());
+      *won->mutable_done() = outcome.done();
+      soft.Propose(std::move(entry));
+      break;
+    }
+    case proto::CHECK_TASK: {
+      if (attempt.winners_hash.empty()) {  // Another leader's.
+        return AckAndForget(soft, worker.entry->number, job.job->id, uid,
+                            /*drop=*/false);
+      }
+      proto::LogEntry entry;
+      proto::Decided* decided = entry.mutable_decided();
+      decided->set_job_id(std::string(job.job->id.bytes()));
+      decided->set_winners_hash(attempt.winners_hash);
+      decided->set_manifest_sha256(outcome.manifest_sha256());
+      soft.Propose(std::move(entry));
+      break;
+    }
+    default: {
+      proto::LogEntry entry;
+      entry.mutable_committed()->set_job_id(std::string(job.job->id.bytes()));
+      soft.Propose(std::move(entry));
+      break;
+    }
+  }
+  soft.SetReported(attempt);
+}
+
+void ProposeMapLost(SoftState& soft, SoftJob& job, uint32_t map,
+                    const AttemptUid& uid, const std::string& message) {
+  FetchEvidence& evidence = job.fetch_failures[map];
+  if (evidence.uid != uid) evidence = FetchEvidence{uid, {}, false};
+  if (evidence.proposed) return;
+  evidence.proposed = true;
+  proto::LogEntry entry;
+  proto::MapLost* lost = entry.mutable_map_lost();
+  lost->set_job_id(std::string(job.job->id.bytes()));
+  lost->set_map_index(map);
+  lost->set_attempt_uid(std::string(uid.bytes()));
+  lost->set_message(message);
+  soft.Propose(std::move(entry));
+}
+
+void OnPublishFailed(SoftState& soft, SoftWorker& worker, SoftJob& job,
+                     Attempt& attempt, const proto::AttemptFailure& failure) {
+  if (failure.cause() == proto::OUTPUT_CONFLICT ||
+      failure.cause() == proto::COMMIT_DATA_LOST) {
+    FailJob(soft, job, failure.cause(), failure.message(), &attempt);
+    soft.SetReported(attempt);
+    return;
+  }
+  // The job is decided: whatever ails the store, it is tried again.
+  const absl::Duration wait =
+      std::min(soft.options.retry_backoff *
+                   (1 << std::min<uint32_t>(job.publish_failures, 20)),
+               soft.options.publish_backoff_max);
+  ++job.publish_failures;
+  job.publish_error = failure.message();
+  const TaskId task = attempt.task;
+  AckAndForget(soft, worker.entry->number, job.job->id, attempt.uid,
+               /*drop=*/false);
+  soft.MakeRunnableAt(&job, task, soft.now + wait);
+}
+
+void OnFailed(SoftState& soft, SoftWorker& worker, SoftJob& job,
+              Attempt& attempt, const proto::AttemptOutcome& outcome) {
+  const proto::AttemptFailure& failure = outcome.failed();
+  if (attempt.killed) {
+    return AckAndForget(soft, worker.entry->number, job.job->id, attempt.uid,
+                        /*drop=*/false);
+  }
+  if (attempt.task.kind == proto::PUBLISH_TASK) {
+    return OnPublishFailed(soft, worker, job, attempt, failure);
+  }
+  const auto named = AttemptUid::FromBytes(failure.map_uid());
+  const TaskId map{proto::MAP_TASK, failure.map_index()};
+  if (failure.cause() == proto::MAP_OUTPUT_LOST && named.has_value()) {
+    const Task* task = job.job->FindTask(map);
+    if (task != nullptr && task->has_winner && task->uid == *named) {
+      ProposeMapLost(soft, job, map.index, *named, failure.message());
+    }
+  }
+  if (failure.cause() == proto::COMMIT_DATA_LOST && named.has_value() &&
+      attempt.task.kind == proto::CHECK_TASK) {
+    proto::LogEntry entry;
+    proto::OutputLost* lost = entry.mutable_output_lost();
+    lost->set_job_id(std::string(job.job->id.bytes()));
+    TaskId{job.job->map_only() ? proto::MAP_TASK : proto::REDUCE_TASK,
+           failure.map_index()}
+        .To(lost->mutable_task());
+    lost->set_attempt_uid(failure.map_uid());
+    lost->set_message(failure.message());
+    soft.Propose(std::move(entry));
+  }
+  proto::LogEntry entry;
+  proto::AttemptFailed* failed = entry.mutable_attempt_failed();
+  *failed->mutable_attempt() = outcome.attempt();
+  failed->set_worker(std::string(worker.entry->incarnation.bytes()));
+  failed->set_cause(failure.cause());
+  failed->set_message(failure.message());
+  failed->set_stack(failure.stack());
+  failed->set_log_tail(failure.log_tail());
+  failed->set_retryable(failure.retryable());
+  soft.Propose(std::move(entry));
+  soft.SetReported(attempt);
+}
+
+// The entry of `uid`'s outcome was applied or refused.
+void Resolve(SoftState& soft, const proto::AttemptRef& ref,
+             const ApplyResult& result, bool failed) {
+  const auto uid = AttemptUid::FromBytes(ref.attempt_uid());
+  const auto job_id = JobId::FromBytes(ref.job_id());
+  if (!uid.has_value() || !job_id.has_value()) return;
+  const TaskId task = TaskId::From(ref.task());
+  SoftJob* job = soft.FindJob(*job_id);
+  if (Attempt* attempt = soft.FindAttempt(*uid); attempt != nullptr) {
+    const WorkerNumber worker = attempt->worker;
+    soft.Ack(worker, *uid);
+    if (result.applied()) {
+      if (job != nullptr) job->vanished.erase(task);
+      soft.RemoveAttempt(*uid);
+    } else {
+      if (result.refusal != Refusal::kRepeated) {
+        soft.Drop(worker, *job_id, *uid);
+      }
+      ForgetAttempt(soft, *uid);
+    }
+  }
+  if (job == nullptr || job->job->ended()) return;
+  soft.changed.insert(*job_id);
+  if (!failed) return soft.MakeRunnable(job, task);
+  // What failed through no fault of its own fails again if nothing is given
+  // time to change.
+  const Trouble* trouble = job->job->FindTrouble(task);
+  absl::Duration wait;
+  if (trouble != nullptr && trouble->infrastructure_failures > 0) {
+    const uint32_t doublings =
+        std::min<uint32_t>(trouble->infrastructure_failures - 1, 20);
+    wait = std::min(soft.options.retry_backoff * (1 << doublings),
+                    soft.options.retry_backoff_max);
+  }
+  soft.MakeRunnableAt(job, task, soft.now + wait);
+}
+
+// Reduces that read what is no more must not go on.
+void KillOldEpoch(SoftState& soft, SoftJob& job) {
+  for (const auto& [task, attempt] : job.live) {
+    if (task.kind == proto::REDUCE_TASK && attempt->epoch != job.job->epoch) {
+      soft.Kill(*attempt, "a map output changed under it");
+    }
+  }
+}
+
+void OnDecided(SoftState& soft, const proto::Decided& entry) {
+  const auto job_id = JobId::FromBytes(entry.job_id());
+  if (!job_id.has_value()) return;
+  SoftJob* job = soft.FindJob(*job_id);
+  if (job == nullptr) return;
+  soft.changed.insert(*job_id);
+  const auto live = job->live.find({proto::CHECK_TASK, 0});
+  if (live == job->live.end()) return;
+  Attempt& attempt = *live->second;
+  if (!attempt.reported) {
+    // The entry was another check's, whose worker is lost by now.
+    if (job->job->decided) soft.Kill(attempt, "the job is decided");
+    return;
+  }
+  const AttemptUid uid = attempt.uid;
+  soft.Ack(attempt.worker, uid);
+  soft.RemoveAttempt(uid);
+}
+
+}  // namespace
+
+void ForgetAttempt(SoftState& soft, const AttemptUid& uid) {
+  Attempt* attempt = soft.FindAttempt(uid);
+  if (attempt == nullptr) return;
+  const TaskId task = attempt->task;
+  const bool live = attempt->in_live;
+  SoftJob* job = soft.FindJob(attempt->job);
+  soft.RemoveAttempt(uid);
+  if (job == nullptr || !live) return;
+  const Trouble* trouble = job->job->FindTrouble(task);
+  if (trouble == nullptr || !trouble->Counted(uid)) ++job->vanished[task];
+  soft.MakeRunnable(job, task);
+}
+
+void OnOutcome(SoftState& soft, SoftWorker& worker,
+               const proto::AttemptOutcome& outcome) {
+  const auto uid = AttemptUid::FromBytes(outcome.attempt().attempt_uid());
+  const auto job_id = JobId::FromBytes(outcome.attempt().job_id());
+  if (!uid.has_value() || !job_id.has_value()) return;
+  const WorkerNumber number = worker.entry->number;
+  SoftJob* job = soft.FindJob(*job_id);
+  if (job == nullptr) {  // Ended or forgotten; DropJob clears what is left.
+    return AckAndForget(soft, number, *job_id, *uid, /*drop=*/false);
+  }
+  const TaskId task = TaskId::From(outcome.attempt().task());
+  const Attempt* known = soft.FindAttempt(*uid);
+  if (known != nullptr && known->reported) return;  // Acked when applied.
+  if (Settled(*job->job, task, *uid)) {
+    const Task* found = job->job->FindTask(task);
+    const bool won =
+        found != nullptr && found->has_winner && found->uid == *uid;
+    return AckAndForget(soft, number, *job_id, *uid,
+                        outcome.has_done() && !won);
+  }
+  Attempt* attempt = FindOrAdopt(soft, worker, outcome, *uid, *job_id);
+  if (attempt == nullptr || attempt->task != task) return;
+  if (outcome.has_done()) {
+    OnDone(soft, worker, *job, *attempt, outcome);
+  } else if (outcome.has_failed()) {
+    OnFailed(soft, worker, *job, *attempt, outcome);
+  }
+}
+
+void OnFetchFailure(SoftState& soft, SoftWorker& worker,
+                    const proto::FetchFailure& failure) {
+  const auto job_id = JobId::FromBytes(failure.reduce().job_id());
+  const auto uid = AttemptUid::FromBytes(failure.map_uid());
+  if (!job_id.has_value() || !uid.has_value()) return;
+  SoftJob* job = soft.FindJob(*job_id);
+  if (job == nullptr) return;
+  const Task* task = job->job->FindTask({proto::MAP_TASK, failure.map_index()});
+  if (task == nullptr || !task->has_winner || task->uid != *uid) return;
+  if (soft.state.workers()[task->worker].incarnation.bytes() !=
+      failure.source()) {
+    return;  // It has moved since.
+  }
+  FetchEvidence& evidence = job->fetch_failures[failure.map_index()];
+  if (evidence.uid != *uid) evidence = FetchEvidence{*uid, {}, false};
+  const int reports = ++evidence.reports[worker.entry->number];
+  std::set<WorkerNumber> readers;
+  for (const auto& [id, attempt] : job->live) {
+    if (id.kind == proto::REDUCE_TASK) readers.insert(attempt->worker);
+  }
+  // Several reports of one reader among others may speak of that reader; but if
+  // the others have read the output before, theirs will never come.
+  const int needed = readers.size() <= 1
+                         ? soft.options.fetch_failures_only_reader
+                         : soft.options.fetch_failures_one_reader;
+  if (!failure.gone() && reports < needed &&
+      static_cast<int>(evidence.reports.size()) <
+          soft.options.fetch_failure_workers) {
+    return;
+  }
+  ProposeMapLost(soft, *job, failure.map_index(), *uid,
+                 Cat("fetch by ", Printable(worker.entry->name),
+                     " failed: ", Printable(failure.message())));
+}
+
+void OnWinnersLost(SoftState& soft, const ApplyResult& result) {
+  for (const LostWinner& lost : result.lost) {
+    SoftJob* job = soft.FindJob(lost.job);
+    if (job == nullptr || job->job->ended()) continue;
+    soft.changed.insert(lost.job);
+    soft.Drop(lost.worker, lost.job, lost.uid);
+    if (lost.task.kind == proto::MAP_TASK) {
+      job->fetch_failures.erase(lost.task.index);
+      MapMoved(soft, *job, lost.task.index);
+    }
+    soft.MakeRunnable(job, lost.task);
+  }
+  if (!result.epoch_raised) return;
+  if (SoftJob* job = soft.FindJob(result.job); job != nullptr) {
+    KillOldEpoch(soft, *job);
+  }
+}
+
+void OnTaskEntry(SoftState& soft, const proto::LogEntry& entry,
+                 const ApplyResult& result) {
+  switch (entry.entry_case()) {
+    case proto::LogEntry::kPlanned:
+      Resolve(soft, entry.planned().attempt(), result, false);
+      if (SoftJob* job = soft.FindJob(result.job);
+          job != nullptr && result.applied()) {
+        for (uint32_t i = 0; i < job->job->reduces.total; ++i) {
+          job->reduces.insert(job->reduces.end(), i);
+        }
+      }
+      break;
+    case proto::LogEntry::kMapWon:
+      Resolve(soft, entry.map_won().attempt(), result, false);
+      if (SoftJob* job = soft.FindJob(result.job);
+          job != nullptr && result.applied()) {
+        MapMoved(soft, *job, entry.map_won().attempt().task().index());
+      }
+      break;
+    case proto::LogEntry::kMapReoffered: {
+      SoftJob* job = soft.FindJob(result.job);
+      if (job == nullptr) break;
+      const uint32_t map = entry.map_reoffered().map_index();
+      if (result.applied()) {
+        soft.changed.insert(result.job);
+        MapMoved(soft, *job, map);
+        const auto live = job->live.find({proto::MAP_TASK, map});
+        if (live != job->live.end()) {
+          soft.Kill(*live->second, "its last output was found again");
+        }
+        break;
+      }
+      const auto uid =
+          AttemptUid::FromBytes(entry.map_reoffered().attempt_uid());
+      const auto worker =
+          WorkerIncarnation::FromBytes(entry.map_reoffered().worker());
+      if (result.refusal == Refusal::kRepeated || !uid || !worker) break;
+      if (const Worker* from = soft.state.FindWorker(*worker)) {
+        soft.Drop(from->number, result.job, *uid);
+      }
+      break;
+    }
+    case proto::LogEntry::kReduceWon:
+      Resolve(soft, entry.reduce_won().attempt(), result, false);
+      break;
+    case proto::LogEntry::kAttemptFailed:
+      Resolve(soft, entry.attempt_failed().attempt(), result, true);
+      break;
+    case proto::LogEntry::kMapLost:
+      if (SoftJob* job = soft.FindJob(result.job); job != nullptr) {
+        job->fetch_failures.erase(entry.map_lost().map_index());
+      }
+      break;
+    case proto::LogEntry::kDecided:
+      OnDecided(soft, entry.decided());
+      break;
+    case proto::LogEntry::kFailed:
+      if (SoftJob* job = soft.FindJob(result.job);
+          job != nullptr && !result.applied()) {
+        job->failing = false;
+      }
+      break;
+    default:
+      break;
+  }
+}
+
+}  // namespace millrace::master

@@ -1,0 +1,440 @@
+#include "master/scheduler/placement.h"
+
+#include <algorithm>
+#include <cmath>
+#include <tuple>
+#include <utility>
+
+#include "common/strings.h"
+#include "master/scheduler/grants.h"
+
+namespace millrace::master {
+namespace {
+
+// A task that has failed looks at so many others of its kind at most before
+// its turn is over; bounds the work of one step.
+constexpr int kLookMax = 64;
+// Attempts on one worker after which a task goes elsewhere, if there is an
+// elsewhere.
+constexpr int kFailuresPerWorkerMax = 2;
+
+int FailuresOn(const Trouble& trouble, WorkerNumber worker) {
+  return static_cast<int>(std::count_if(
+      trouble.counted.begin(), trouble.counted.end(),
+      [worker](const auto& one) { return one.second == worker; }));
+}
+
+// A task avoids workers where it has failed, while there are others.
+bool Fits(SoftState& soft, SoftJob& job, const TaskId& task,
+          const SoftWorker& worker) {
+  const Trouble* trouble = job.job->FindTrouble(task);
+  if (trouble == nullptr) return true;
+  const int here = FailuresOn(*trouble, worker.entry->number);
+  if (here == 0) return true;
+  const bool elsewhere = std::any_of(
+      soft.workers.begin(), soft.workers.end(), [&](const auto& other) {
+        return other.second.eligible() &&
+               FailuresOn(*trouble, other.first) < here;
+      });
+  if (!elsewhere) return true;
+  if (here >= kFailuresPerWorkerMax) return false;
+  const auto since = job.runnable_since.find(task);
+  if (since == job.runnable_since.end()) return true;
+  const absl::Duration until = since->second + soft.options.avoid_for;
+  if (soft.now >= until) return true;
+  soft.WakeAt(until);
+  return false;
+}
+
+// Takes from `maps` the first that is runnable and fits.
+bool TakeFrom(SoftState& soft, SoftJob& job, const SoftWorker& worker,
+              std::set<uint32_t>* maps, uint32_t* map) {
+  int looks = 0;
+  for (auto at = maps->begin(); at != maps->end() && looks < kLookMax;) {
+    const TaskId task{proto::MAP_TASK, *at};
+    if (!SoftState::Runnable(job, task)) {
+      at = maps->erase(at);
+      continue;
+    }
+    ++looks;
+    if (Fits(soft, job, task, worker)) {
+      *map = *at;
+      maps->erase(at);
+      return true;
+    }
+    ++at;
+  }
+  return false;
+}
+
+// Moves next_map on to a map that has not been granted in this term.
+bool AdvanceMaps(SoftJob& job) {
+  for (; job.next_map < job.job->maps.total; ++job.next_map) {
+    const TaskId task{proto::MAP_TASK, job.next_map};
+    if (SoftState::Runnable(job, task) && job.delayed.count(task) == 0 &&
+        job.lost_maps.count(job.next_map) == 0) {
+      return true;
+    }
+  }
+  return false;
+}
+
+bool TakeMap(SoftState& soft, SoftJob& job, const SoftWorker& worker,
+             uint32_t* map) {
+  if (TakeFrom(soft, job, worker, &job.lost_maps, map) ||
+      TakeFrom(soft, job, worker, &job.retry_maps, map)) {
+    return true;
+  }
+  int looks = 0;
+  while (AdvanceMaps(job) && looks++ < kLookMax) {
+    *map = job.next_map++;
+    if (Fits(soft, job, {proto::MAP_TASK, *map}, worker)) return true;
+    job.retry_maps.insert(*map);
+  }
+  return false;
+}
+
+bool PlanDue(const SoftJob& job) {
+  const TaskId plan{proto::PLAN_TASK, 0};
+  return !job.job->planned && job.live.count(plan) == 0 &&
+         job.delayed.count(plan) == 0;
+}
+
+bool HasMaps(SoftJob& job) {
+  return job.job->open() && (!job.lost_maps.empty() ||
+                             !job.retry_maps.empty() || AdvanceMaps(job));
+}
+
+// By fairness; `order` holds jobs with something to run.
+void SortByShare(std::vector<SoftJob*>* order) {
+  std::stable_sort(order->begin(), order->end(),
+                   [](const SoftJob* a, const SoftJob* b) {
+                     if (a->running != b->running) {
+                       return a->running < b->running;
+                     }
+                     return a->job->index < b->job->index;
+                   });
+}
+
+SoftWorker* BestFree(SoftState& soft, const std::set<WorkerNumber>& exhausted) {
+  SoftWorker* best = nullptr;
+  uint32_t most = 0;
+  for (auto& [number, worker] : soft.workers) {
+    if (!worker.eligible() || worker.taken >= worker.slots() ||
+        exhausted.count(number) > 0) {
+      continue;
+    }
+    const uint32_t free = worker.slots() - worker.taken;
+    if (free > most) {
+      most = free;
+      best = &worker;
+    }
+  }
+  return best;
+}
+
+bool GrantOne(SoftState& soft, std::vector<SoftJob*>* jobs,
+              SoftWorker& worker) {
+  SortByShare(jobs);
+  for (SoftJob* job : *jobs) {
+    if (PlanDue(*job) && Fits(soft, *job, {proto::PLAN_TASK, 0}, worker)) {
+      GrantPlan(soft, *job, worker);
+      return true;
+    }
+    uint32_t map = 0;
+    if (job->job->planned && TakeMap(soft, *job, worker, &map)) {
+      GrantMap(soft, *job, map, worker);
+      return true;
+    }
+  }
+  return false;
+}
+
+void FillSlots(SoftState& soft) {
+  std::vector<SoftJob*> jobs;
+  for (auto& [index, job] : soft.jobs) {
+    if (!job.job->open() || job.failing || !GrantsOpen(soft, job)) continue;
+    if (PlanDue(job) || (job.job->planned && HasMaps(job))) {
+      jobs.push_back(&job);
+    }
+  }
+  std::set<WorkerNumber> exhausted;
+  while (!jobs.empty()) {
+    SoftWorker* worker = BestFree(soft, exhausted);
+    if (worker == nullptr) return;
+    if (!GrantOne(soft, &jobs, *worker)) {
+      exhausted.insert(worker->entry->number);
+    }
+    jobs.erase(std::remove_if(jobs.begin(), jobs.end(),
+                              [](SoftJob* job) {
+                                return !PlanDue(*job) &&
+                                       !(job->job->planned && HasMaps(*job));
+                              }),
+               jobs.end());
+  }
+}
+
+// ------------------------------------------------------------------- reduces
+
+struct ReduceLoad {
+  uint32_t of_job = 0;
+  uint32_t early = 0;  // Of jobs whose maps have not all won.
+  uint32_t ready = 0;
+  uint32_t preparing_ready = 0;  // Of those: will want a slot soon.
+};
+
+ReduceLoad LoadOf(SoftState& soft, const SoftWorker& worker,
+                  const JobId& job_id) {
+  ReduceLoad load;
+  for (const auto& [order, attempt] : worker.attempts) {
+    if (attempt->task.kind != proto::REDUCE_TASK || attempt->reported) continue;
+    load.of_job += attempt->job == job_id;
+    const SoftJob* job = soft.FindJob(attempt->job);
+    if (job != nullptr && !job->job->maps.all_done()) {
+      ++load.early;
+    } else {
+      ++load.ready;
+      load.preparing_ready += !attempt->takes_slot();
+    }
+  }
+  return load;
+}
+
+SoftWorker* BestForReduce(SoftState& soft, SoftJob& job, const TaskId& task) {
+  const bool ready = job.job->maps.all_done();
+  SoftWorker* best = nullptr;
+  std::tuple<bool, double, double> best_score;
+  for (auto& [number, worker] : soft.workers) {
+    if (!worker.eligible() || !Fits(soft, job, task, worker)) continue;
+    const ReduceLoad load = LoadOf(soft, worker, job.job->id);
+    const uint32_t placed = ready ? load.ready : load.early;
+    if (placed > worker.slots()) continue;  // At most one more than slots.
+    const double slots = worker.slots();
+    // A free slot first, if the reduce could use one now; then evenly.
+    const bool waits =
+        ready && worker.taken + load.preparing_ready >= worker.slots();
+    const std::tuple<bool, double, double> score{
+        waits, load.of_job / slots,
+        (worker.taken + load.early + load.preparing_ready) / slots};
+    if (best == nullptr || score < best_score) {
+      best = &worker;
+      best_score = score;
+    }
+  }
+  return best;
+}
+
+bool PlaceOneReduce(SoftState& soft, SoftJob& job) {
+  int looks = 0;
+  for (auto at = job.reduces.begin();
+       at != job.reduces.end() && looks < kLookMax;) {
+    const TaskId task{proto::REDUCE_TASK, *at};
+    if (!SoftState::Runnable(job, task) || job.delayed.count(task) > 0) {
+      at = job.reduces.erase(at);
+      continue;
+    }
+    ++looks;
+    if (SoftWorker* worker = BestForReduce(soft, job, task)) {
+      job.reduces.erase(at);
+      GrantReduce(soft, job, task.index, *worker);
+      return true;
+    }
+    // Without failures of its own it fits where any other would.
+    if (job.job->FindTrouble(task) == nullptr) return false;
+    ++at;
+  }
+  return false;
+}
+
+void PlaceReduces(SoftState& soft) {
+  std::vector<SoftJob*> jobs;
+  for (auto& [index, job] : soft.jobs) {
+    if (!job.reduces.empty() && job.job->open() && !job.failing &&
+        GrantsOpen(soft, job) && ReducesDue(soft, job)) {
+      jobs.push_back(&job);
+    }
+  }
+  while (!jobs.empty()) {
+    const auto fewest = std::min_element(
+        jobs.begin(), jobs.end(), [](const SoftJob* a, const SoftJob* b) {
+          return a->live_reduces < b->live_reduces;
+        });
+    if (!PlaceOneReduce(soft, **fewest)) jobs.erase(fewest);
+  }
+}
+
+// -------------------------------------------------------------------- queues
+
+uint32_t TotalSlots(const SoftState& soft) {
+  uint32_t slots = 0;
+  for (const auto& [number, worker] : soft.workers) {
+    if (worker.eligible()) slots += worker.slots();
+  }
+  return slots;
+}
+
+void FillQueues(SoftState& soft) {
+  if (soft.options.queue_per_slot <= 0) return;
+  std::vector<SoftJob*> jobs;
+  const uint32_t slots = TotalSlots(soft);
+  auto may_queue = [&soft, slots](SoftJob& job) {
+    return job.job->open() && !job.failing && GrantsOpen(soft, job) &&
+           job.map_time.has_value() && *job.map_time < soft.options.short_map &&
+           UngrantedMaps(job) > slots && HasMaps(job);
+  };
+  for (auto& [index, job] : soft.jobs) {
+    if (may_queue(job)) jobs.push_back(&job);
+  }
+  if (jobs.empty()) return;
+  for (auto& [number, worker] : soft.workers) {
+    if (!worker.eligible() || worker.waiting > 0) continue;
+    const uint32_t most =
+        worker.slots() + static_cast<uint32_t>(std::ceil(
+                             soft.options.queue_per_slot * worker.slots()));
+    while (worker.taken >= worker.slots() && worker.taken < most) {
+      jobs.erase(std::remove_if(jobs.begin(), jobs.end(),
+                                [&](SoftJob* job) { return !may_queue(*job); }),
+                 jobs.end());
+      if (jobs.empty()) return;
+      if (!GrantOne(soft, &jobs, worker)) break;
+    }
+  }
+}
+
+// -------------------------------------------------------------------- steals
+
+// The youngest attempt that stands in a queue and not in a slot.
+Attempt* YoungestQueued(SoftState& soft) {
+  Attempt* youngest = nullptr;
+  for (auto& [number, worker] : soft.workers) {
+    if (worker.taken <= worker.slots() || !worker.session.has_value()) continue;
+    uint32_t stopping = 0;
+    for (const auto& [order, attempt] : worker.attempts) {
+      stopping += attempt->takes_slot() && attempt->killed;
+    }
+    if (worker.taken - stopping <= worker.slots()) continue;
+    for (auto at = worker.attempts.rbegin(); at != worker.attempts.rend();
+         ++at) {
+      Attempt* attempt = at->second;
+      if (attempt->task.kind != proto::MAP_TASK || !attempt->takes_slot() ||
+          attempt->killed || attempt->phase == proto::EXECUTING) {
+        continue;
+      }
+      const absl::Duration due = attempt->granted_at + soft.options.steal_after;
+      if (soft.now < due) {
+        soft.WakeAt(due);
+        break;
+      }
+      if (youngest == nullptr || attempt->order > youngest->order) {
+        youngest = attempt;
+      }
+      break;
+    }
+  }
+  return youngest;
+}
+
+void Steal(SoftState& soft) {
+  // Slots for which nothing is left, less what is being taken back already.
+  int64_t idle = 0;
+  for (const auto& [number, worker] : soft.workers) {
+    if (worker.eligible() && worker.taken < worker.slots()) {
+      idle += worker.slots() - worker.taken;
+    }
+    if (worker.taken <= worker.slots()) continue;
+    for (const auto& [order, attempt] : worker.attempts) {
+      idle -= attempt->killed && attempt->takes_slot();
+    }
+  }
+  for (; idle > 0; --idle) {
+    Attempt* queued = YoungestQueued(soft);
+    if (queued == nullptr) return;
+    soft.Kill(*queued, "a free slot elsewhere can run it now");
+  }
+}
+
+// ------------------------------------------------------- check and publication
+
+// The worker with the fewest attempts of any kind.
+SoftWorker* LeastBusy(SoftState& soft, SoftJob& job, const TaskId& task) {
+  SoftWorker* best = nullptr;
+  for (auto& [number, worker] : soft.workers) {
+    if (!worker.eligible() || !Fits(soft, job, task, worker)) continue;
+    if (best == nullptr || worker.attempts.size() < best->attempts.size()) {
+      best = &worker;
+    }
+  }
+  return best;
+}
+
+void GrantCommitSteps(SoftState& soft) {
+  for (auto& [index, job] : soft.jobs) {
+    if (job.failing || job.job->ended() || !job.job->complete()) continue;
+    const TaskId task{
+        job.job->decided ? proto::PUBLISH_TASK : proto::CHECK_TASK, 0};
+    if (job.live.count(task) > 0 || job.delayed.count(task) > 0 ||
+        !GrantsOpen(soft, job)) {
+      continue;
+    }
+    if (!job.job->decided) {
+      if (const absl::Status ledger = CheckLedger(*job.job); !ledger.ok()) {
+        job.failing = true;
+        proto::LogEntry entry;
+        entry.mutable_failed()->set_job_id(std::string(job.job->id.bytes()));
+        proto::JobFailure* failure = entry.mutable_failed()->mutable_failure();
+        failure->set_cause(proto::LEDGER_MISMATCH);
+        failure->set_message(std::string(ToStd(ledger.message())));
+        soft.Propose(std::move(entry));
+        continue;
+      }
+    }
+    SoftWorker* worker = LeastBusy(soft, job, task);
+    if (worker == nullptr) continue;
+    if (job.job->decided) {
+      GrantPublish(soft, job, *worker);
+    } else {
+      GrantCheck(soft, job, *worker);
+    }
+  }
+}
+
+// Tasks whose time of waiting after a failure is over.
+void EndDelays(SoftState& soft) {
+  for (auto& [index, job] : soft.jobs) {
+    if (job.delayed.empty()) continue;
+    std::vector<TaskId> due;
+    for (const auto& [task, when] : job.delayed) {
+      if (when <= soft.now) due.push_back(task);
+    }
+    for (const TaskId& task : due) soft.MakeRunnable(&job, task);
+  }
+}
+
+}  // namespace
+
+bool GrantsOpen(const SoftState& soft, const SoftJob& job) {
+  return job.fresh || soft.all_heard;
+}
+
+uint32_t UngrantedMaps(const SoftJob& job) {
+  const uint32_t spoken_for = job.job->maps.done + job.live_maps;
+  return job.job->maps.total - std::min(job.job->maps.total, spoken_for);
+}
+
+bool ReducesDue(const SoftState& soft, SoftJob& job) {
+  const Stage& maps = job.job->maps;
+  const double share = std::ceil(soft.options.slow_start * maps.total);
+  return maps.all_done() || maps.done >= std::max(1.0, share) || !HasMaps(job);
+}
+
+void Place(SoftState& soft) {
+  if (!soft.leading() || soft.workers.empty()) return;
+  EndDelays(soft);
+  GrantCommitSteps(soft);
+  FillSlots(soft);
+  PlaceReduces(soft);
+  FillQueues(soft);
+  Steal(soft);
+}
+
+}  // namespace millrace::master

@@ -1,0 +1,40 @@
+// Which task goes where: the policy, beside the rules that safety needs.
+//
+//   free slots    to the job with the fewest running attempts, then the oldest;
+//                 of one job: plan, maps that were lost, maps that come again,
+//                 maps in order
+//   reduces       are placed when their maps begin to finish, spread evenly;
+//   they
+//                 prepare without a slot and take one when they have their
+//                 input
+//   queues        one map ahead for each busy slot while maps are short and
+//   many steals        what waits in a queue while a slot elsewhere has nothing
+//   to do check and publication take no slot
+//
+// No input is local to a worker today (every store is mounted by all), so the
+// place of a map does not matter; the host id would be a tie-break in BestFree.
+// A second attempt of a slow task would be granted where GrantMaps finds
+// nothing else to run; SoftJob::live is what keeps it from being granted today.
+#ifndef MILLRACE_MASTER_SCHEDULER_PLACEMENT_H_
+#define MILLRACE_MASTER_SCHEDULER_PLACEMENT_H_
+
+#include "master/scheduler/soft_state.h"
+
+namespace millrace::master {
+
+// Whether tasks of the job may be granted: nobody can be running them unknown
+// to this leader.
+bool GrantsOpen(const SoftState& soft, const SoftJob& job);
+
+// Grants all that can be granted now.
+void Place(SoftState& soft);
+
+// Maps of the job that wait to be granted; a few too many while tasks wait
+// after a failure.
+uint32_t UngrantedMaps(const SoftJob& job);
+// The reduces of the job may be placed.
+bool ReducesDue(const SoftState& soft, SoftJob& job);
+
+}  // namespace millrace::master
+
+#endif  // MILLRACE_MASTER_SCHEDULER_PLACEMENT_H_

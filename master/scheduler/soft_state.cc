@@ -1,0 +1,190 @@
+#include "master/scheduler/soft_state.h"
+
+#include <utility>
+
+#include "common/logging.h"
+
+namespace millrace::master {
+
+void SoftState::Propose(proto::LogEntry entry) {
+  entry.set_version(kLogEntryVersion);
+  entry.set_proposed_at_ms(wall_ms);
+  effects.push_back(master::Propose{std::move(entry)});
+}
+
+void SoftState::Send(SessionId session, proto::MasterMessage message) {
+  message.set_term(term);
+  effects.push_back(master::Send{session, std::move(message)});
+}
+
+void SoftState::SendTo(SoftWorker& worker, proto::MasterMessage message) {
+  if (worker.session.has_value()) Send(*worker.session, std::move(message));
+}
+
+void SoftState::Ack(WorkerNumber number, const AttemptUid& uid) {
+  SoftWorker* worker = FindWorker(number);
+  if (worker == nullptr) return;
+  proto::MasterMessage message;
+  message.mutable_ack()->add_attempt_uids(std::string(uid.bytes()));
+  SendTo(*worker, std::move(message));
+}
+
+void SoftState::Drop(WorkerNumber number, const JobId& job,
+                     const AttemptUid& uid) {
+  SoftWorker* worker = FindWorker(number);
+  if (worker == nullptr) return;
+  proto::MasterMessage message;
+  message.mutable_drop_attempt()->set_job_id(std::string(job.bytes()));
+  message.mutable_drop_attempt()->set_attempt_uid(std::string(uid.bytes()));
+  SendTo(*worker, std::move(message));
+}
+
+SoftJob* SoftState::FindJob(const JobId& id) {
+  const Job* job = state.FindJob(id);
+  if (job == nullptr) return nullptr;
+  const auto found = jobs.find(job->index);
+  return found == jobs.end() ? nullptr : &found->second;
+}
+
+SoftWorker* SoftState::FindWorker(WorkerNumber number) {
+  const auto found = workers.find(number);
+  return found == workers.end() ? nullptr : &found->second;
+}
+
+Attempt* SoftState::FindAttempt(const AttemptUid& uid) {
+  const auto found = attempts.find(uid);
+  return found == attempts.end() ? nullptr : &found->second;
+}
+
+Attempt& SoftState::AddAttempt(const AttemptUid& uid, const JobId& job_id,
+                               const TaskId& task, WorkerNumber worker,
+                               uint32_t epoch, uint32_t number) {
+  Attempt& attempt = attempts[uid];
+  CHECK_EQ(attempt.order, 0u);
+  attempt.uid = uid;
+  attempt.job = job_id;
+  attempt.task = task;
+  attempt.worker = worker;
+  attempt.epoch = epoch;
+  attempt.number = number;
+  attempt.order = next_order++;
+  attempt.granted_at = now;
+  if (SoftJob* job = FindJob(job_id); job != nullptr) {
+    attempt.in_live = job->live.emplace(task, &attempt).second;
+    if (attempt.in_live) {
+      job->live_maps += task.kind == proto::MAP_TASK;
+      job->live_reduces += task.kind == proto::REDUCE_TASK;
+    }
+    if (task.kind == proto::REDUCE_TASK) job->new_readers = true;
+    changed.insert(job_id);
+  }
+  if (SoftWorker* on = FindWorker(worker); on != nullptr) {
+    if (on->taken < on->slots()) attempt.started_at = now;
+    on->attempts.emplace(attempt.order, &attempt);
+    on->present.insert(job_id);
+  }
+  Recount(attempt, false, attempt.takes_slot());
+  return attempt;
+}
+
+void SoftState::Recount(const Attempt& attempt, bool took, bool takes) {
+  if (SoftJob* job = FindJob(attempt.job); job != nullptr) {
+    job->running += static_cast<uint32_t>(takes) - static_cast<uint32_t>(took);
+    changed.insert(attempt.job);
+  }
+  SoftWorker* worker = FindWorker(attempt.worker);
+  if (worker == nullptr) return;
+  const uint32_t before = worker->taken;
+  worker->taken = 0;
+  worker->waiting = 0;
+  for (const auto& [order, one] : worker->attempts) {
+    worker->taken += one->takes_slot();
+    worker->waiting += one->takes_slot() && one->phase == proto::WAITING &&
+                       one->task.kind == proto::REDUCE_TASK;
+  }
+  if (worker->taken >= before) return;
+  // Those that stand first in the queue have a slot now.
+  uint32_t place = 0;
+  for (const auto& [order, one] : worker->attempts) {
+    if (!one->takes_slot()) continue;
+    if (place++ >= worker->slots()) break;
+    if (!one->started_at.has_value()) one->started_at = now;
+  }
+}
+
+void SoftState::RemoveAttempt(const AttemptUid& uid) {
+  const auto found = attempts.find(uid);
+  if (found == attempts.end()) return;
+  const Attempt attempt = std::move(found->second);
+  attempts.erase(found);
+  SoftJob* job = FindJob(attempt.job);
+  if (job != nullptr && attempt.in_live) {
+    job->live.erase(attempt.task);
+    job->live_maps -= attempt.task.kind == proto::MAP_TASK;
+    job->live_reduces -= attempt.task.kind == proto::REDUCE_TASK;
+  }
+  if (SoftWorker* worker = FindWorker(attempt.worker); worker != nullptr) {
+    worker->attempts.erase(attempt.order);
+  }
+  Recount(attempt, attempt.takes_slot(), false);
+}
+
+void SoftState::SetReported(Attempt& attempt) {
+  const bool took = attempt.takes_slot();
+  attempt.reported = true;
+  Recount(attempt, took, attempt.takes_slot());
+}
+
+void SoftState::SetPhase(Attempt& attempt, proto::AttemptPhase phase) {
+  if (attempt.phase == phase || phase == proto::ATTEMPT_PHASE_UNSPECIFIED) {
+    return;
+  }
+  const bool took = attempt.takes_slot();
+  attempt.phase = phase;
+  if (phase == proto::EXECUTING && !attempt.started_at.has_value()) {
+    attempt.started_at = now;
+  }
+  Recount(attempt, took, attempt.takes_slot());
+}
+
+void SoftState::Kill(Attempt& attempt, std::string_view reason) {
+  if (attempt.reported || attempt.killed) return;
+  attempt.killed = true;
+  SoftWorker* worker = FindWorker(attempt.worker);
+  if (worker == nullptr) return;
+  proto::MasterMessage message;
+  message.mutable_kill()->set_attempt_uid(std::string(attempt.uid.bytes()));
+  message.mutable_kill()->set_reason(std::string(reason));
+  SendTo(*worker, std::move(message));
+}
+
+bool SoftState::Runnable(const SoftJob& job, const TaskId& task) {
+  const Task* found = job.job->FindTask(task);
+  return found != nullptr && !found->has_winner && job.live.count(task) == 0;
+}
+
+void SoftState::MakeRunnable(SoftJob* job, const TaskId& task) {
+  if (job == nullptr) return;
+  job->delayed.erase(task);
+  if (job->job->FindTrouble(task) != nullptr) {
+    job->runnable_since.insert_or_assign(task, now);
+  }
+  if (!Runnable(*job, task)) return;
+  if (task.kind == proto::REDUCE_TASK) {
+    job->reduces.insert(task.index);
+  } else if (job->job->FindTask(task)->had_winner) {
+    job->lost_maps.insert(task.index);
+  } else if (task.index < job->next_map) {
+    job->retry_maps.insert(task.index);
+  }
+}
+
+void SoftState::MakeRunnableAt(SoftJob* job, const TaskId& task,
+                               absl::Duration when) {
+  if (job == nullptr) return;
+  if (when <= now) return MakeRunnable(job, task);
+  job->delayed.insert_or_assign(task, when);
+  WakeAt(when);
+}
+
+}  // namespace millrace::master

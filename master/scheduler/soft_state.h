@@ -1,0 +1,255 @@
+// What a leader knows beside the log: streams, workers, attempts, what is
+// runnable. Forgotten when leadership is lost, built anew from every Hello.
+//
+//                      +-- Hello of its worker does not know it --> (runnable)
+//   runnable --grant--> live --outcome--> reported --applied--> winner, or
+//                        |                                      (runnable)
+//                        +-- worker lost, applied -----------> (runnable)
+//
+// The data stand here with the operations that keep them consistent; the
+// decisions stand in membership, outcomes, placement, locations, cleanup and
+// clients, which are functions over this.
+//
+// Internal to master/scheduler. Confined to the master loop.
+#ifndef MILLRACE_MASTER_SCHEDULER_SOFT_STATE_H_
+#define MILLRACE_MASTER_SCHEDULER_SOFT_STATE_H_
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "common/ids.h"
+#include "common/random.h"
+#include "master/scheduler/events.h"
+#include "master/scheduler/options.h"
+#include "master/state/state.h"
+
+namespace millrace::master {
+
+// An attempt that its worker has, or whose outcome is on its way into the log.
+struct Attempt {
+  AttemptUid uid;
+  JobId job;
+  TaskId task;
+  WorkerNumber worker = 0;
+  uint32_t epoch = 0;
+  uint32_t number = 0;
+  uint64_t order = 0;     // Of grants: a worker starts them in this order.
+  bool in_live = false;   // It is why its task is not runnable.
+  bool reported = false;  // Its outcome is proposed.
+  bool killed = false;    // Told to stop; the worker has not answered yet.
+  proto::AttemptPhase phase = proto::PREPARING;
+  absl::Duration granted_at;
+  // When it got a slot, as far as can be told from here.
+  std::optional<absl::Duration> started_at;
+  proto::AttemptProgress progress;
+  std::string winners_hash;  // CHECK_TASK: of the winners that it was given.
+
+  // Occupies a slot of its worker, or stands in the queue for one.
+  bool takes_slot() const {
+    if (reported) return false;
+    switch (task.kind) {
+      case proto::REDUCE_TASK:
+        return phase == proto::WAITING || phase == proto::EXECUTING;
+      case proto::PLAN_TASK:
+      case proto::MAP_TASK:
+        return true;
+      default:
+        return false;  // The worker itself checks and publishes.
+    }
+  }
+};
+
+struct Session {
+  // The worker that said Hello on it.
+  std::optional<WorkerNumber> worker;
+  // Its Hello waits for WorkerJoined or WorkerLost to be applied.
+  std::optional<proto::Hello> parked;
+  // What came before this master may act.
+  std::deque<proto::WorkerMessage> backlog;
+};
+
+// A worker that is alive in the log.
+struct SoftWorker {
+  const Worker* entry = nullptr;
+  std::optional<SessionId> session;
+  bool heard = false;   // Has said Hello in this term, or joined in it.
+  bool losing = false;  // Its WorkerLost is proposed.
+  absl::Duration last_heard;
+  absl::Duration closed_at;  // Of the last stream, if there is none.
+
+  std::string spool_dir;
+  int64_t pid = 0;
+  uint64_t free_disk_bytes = 0;
+  bool disk_low = false;
+  bool draining = false;
+
+  std::map<uint64_t, Attempt*> attempts;  // By order of grant; all it has.
+  uint32_t taken = 0;    // Of them: slots and places in the queue.
+  uint32_t waiting = 0;  // Reduces among those that wait for a slot.
+
+  // Jobs of which it may keep something.
+  std::set<JobId> present;
+
+  // What was sent on the present stream.
+  std::set<JobId> introduced;
+  std::set<JobId> located;       // Has been told all map locations.
+  std::set<WorkerNumber> named;  // Addresses it knows.
+
+  uint32_t slots() const { return entry->slots; }
+  // May be granted tasks.
+  bool eligible() const {
+    return session.has_value() && heard && !losing && !draining && !disk_low;
+  }
+};
+
+// Reports that an output of a map cannot be fetched.
+struct FetchEvidence {
+  AttemptUid uid;
+  std::map<WorkerNumber, int> reports;
+  bool proposed = false;
+};
+
+// A job that has not ended.
+struct SoftJob {
+  const Job* job = nullptr;
+  bool fresh = false;  // Submitted in this term: nobody can be running it.
+
+  // Attempts that keep their task from being granted; today one for each task.
+  std::map<TaskId, Attempt*> live;
+  uint32_t live_maps = 0;
+  uint32_t live_reduces = 0;
+  uint32_t running = 0;  // That take a slot.
+
+  // Invariant: a map without winner and live attempt is in lost_maps,
+  // retry_maps or delayed, or is not below next_map. What is in them need not
+  // be runnable; it is looked at when it is taken out.
+  uint32_t next_map = 0;
+  std::set<uint32_t> lost_maps;   // Had a winner: go first.
+  std::set<uint32_t> retry_maps;  // Were granted before.
+  std::set<uint32_t> reduces;     // Likewise for all reduces.
+  // Tasks that wait after a failure, with the moment at which they may run.
+  std::map<TaskId, absl::Duration> delayed;
+  // Since when a task that has failed could run: it waits some time for
+  // another worker.
+  std::map<TaskId, absl::Duration> runnable_since;
+  // Attempts that came to nothing and that the log does not know.
+  std::map<TaskId, uint32_t> vanished;
+
+  // Moving average over the finished map attempts; none yet: no value.
+  std::optional<absl::Duration> map_time;
+
+  std::map<uint32_t, FetchEvidence> fetch_failures;  // By map.
+  std::vector<uint32_t> moved_maps;  // Whose location is to be sent.
+  absl::Duration moved_since;
+  bool new_readers = false;  // A worker may not have been told any location.
+
+  bool failing = false;  // Its Failed is proposed.
+  uint32_t publish_failures = 0;
+  std::string publish_error;
+};
+
+// A job that has ended and of which something may be left somewhere.
+struct Cleaning {
+  std::set<WorkerNumber> waiting;  // Must say dropped_jobs, or be lost.
+  // Told to remove the staging directory, which is the last step.
+  std::optional<WorkerNumber> remover;
+  // Of those: were sent DropJob on their present stream. Never twice, so that
+  // no late answer is taken for the remover's.
+  std::set<WorkerNumber> told;
+  bool proposed = false;  // Its Cleaned.
+};
+
+struct SoftState {
+  SoftState(const SchedulerOptions& options_in, const State& state_in,
+            Random& random_in)
+      : options(options_in), state(state_in), random(random_in) {}
+
+  // ------------------------------------------------- constant, and the step
+  const SchedulerOptions options;
+  const State& state;
+  Random& random;
+  absl::Duration now;
+  int64_t wall_ms = 0;
+  std::vector<Effect> effects;
+  std::set<JobId> changed;
+
+  // -------------------------------------------------------------- leadership
+  enum class Role {
+    kStandby,
+    kElected,  // TermStarted is proposed and not applied.
+    kLeading,
+  };
+  Role role = Role::kStandby;
+  uint64_t term = 0;
+  std::string leader_address;
+  absl::Duration leading_since;
+  // All workers alive in the log have been heard or are lost.
+  bool all_heard = false;
+
+  std::map<SessionId, Session> sessions;
+  std::map<WorkerNumber, SoftWorker> workers;
+  std::map<uint64_t, SoftJob> jobs;  // By Job::index: oldest first.
+  std::map<AttemptUid, Attempt> attempts;
+  std::map<JobId, Cleaning> cleanings;
+  std::set<JobId> evicting;
+  uint64_t next_order = 1;
+
+  std::map<JobId, ReplyTag> submits;  // By the id that was proposed.
+  std::map<JobId, std::vector<ReplyTag>> kills;
+  std::map<std::string, std::vector<ReplyTag>> drains;
+
+  // Moments at which something is due; reached ones are taken out.
+  std::set<absl::Duration> wakeups;
+  absl::Duration next_check = absl::InfiniteDuration();
+
+  bool leading() const { return role == Role::kLeading; }
+
+  // --------------------------------------------------------------- effects
+  void Propose(proto::LogEntry entry);
+  // On the worker's stream; nothing happens without one.
+  void SendTo(SoftWorker& worker, proto::MasterMessage message);
+  void Send(SessionId session, proto::MasterMessage message);
+  void Ack(WorkerNumber worker, const AttemptUid& uid);
+  // Nobody will need what the attempt wrote.
+  void Drop(WorkerNumber worker, const JobId& job, const AttemptUid& uid);
+  void WakeAt(absl::Duration when) { wakeups.insert(when); }
+
+  // ---------------------------------------------------------------- lookup
+  SoftJob* FindJob(const JobId& id);
+  SoftWorker* FindWorker(WorkerNumber number);
+  Attempt* FindAttempt(const AttemptUid& uid);
+
+  // -------------------------------------------------------------- attempts
+  // Registers an attempt; it is its task's live one unless there is one.
+  Attempt& AddAttempt(const AttemptUid& uid, const JobId& job,
+                      const TaskId& task, WorkerNumber worker, uint32_t epoch,
+                      uint32_t number);
+  // Forgets it. Its task is not made runnable by this.
+  void RemoveAttempt(const AttemptUid& uid);
+  void SetReported(Attempt& attempt);
+  void SetPhase(Attempt& attempt, proto::AttemptPhase phase);
+  // Tells its worker to stop it, once.
+  void Kill(Attempt& attempt, std::string_view reason);
+
+  // The task may be granted, at once or from `when` on, if it has no winner and
+  // no live attempt. `job` may be null.
+  void MakeRunnable(SoftJob* job, const TaskId& task);
+  void MakeRunnableAt(SoftJob* job, const TaskId& task, absl::Duration when);
+  // Is a map or reduce with neither winner nor live attempt.
+  static bool Runnable(const SoftJob& job, const TaskId& task);
+
+ private:
+  // Brings the sums of its worker and job up to date. `took` and `takes`: a
+  // slot, before and now.
+  void Recount(const Attempt& attempt, bool took, bool takes);
+};
+
+}  // namespace millrace::master
+
+#endif  // MILLRACE_MASTER_SCHEDULER_SOFT_STATE_H_

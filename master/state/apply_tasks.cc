@@ -1,0 +1,378 @@
+// Entries about attempts of tasks.
+#include <algorithm>
+#include <cstring>
+#include <limits>
+#include <utility>
+
+#include "common/logging.h"
+#include "common/strings.h"
+#include "master/state/applier.h"
+#include "master/state/failure_class.h"
+#include "master/state/ledger.h"
+#include "master/state/packed_done.h"
+
+namespace millrace::master {
+namespace {
+
+std::string Cut(const std::string& text) {
+  return text.substr(0, kFailureTextBytesMax);
+}
+
+// The end is what tells why.
+std::string CutFront(const std::string& text) {
+  if (text.size() <= kFailureTextBytesMax) return text;
+  return text.substr(text.size() - kFailureTextBytesMax);
+}
+
+}  // namespace
+
+Task* Applier::FindTask(Job* job, const TaskId& id) {
+  return const_cast<Task*>(job->FindTask(id));
+}
+
+Applier::Candidate Applier::FindCandidate(const proto::AttemptRef& attempt,
+                                          std::string_view worker_bytes,
+                                          proto::TaskKind kind) {
+  Candidate candidate;
+  const auto uid = AttemptUid::FromBytes(attempt.attempt_uid());
+  const auto incarnation = WorkerIncarnation::FromBytes(worker_bytes);
+  if (!uid.has_value() || uid->is_zero() || !incarnation.has_value() ||
+      attempt.task().kind() != kind) {
+    Refuse(Refusal::kMalformed);
+    return candidate;
+  }
+  candidate.job = FindOpenJob(attempt.job_id());
+  if (candidate.job == nullptr) return candidate;
+  candidate.id = TaskId::From(attempt.task());
+  candidate.uid = *uid;
+  candidate.number = attempt.number();
+  if (kind == proto::PLAN_TASK) {
+    if (candidate.job->planned) {
+      Refuse(Refusal::kAlreadyPlanned);
+      return candidate;
+    }
+  } else {
+    if (!candidate.job->planned) {
+      Refuse(Refusal::kNotPlanned);
+      return candidate;
+    }
+    candidate.task = FindTask(candidate.job, candidate.id);
+    if (candidate.task == nullptr) {
+      Refuse(Refusal::kNoSuchTask);
+      return candidate;
+    }
+    if (candidate.task->has_winner && !mutant_.skip_has_winner_check) {
+      Refuse(candidate.task->uid == *uid ? Refusal::kRepeated
+                                         : Refusal::kHasWinner);
+      return candidate;
+    }
+  }
+  const Worker* worker = FindWorker(worker_bytes);
+  if (worker == nullptr || (!worker->alive && !mutant_.skip_alive_check)) {
+    Refuse(Refusal::kWorkerNotAlive);
+    return candidate;
+  }
+  candidate.worker = worker->number;
+  const Trouble* trouble = candidate.job->FindTrouble(candidate.id);
+  if (trouble != nullptr && trouble->Counted(*uid)) {
+    Refuse(Refusal::kAttemptCounted);
+  }
+  return candidate;
+}
+
+void Applier::SeeAttempt(Job* job, const TaskId& id, uint32_t number) {
+  constexpr uint32_t kMost = std::numeric_limits<uint16_t>::max();
+  const uint32_t seen = std::min(number, kMost - 1) + 1;
+  if (id.kind == proto::PLAN_TASK) {
+    if (seen <= job->plan_attempts) return;
+    job->attempts_seen += seen - job->plan_attempts;
+    job->plan_attempts = seen;
+  } else if (Task* task = FindTask(job, id); task != nullptr) {
+    if (seen <= task->attempts) return;
+    job->attempts_seen += seen - task->attempts;
+    task->attempts = static_cast<uint16_t>(seen);
+  }
+}
+
+void Applier::CountWinner(Job* job, const TaskId& id, const Task& task,
+                          bool gained) {
+  Stage& stage = id.kind == proto::MAP_TASK ? job->maps : job->reduces;
+  const UnpackedDone unpacked = UnpackDone(*job, task);
+  const proto::TaskDone& done = unpacked.done;
+  Totals& totals = job->totals;
+  // Modulo 2^64, so that a loss undoes a gain.
+  const uint64_t sign = gained ? 1 : ~uint64_t{0};
+  stage.done += static_cast<uint32_t>(sign);
+  if (gained) {
+    AddLedger(done.ledger(), &totals.ledger);
+  } else {
+    SubtractLedger(done.ledger(), &totals.ledger);
+  }
+  totals.counters.resize(job->counter_names.size());
+  for (const auto& [number, value] : unpacked.counters) {
+    totals.counters[number] =
+        static_cast<int64_t>(static_cast<uint64_t>(totals.counters[number]) +
+                             sign * static_cast<uint64_t>(value));
+  }
+  totals.map_output_bytes += sign * done.map_output_bytes();
+  totals.output_bytes += sign * done.output().bytes();
+  totals.output_records += sign * done.output().records();
+  if (id.kind == proto::MAP_TASK &&
+      !CheckMapLedger(done.ledger(), job->reduces.total > 0).ok()) {
+    totals.unbalanced_maps += static_cast<uint32_t>(sign);
+  }
+}
+
+void Applier::Win(const Candidate& candidate, const proto::TaskDone& done) {
+  Task& task = *candidate.task;
+  const std::string packed = PackDone(done, candidate.job);
+  task.packed = std::make_unique<char[]>(packed.size());
+  std::memcpy(task.packed.get(), packed.data(), packed.size());
+  task.packed_bytes = static_cast<uint32_t>(packed.size());
+  task.uid = candidate.uid;
+  task.root.fill(0);
+  const std::string& root = done.map_output_root();
+  std::copy_n(root.data(), std::min(root.size(), task.root.size()),
+              task.root.data());
+  task.worker = candidate.worker;
+  task.has_winner = task.had_winner = true;
+  SeeAttempt(candidate.job, candidate.id, candidate.number);
+  CountWinner(candidate.job, candidate.id, task, /*gained=*/true);
+}
+
+void Applier::DropWinner(Job* job, const TaskId& id) {
+  Task& task = *FindTask(job, id);
+  CHECK(task.has_winner);
+  CountWinner(job, id, task, /*gained=*/false);
+  task.has_winner = false;
+  result_.lost.push_back({job->id, id, task.uid, task.worker});
+}
+
+void Applier::CountInfrastructure(Job* job, const TaskId& id,
+                                  std::string_view why) {
+  Trouble& trouble = job->troubles[id];
+  trouble.last_message = Cut(std::string(why));
+  if (++trouble.infrastructure_failures < kInfrastructureFailuresMax) return;
+  proto::JobFailure failure;
+  failure.set_cause(proto::INFRASTRUCTURE);
+  failure.set_message(Cat(ToString(id), " was lost or failed ",
+                          trouble.infrastructure_failures,
+                          " times through no fault of the program; the last "
+                          "time: ",
+                          why));
+  id.To(failure.mutable_attempt()->mutable_task());
+  failure.mutable_attempt()->set_job_id(std::string(job->id.bytes()));
+  FailJob(job, std::move(failure));
+}
+
+void Applier::LoseWinner(Job* job, const TaskId& id, std::string_view why) {
+  DropWinner(job, id);
+  ++job->attempts_lost;
+  CountInfrastructure(job, id, why);
+}
+
+void Applier::LoseMapsOfLostWorkers(Job* job) {
+  if (job->reduces.total == 0) return;
+  for (uint32_t i = 0; i < job->maps.total && job->open(); ++i) {
+    const Task& map = job->maps.tasks[i];
+    if (!map.has_winner || state_.workers_[map.worker].alive) continue;
+    LoseWinner(job, {proto::MAP_TASK, i}, "its worker was lost");
+  }
+}
+
+void Applier::RaiseEpoch(Job* job, uint32_t map, const AttemptUid& before,
+                         const AttemptUid& after) {
+  result_.epoch_raised = true;
+  if (++job->epoch > kEpochRaisesMax) {
+    proto::JobFailure failure;
+    failure.set_cause(proto::NONDETERMINISTIC_MAP);
+    failure.set_message(
+        Cat("runs of map ", map, " on the same input wrote different records ",
+            kEpochRaisesMax + 1, " times, last attempts ", before.ToShort(),
+            " and ", after.ToShort(),
+            "; make the mapper a function of its input (no time, no random "
+            "numbers but the context's seed)"));
+    proto::AttemptRef* attempt = failure.mutable_attempt();
+    attempt->set_job_id(std::string(job->id.bytes()));
+    TaskId{proto::MAP_TASK, map}.To(attempt->mutable_task());
+    attempt->set_attempt_uid(std::string(after.bytes()));
+    FailJob(job, std::move(failure));
+    return;
+  }
+  if (mutant_.keep_reduces_on_raise) return;
+  for (uint32_t i = 0; i < job->reduces.total; ++i) {
+    if (job->reduces.tasks[i].has_winner) {
+      DropWinner(job, {proto::REDUCE_TASK, i});
+    }
+  }
+  LoseMapsOfLostWorkers(job);
+}
+
+void Applier::Apply(const proto::MapWon& entry) {
+  const Candidate candidate =
+      FindCandidate(entry.attempt(), entry.worker(), proto::MAP_TASK);
+  if (refused()) return;
+  Job* job = candidate.job;
+  Task& task = *candidate.task;
+  const bool partitioned = job->reduces.total > 0;
+  if (partitioned && entry.done().map_output_root().size() != 16) {
+    return Refuse(Refusal::kMalformed, "no root of the map output");
+  }
+  const bool differs = partitioned && task.had_winner &&
+                       task.root_bytes() != entry.done().map_output_root();
+  const AttemptUid before = task.uid;
+  if (task.has_winner) DropWinner(job, candidate.id);  // Mutants alone.
+  Win(candidate, entry.done());
+  if (differs) RaiseEpoch(job, candidate.id.index, before, candidate.uid);
+}
+
+void Applier::Apply(const proto::MapReoffered& entry) {
+  const auto uid = AttemptUid::FromBytes(entry.attempt_uid());
+  if (!uid.has_value()) return Refuse(Refusal::kMalformed);
+  Job* job = FindOpenJob(entry.job_id());
+  if (job == nullptr) return;
+  if (!job->planned) return Refuse(Refusal::kNotPlanned);
+  const TaskId id{proto::MAP_TASK, entry.map_index()};
+  Task* task = FindTask(job, id);
+  if (task == nullptr) return Refuse(Refusal::kNoSuchTask);
+  if (task->has_winner) {
+    return Refuse(task->uid == *uid ? Refusal::kRepeated : Refusal::kHasWinner);
+  }
+  if (!task->had_winner || task->uid != *uid ||
+      task->root_bytes() != entry.root() || job->reduces.total == 0) {
+    return Refuse(Refusal::kNotWinner);
+  }
+  const Worker* worker = FindWorker(entry.worker());
+  if (worker == nullptr || !worker->alive) {
+    return Refuse(Refusal::kWorkerNotAlive);
+  }
+  task->worker = worker->number;
+  task->has_winner = true;
+  CountWinner(job, id, *task, /*gained=*/true);
+}
+
+void Applier::Apply(const proto::ReduceWon& entry) {
+  const Candidate candidate =
+      FindCandidate(entry.attempt(), entry.worker(), proto::REDUCE_TASK);
+  if (refused()) return;
+  if (entry.epoch() != candidate.job->epoch && !mutant_.skip_epoch_check) {
+    return Refuse(Refusal::kOldEpoch,
+                  Cat("it consumed epoch ", entry.epoch(), ", the job is at ",
+                      candidate.job->epoch));
+  }
+  if (candidate.task->has_winner) {
+    DropWinner(candidate.job, candidate.id);  // Mutants alone.
+  }
+  Win(candidate, entry.done());
+}
+
+void Applier::Apply(const proto::AttemptFailed& entry) {
+  const auto uid = AttemptUid::FromBytes(entry.attempt().attempt_uid());
+  if (!uid.has_value() || uid->is_zero()) return Refuse(Refusal::kMalformed);
+  Job* job = FindOpenJob(entry.attempt().job_id());
+  if (job == nullptr) return;
+  const TaskId id = TaskId::From(entry.attempt().task());
+  const Task* task = FindTask(job, id);
+  switch (id.kind) {
+    case proto::PLAN_TASK:
+      if (job->planned) return Refuse(Refusal::kAlreadyPlanned);
+      break;
+    case proto::MAP_TASK:
+    case proto::REDUCE_TASK:
+      if (!job->planned) return Refuse(Refusal::kNotPlanned);
+      if (task == nullptr) return Refuse(Refusal::kNoSuchTask);
+      if (task->has_winner && task->uid == *uid) {
+        return Refuse(Refusal::kHasWinner, "the attempt has won");
+      }
+      break;
+    case proto::CHECK_TASK:
+      if (!job->planned) return Refuse(Refusal::kNotPlanned);
+      break;
+    default:
+      return Refuse(Refusal::kMalformed);
+  }
+  const Worker* worker = FindWorker(entry.worker());
+  if (worker == nullptr) return Refuse(Refusal::kWorkerNotAlive);
+  const Trouble* known = job->FindTrouble(id);
+  if (known != nullptr && known->Counted(*uid)) {
+    return Refuse(Refusal::kAttemptCounted);
+  }
+
+  SeeAttempt(job, id, entry.attempt().number());
+  Trouble& trouble = job->troubles[id];
+  trouble.counted.emplace_back(*uid, worker->number);
+  trouble.last_message = Cut(entry.message());
+  FailedAttempt& failed = job->recent_failures.emplace_back();
+  failed.task = id;
+  failed.uid = *uid;
+  failed.number = entry.attempt().number();
+  failed.worker = worker->number;
+  failed.cause = entry.cause();
+  failed.message = Cut(entry.message());
+  failed.stack = Cut(entry.stack());
+  failed.log_tail = CutFront(entry.log_tail());
+  failed.at_ms = at_ms_;
+  if (job->recent_failures.size() > kRecentFailuresMax) {
+    job->recent_failures.pop_front();
+  }
+
+  const bool infrastructure = IsInfrastructure(entry.cause());
+  const uint32_t limit = job->spec.max_attempts() != 0
+                             ? job->spec.max_attempts()
+                             : kMaxAttemptsDefault;
+  ++job->attempts_failed;
+  if (entry.retryable() && infrastructure) {
+    return CountInfrastructure(job, id, entry.message());
+  }
+  if (!infrastructure) ++trouble.user_failures;
+  if (entry.retryable() && trouble.user_failures < limit) return;
+  proto::JobFailure failure;
+  failure.set_cause(entry.cause());
+  failure.set_message(entry.message());
+  failure.set_stack(entry.stack());
+  *failure.mutable_attempt() = entry.attempt();
+  failure.set_worker(worker->name);
+  failure.set_log_tail(entry.log_tail());
+  FailJob(job, std::move(failure));
+}
+
+void Applier::Apply(const proto::MapLost& entry) {
+  const auto uid = AttemptUid::FromBytes(entry.attempt_uid());
+  if (!uid.has_value()) return Refuse(Refusal::kMalformed);
+  Job* job = FindOpenJob(entry.job_id());
+  if (job == nullptr) return;
+  if (!job->planned) return Refuse(Refusal::kNotPlanned);
+  const TaskId id{proto::MAP_TASK, entry.map_index()};
+  const Task* task = FindTask(job, id);
+  if (task == nullptr) return Refuse(Refusal::kNoSuchTask);
+  if (!task->has_winner || task->uid != *uid) {
+    return Refuse(Refusal::kNotWinner);
+  }
+  if (job->reduces.all_done()) return Refuse(Refusal::kNotNeeded);
+  Trouble& trouble = job->troubles[id];
+  if (!trouble.Counted(*uid)) trouble.counted.emplace_back(*uid, task->worker);
+  LoseWinner(job, id, entry.message());
+}
+
+void Applier::Apply(const proto::OutputLost& entry) {
+  const auto uid = AttemptUid::FromBytes(entry.attempt_uid());
+  if (!uid.has_value()) return Refuse(Refusal::kMalformed);
+  Job* job = FindOpenJob(entry.job_id());
+  if (job == nullptr) return;
+  if (!job->planned) return Refuse(Refusal::kNotPlanned);
+  const TaskId id = TaskId::From(entry.task());
+  // The outputs of other maps are not job output: MapLost is for those.
+  const bool makes_output = id.kind == proto::REDUCE_TASK ||
+                            (id.kind == proto::MAP_TASK && job->map_only());
+  const Task* task = FindTask(job, id);
+  if (task == nullptr || !makes_output) return Refuse(Refusal::kNoSuchTask);
+  if (!task->has_winner || task->uid != *uid) {
+    return Refuse(Refusal::kNotWinner);
+  }
+  Trouble& trouble = job->troubles[id];
+  if (!trouble.Counted(*uid)) trouble.counted.emplace_back(*uid, task->worker);
+  LoseWinner(job, id, entry.message());
+  if (job->open()) LoseMapsOfLostWorkers(job);
+}
+
+}  // namespace millrace::master

@@ -1,0 +1,214 @@
+#include "master/state/state.h"
+
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "common/logging.h"
+#include "common/strings.h"
+#include "master/state/applier.h"
+
+namespace millrace::master {
+
+std::string_view ToString(Refusal refusal) {
+  switch (refusal) {
+    case Refusal::kNone:
+      return "applied";
+    case Refusal::kVersion:
+      return "entry of a later version";
+    case Refusal::kMalformed:
+      return "malformed entry";
+    case Refusal::kUnknownJob:
+      return "no such job";
+    case Refusal::kJobEnded:
+      return "the job has ended";
+    case Refusal::kJobDecided:
+      return "the job is being committed";
+    case Refusal::kJobNotDecided:
+      return "the job is not decided";
+    case Refusal::kJobNotEnded:
+      return "the job has not ended";
+    case Refusal::kNotPlanned:
+      return "the job is not planned";
+    case Refusal::kAlreadyPlanned:
+      return "the job is planned";
+    case Refusal::kTooLarge:
+      return "too many tasks";
+    case Refusal::kNoSuchTask:
+      return "no such task";
+    case Refusal::kRepeated:
+      return "repeated";
+    case Refusal::kHasWinner:
+      return "the task has a winner";
+    case Refusal::kNotWinner:
+      return "not the task's winner";
+    case Refusal::kAttemptCounted:
+      return "the attempt has failed before";
+    case Refusal::kNotNeeded:
+      return "no reduce needs it";
+    case Refusal::kOldEpoch:
+      return "of an old epoch";
+    case Refusal::kWorkerNotAlive:
+      return "the worker is not alive";
+    case Refusal::kNameTaken:
+      return "the name is taken";
+    case Refusal::kRequestKnown:
+      return "the request is known";
+    case Refusal::kOutputReserved:
+      return "the output path is reserved";
+    case Refusal::kIncomplete:
+      return "not every task has a winner";
+    case Refusal::kWinnersDiffer:
+      return "other winners";
+    case Refusal::kLedger:
+      return "the ledger does not balance";
+  }
+  return "unknown";
+}
+
+State::State(const StateMutant& mutant) : mutant_(mutant) {}
+State::~State() = default;
+
+ApplyResult State::Apply(uint64_t index, uint64_t term,
+                         const proto::LogEntry& entry) {
+  CHECK_EQ(index, applied_index_ + 1);
+  CHECK_GE(term, applied_term_);
+  applied_index_ = index;
+  applied_term_ = term;
+  return Applier(*this, entry).Run(entry);
+}
+
+void Applier::Refuse(Refusal refusal, std::string message) {
+  result_.refusal = refusal;
+  result_.message =
+      message.empty() ? std::string(ToString(refusal)) : std::move(message);
+}
+
+ApplyResult Applier::Run(const proto::LogEntry& entry) {
+  using Entry = proto::LogEntry;
+  if (entry.version() > kLogEntryVersion) {
+    Refuse(Refusal::kVersion, Cat("entry of version ", entry.version(),
+                                  ", this program knows ", kLogEntryVersion));
+    return std::move(result_);
+  }
+  switch (entry.entry_case()) {
+    case Entry::kTermStarted:
+      Apply(entry.term_started());
+      break;
+    case Entry::kJobSubmitted:
+      Apply(entry.job_submitted());
+      break;
+    case Entry::kPlanned:
+      Apply(entry.planned());
+      break;
+    case Entry::kMapWon:
+      Apply(entry.map_won());
+      break;
+    case Entry::kMapReoffered:
+      Apply(entry.map_reoffered());
+      break;
+    case Entry::kReduceWon:
+      Apply(entry.reduce_won());
+      break;
+    case Entry::kAttemptFailed:
+      Apply(entry.attempt_failed());
+      break;
+    case Entry::kMapLost:
+      Apply(entry.map_lost());
+      break;
+    case Entry::kOutputLost:
+      Apply(entry.output_lost());
+      break;
+    case Entry::kWorkerJoined:
+      Apply(entry.worker_joined());
+      break;
+    case Entry::kWorkerLost:
+      Apply(entry.worker_lost());
+      break;
+    case Entry::kWorkerDrained:
+      Apply(entry.worker_drained());
+      break;
+    case Entry::kDecided:
+      Apply(entry.decided());
+      break;
+    case Entry::kCommitted:
+      Apply(entry.committed());
+      break;
+    case Entry::kCancelled:
+      Apply(entry.cancelled());
+      break;
+    case Entry::kFailed:
+      Apply(entry.failed());
+      break;
+    case Entry::kEvicted:
+      Apply(entry.evicted());
+      break;
+    case Entry::kCleaned:
+      Apply(entry.cleaned());
+      break;
+    case Entry::ENTRY_NOT_SET:
+      Refuse(Refusal::kMalformed);
+      break;
+  }
+  return std::move(result_);
+}
+
+// -------------------------------------------------------------------- queries
+
+const Job* State::FindJob(const JobId& id) const {
+  const auto found = jobs_.find(id);
+  return found == jobs_.end() ? nullptr : found->second.get();
+}
+
+absl::StatusOr<const Job*> State::FindJobByPrefix(std::string_view hex) const {
+  constexpr size_t kDigits = 2 * JobId::kBytes;
+  std::string prefix = absl::AsciiStrToLower(Av(hex));
+  const std::string first =
+      prefix.substr(0, kDigits) +
+      std::string(kDigits - std::min(kDigits, hex.size()), '0');
+  const auto from = JobId::FromHex(first);
+  if (hex.empty() || hex.size() > kDigits || !from.has_value()) {
+    return absl::InvalidArgumentError(
+        Av(Cat("\"", Printable(hex, 40),
+               "\" is no beginning of a job id: 1 to 32 hexadecimal digits")));
+  }
+  auto matches = [&prefix](const JobId& id) {
+    return id.ToHex().compare(0, prefix.size(), prefix) == 0;
+  };
+  auto at = jobs_.lower_bound(*from);
+  if (at == jobs_.end() || !matches(at->first)) {
+    return absl::NotFoundError(Av(Cat("no job begins with ", prefix)));
+  }
+  const Job* found = at->second.get();
+  if (++at != jobs_.end() && matches(at->first)) {
+    return absl::FailedPreconditionError(
+        Av(Cat("several jobs begin with ", prefix, ": ", found->id.ToHex(),
+               ", ", at->first.ToHex(), "...")));
+  }
+  return found;
+}
+
+const Job* State::FindJobByRequest(const RequestId& request) const {
+  const auto found = requests_.find(request);
+  return found == requests_.end() ? nullptr : FindJob(found->second);
+}
+
+const Job* State::FindJobByOutput(std::string_view output) const {
+  const auto found = outputs_.find(output);
+  return found == outputs_.end() ? nullptr : FindJob(found->second);
+}
+
+const Worker* State::FindWorker(const WorkerIncarnation& incarnation) const {
+  const auto found = worker_numbers_.find(incarnation);
+  return found == worker_numbers_.end() ? nullptr : &workers_[found->second];
+}
+
+const Worker* State::FindAliveWorker(std::string_view name) const {
+  const auto found = alive_names_.find(name);
+  return found == alive_names_.end() ? nullptr : &workers_[found->second];
+}
+
+bool State::IsDraining(std::string_view name) const {
+  return draining_.count(name) > 0;
+}
+
+}  // namespace millrace::master

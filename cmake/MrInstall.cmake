@@ -9,7 +9,8 @@
 # Headers, libraries and package files are the component "dev".
 include(CMakePackageConfigHelpers)
 
-set(MR_INSTALLED_LIBS api common engine proto_messages storage supervisor)
+set(MR_INSTALLED_LIBS api common engine job_flags proto_messages storage
+    supervisor)
 set(MR_PACKAGE_DIR "${CMAKE_INSTALL_LIBDIR}/cmake/Millrace")
 
 foreach(lib ${MR_INSTALLED_LIBS})

@@ -103,6 +103,20 @@ TEST(PosixFileSystemTest, CreateIsExclusiveAndReadsBack) {
   EXPECT_TRUE(fs.RemoveTree(dir).ok());
 }
 
+TEST(PosixFileSystemTest, MakeDirectoriesMakesThoseAboveToo) {
+  FileSystem& fs = FileSystem::Posix();
+  const std::string dir = TestDir();
+  const std::string deep = JoinPath(dir, "a/b/c");
+  ASSERT_TRUE(MakeDirectories(fs, deep).ok());
+  EXPECT_EQ(fs.Stat(deep)->kind, FileKind::kDirectory);
+  EXPECT_TRUE(MakeDirectories(fs, deep).ok());
+  ASSERT_TRUE(WriteWholeFile(fs, JoinPath(dir, "file"), "").ok());
+  EXPECT_EQ(MakeDirectories(fs, JoinPath(dir, "file")).code(),
+            absl::StatusCode::kAlreadyExists);
+  EXPECT_FALSE(MakeDirectories(fs, JoinPath(dir, "file/below")).ok());
+  ASSERT_TRUE(fs.RemoveTree(dir).ok());
+}
+
 TEST(PosixFileSystemTest, RenameNoReplaceRefusesFilesAndDirectories) {
   FileSystem& fs = FileSystem::Posix();
   const std::string dir = TestDir();

@@ -28,6 +28,17 @@ std::string BaseName(std::string_view path) {
                                                      : path.substr(slash + 1));
 }
 
+absl::Status MakeDirectories(FileSystem& fs, const std::string& path) {
+  absl::Status made = fs.MakeDirectory(path);
+  if (absl::IsNotFound(made) && ParentPath(path) != path) {
+    MR_RETURN_IF_ERROR(MakeDirectories(fs, ParentPath(path)));
+    made = fs.MakeDirectory(path);
+  }
+  if (!absl::IsAlreadyExists(made)) return made;
+  MR_ASSIGN_OR_RETURN(const FileInfo info, fs.Stat(path));
+  return info.kind == FileKind::kDirectory ? absl::OkStatus() : made;
+}
+
 absl::StatusOr<std::string> ReadWholeFile(FileSystem& fs,
                                           const std::string& path,
                                           uint64_t max_bytes) {

@@ -118,6 +118,9 @@ std::string ParentPath(std::string_view path);
 // The part after the last '/', trailing separators ignored.
 std::string BaseName(std::string_view path);
 
+// Makes the directory and those above it; OK when it is there.
+absl::Status MakeDirectories(FileSystem& fs, const std::string& path);
+
 // Reads the whole of a small file. kOutOfRange: it is larger than `max_bytes`.
 absl::StatusOr<std::string> ReadWholeFile(FileSystem& fs,
                                           const std::string& path,

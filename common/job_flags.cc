@@ -1,0 +1,122 @@
+#include "common/job_flags.h"
+
+#include "common/flag_kinds.h"
+#include "common/status_macros.h"
+#include "common/strings.h"
+
+namespace millrace {
+namespace {
+
+constexpr uint64_t kMemoryMin = 1 << 20;
+
+// Beside the budget there is room for records of a gigabyte (promise P11: twice
+// the largest record comes on top of the budget).
+constexpr uint64_t kMemoryLimitMargin = uint64_t{2} << 30;
+
+absl::Status Wrong(const std::string& what) {
+  return absl::InvalidArgumentError(Av(what));
+}
+
+absl::Status CheckShape(const JobSettings& flags, const JobShape& shape) {
+  if (flags.output.empty()) {
+    return Wrong("--output is missing: name a directory to make");
+  }
+  if (shape.sequence_input) {
+    if (!flags.inputs.empty()) {
+      return Wrong("--input: this job reads no files, but --rows numbers");
+    }
+    if (flags.split_bytes != 0) {
+      return Wrong("--split-bytes: this job reads no files; see --splits");
+    }
+  } else {
+    if (flags.inputs.empty()) {
+      return Wrong("--input is missing: name a file, a glob or a directory");
+    }
+    if (flags.rows != 0 || flags.sequence_splits != 0) {
+      return Wrong("--rows and --splits: this job reads files, not numbers");
+    }
+  }
+  if (!shape.reduces && flags.reducers != 0) {
+    return Wrong("--reducers: this job has no reduce step");
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+void JobFlagSet::AddDataFlags(CLI::App& app,
+                              const std::optional<JobShape>& shape) {
+  if (!shape.has_value() || !shape->sequence_input) {
+    AddRepeated(app, "--input,-i", values_.inputs, "PATTERN",
+                "File, glob (*, ?, [], **) or directory (all below it); may be "
+                "repeated");
+  }
+  if (!shape.has_value() || shape->sequence_input) {
+    AddNumber(app, "--rows", values_.rows, "How many numbers, from 0 on", 0,
+              uint64_t{1} << 62);
+    AddNumber(app, "--splits", values_.sequence_splits,
+              "Number of map tasks; 0: one per million rows", 0, 1'000'000);
+  }
+  app.add_option("--output,-o", values_.output,
+                 "Directory to make; must not exist")
+      ->type_name("DIR");
+  if (!shape.has_value() || shape->reduces) {
+    AddNumber(app, "--reducers,-r", values_.reducers,
+              "Number of part files; 0: from the input's size", 0, 10'000);
+  }
+  if (!shape.has_value() || !shape->sequence_input) {
+    AddBytes(app, "--split-bytes", split_,
+             "Input of one map task; 0: from the input's size", 1);
+  }
+}
+
+void JobFlagSet::AddTaskFlags(CLI::App& app) {
+  AddBytes(app, "--memory", memory_, "Memory budget of one task", kMemoryMin);
+  AddBytes(app, "--memory-limit", memory_limit_,
+           "Resident memory at which a task is killed; 0: budget + 2G",
+           kMemoryMin);
+  AddSeconds(app, "--task-timeout", timeout_,
+             "Kill a task that makes no progress for so long; 0: never");
+  AddNumber(app, "--max-attempts", values_.max_attempts,
+            "Failed attempts of one task at which the job fails", 1, 100);
+  AddBytes(app, "--log-limit", log_limit_,
+           "Bytes a task may write to stdout and stderr; 0: no limit", 1);
+  app.add_option("--codec", values_.codec, "Compression of intermediate data")
+      ->check(CLI::IsMember({"none", "lz4", "zstd"}));
+  AddRepeated(app, "--side-file", side_files_, "NAME=PATH",
+              "A file every task may read, by name; may be repeated");
+  AddNumber(app, "--seed", values_.seed, "Seed of Context::seed()", 0,
+            ~uint64_t{0});
+  app.add_flag("--fresh-process", values_.fresh_process,
+               "A new process for every task");
+  app.add_flag("--paranoid", values_.paranoid,
+               "Read every part file again before it is published");
+}
+
+absl::StatusOr<JobSettings> JobFlagSet::Take(const JobShape& shape) const {
+  JobSettings settings = values_;
+  settings.split_bytes = *ParseBytes(split_);
+  settings.memory_bytes = *ParseBytes(memory_);
+  settings.memory_limit_bytes = *ParseBytes(memory_limit_);
+  if (settings.memory_bytes == 0) {
+    return Wrong(Cat("--memory: at least ", HumanBytes(kMemoryMin)));
+  }
+  if (settings.memory_limit_bytes == 0) {
+    settings.memory_limit_bytes = settings.memory_bytes + kMemoryLimitMargin;
+  }
+  settings.log_limit_bytes = *ParseBytes(log_limit_);
+  settings.task_timeout = *ParseSeconds(timeout_);
+  for (const std::string& text : side_files_) {
+    const size_t equals = text.find('=');
+    if (equals == 0 || equals == std::string::npos) {
+      return Wrong(
+          Cat("--side-file: \"", Printable(text), "\" is not NAME=PATH"));
+    }
+    settings.side_files.emplace_back(text.substr(0, equals),
+                                     text.substr(equals + 1));
+  }
+  MR_RETURN_IF_ERROR(CheckShape(settings, shape));
+  return settings;
+}
+
+}  // namespace millrace

@@ -1,0 +1,43 @@
+// What a user asks of a job, whatever runs it: the values of
+// common/job_flags.h.
+#ifndef MILLRACE_COMMON_JOB_SETTINGS_H_
+#define MILLRACE_COMMON_JOB_SETTINGS_H_
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/time/time.h"
+
+namespace millrace {
+
+// What a job is, as far as it decides which flags make sense.
+struct JobShape {
+  bool sequence_input = false;  // Numbers instead of files.
+  bool reduces = true;
+};
+
+struct JobSettings {
+  std::vector<std::string> inputs;
+  std::string output;
+  uint32_t reducers = 0;            // 0: from the input's size.
+  uint64_t split_bytes = 0;         // 0: from the input's size.
+  uint64_t memory_bytes = 0;        // Budget of one attempt.
+  uint64_t memory_limit_bytes = 0;  // Resident memory at which it is killed.
+  absl::Duration task_timeout;      // 0: none.
+  int max_attempts = 4;
+  uint64_t log_limit_bytes = 0;  // 0: none.
+  std::string codec = "none";
+  uint64_t rows = 0;
+  uint32_t sequence_splits = 0;  // 0: from the rows.
+  uint64_t seed = 0;
+  bool fresh_process = false;
+  bool paranoid = false;
+  // Name -> path.
+  std::vector<std::pair<std::string, std::string>> side_files;
+};
+
+}  // namespace millrace
+
+#endif  // MILLRACE_COMMON_JOB_SETTINGS_H_

@@ -27,6 +27,9 @@ using ReplyTag = uint64_t;
 // once that is applied; what arrives before waits.
 struct BecameLeader {
   uint64_t term = 0;
+  // Of the log's directory: what the first leader names the cluster. Zero: one
+  // is minted.
+  ClusterId cluster;
 };
 // All soft state is forgotten: streams are refused and closed, clients are
 // told to look elsewhere.

@@ -54,9 +54,9 @@ void OnBecameLeader(SoftState& soft, const BecameLeader& event) {
   soft.term = event.term;
   soft.leader_address.clear();
   proto::LogEntry entry;
-  const ClusterId cluster = soft.state.cluster_id().is_zero()
-                                ? ClusterId::Generate(soft.random)
-                                : soft.state.cluster_id();
+  ClusterId cluster = soft.state.cluster_id();
+  if (cluster.is_zero()) cluster = event.cluster;
+  if (cluster.is_zero()) cluster = ClusterId::Generate(soft.random);
   entry.mutable_term_started()->set_cluster_id(std::string(cluster.bytes()));
   soft.Propose(std::move(entry));
 }

@@ -1,0 +1,107 @@
+// The program `millrace-master`.
+#include <signal.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <string>
+
+#include "common/clock.h"
+#include "common/file_system.h"
+#include "common/logging.h"
+#include "common/status_macros.h"
+#include "common/strings.h"
+#include "common/version.h"
+#include "master/master.h"
+#include "rpc/credentials.h"
+
+namespace millrace::master {
+namespace {
+
+enum ExitCode : int { kOk = 0, kUsage = 2, kRefused = 5 };
+
+struct Flags {
+  MasterOptions master;
+  std::string address_file;
+};
+
+int Complain(int exit_code, std::string_view what) {
+  std::fprintf(stderr, "millrace-master: %s\n", std::string(what).c_str());
+  return exit_code;
+}
+
+void AddFlags(CLI::App& app, Flags& flags) {
+  app.set_version_flag("--version", Cat("millrace-master ", Version()));
+  app.set_config("--config", "", "Read flags from this file (key = value)");
+  app.add_option("--dir", flags.master.directory,
+                 "Where the log and the blobs are kept; made if missing")
+      ->required();
+  app.add_option("--listen", flags.master.listen,
+                 "Address to serve clients and workers on; port 0 takes a free "
+                 "one. Off loopback this needs TLS, which is not built yet")
+      ->capture_default_str();
+  app.add_option("--address-file", flags.address_file,
+                 "Write host:port here once it serves");
+  app.add_option("--finished-jobs", flags.master.scheduler.finished_jobs_kept,
+                 "Finished jobs that are kept; older ones are forgotten")
+      ->capture_default_str();
+  app.footer("Exit codes: 0 stopped by a signal, 2 usage, 5 refused.");
+}
+
+// Complete or not there, whoever reads it.
+absl::Status WriteAddress(FileSystem& fs, const std::string& path,
+                          const std::string& address) {
+  const std::string temporary = Cat(path, ".new");
+  fs.RemoveFile(temporary).IgnoreError();  // Of a start that was cut off.
+  MR_RETURN_IF_ERROR(WriteWholeFile(fs, temporary, Cat(address, "\n")));
+  return fs.Rename(temporary, path);
+}
+
+int Serve(const Flags& flags) {
+  // Before any thread starts, so that all of them leave the signals to
+  // sigwait().
+  sigset_t signals;
+  sigemptyset(&signals);
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
+    sigaddset(&signals, signal);
+  }
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  signal(SIGPIPE, SIG_IGN);
+
+  FileSystem& fs = FileSystem::Posix();
+  absl::StatusOr<std::unique_ptr<Master>> master = Master::Start(
+      flags.master, rpc::LoopbackCredentials(), fs, Clock::Real());
+  if (!master.ok()) {
+    return Complain(kRefused, ToStd(master.status().message()));
+  }
+  if (!flags.address_file.empty()) {
+    const absl::Status written =
+        WriteAddress(fs, flags.address_file, (*master)->address());
+    if (!written.ok()) return Complain(kRefused, ToStd(written.message()));
+  }
+  LOG(INFO) << "serving on " << (*master)->address() << " from "
+            << flags.master.directory;
+  int signal_number = 0;
+  sigwait(&signals, &signal_number);
+  LOG(INFO) << "stopping: signal " << signal_number;
+  return kOk;
+}
+
+}  // namespace
+}  // namespace millrace::master
+
+int main(int argc, char** argv) {
+  using namespace millrace;          // NOLINT(google-build-using-namespace)
+  using namespace millrace::master;  // NOLINT(google-build-using-namespace)
+
+  CLI::App app("The control process of a Millrace cluster.", "millrace-master");
+  Flags flags;
+  AddFlags(app, flags);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) return app.exit(error);
+    return Complain(kUsage, Cat(error.what(), "; see millrace-master --help"));
+  }
+  InitLogging(argv[0], 0);
+  return Serve(flags);
+}

@@ -1,0 +1,233 @@
+#include "master/service/client_service.h"
+
+#include <grpcpp/grpcpp.h>
+
+#include <optional>
+#include <utility>
+
+#include "common/strings.h"
+#include "master/service/check_spec.h"
+#include "master/service/watch_reactor.h"
+#include "proto/services/cluster.grpc.pb.h"
+#include "rpc/status.h"
+
+namespace millrace::master {
+namespace {
+
+// The job that a prefix means; its status goes to `fill`.
+absl::Status WithJob(const absl::Status& leading, const State& state,
+                     const std::string& id_prefix,
+                     const std::function<void(const Job&)>& fill) {
+  if (!leading.ok()) return leading;
+  const absl::StatusOr<const Job*> job = state.FindJobByPrefix(id_prefix);
+  if (job.ok()) fill(**job);
+  return job.status();
+}
+
+class ClientServiceImpl final : public proto::ClientService::CallbackService {
+ public:
+  ClientServiceImpl(MasterLoop& loop, const BlobStore& blobs,
+                    std::function<proto::MasterStatus()> self)
+      : loop_(loop), blobs_(blobs), self_(std::move(self)) {}
+
+  grpc::ServerUnaryReactor* Submit(grpc::CallbackServerContext* context,
+                                   const proto::SubmitRequest* request,
+                                   proto::SubmitReply* reply) override {
+    grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+    const std::optional<RequestId> request_id =
+        RequestId::FromBytes(request->request_id());
+    absl::Status status = CheckSubmit(*request, request_id);
+    if (!status.ok()) {
+      reactor->Finish(rpc::ToGrpc(status));
+      return reactor;
+    }
+    proto::JobSpec spec = request->spec();
+    FillDefaults(spec);
+    loop_.Submit(*request_id, std::move(spec),
+                 [reactor, reply](const Reply& answer) {
+                   reply->set_job_id(std::string(answer.job.bytes()));
+                   reply->set_existed(answer.existed);
+                   reactor->Finish(rpc::ToGrpc(answer.status));
+                 });
+    return reactor;
+  }
+
+  grpc::ServerUnaryReactor* GetJob(grpc::CallbackServerContext* context,
+                                   const proto::GetJobRequest* request,
+                                   proto::GetJobReply* reply) override {
+    return Read(context, [request, reply](const absl::Status& leading,
+                                          const State& state,
+                                          const SchedulerCore& core) {
+      return WithJob(leading, state, request->id_prefix(), [&](const Job& job) {
+        core.FillJobStatus(job, reply->mutable_status());
+        if (request->with_counters()) core.FillCounters(job, reply);
+        if (request->with_tasks()) core.FillTasks(job, reply);
+        if (request->with_spec()) *reply->mutable_spec() = job.spec;
+      });
+    });
+  }
+
+  grpc::ServerUnaryReactor* ListJobs(grpc::CallbackServerContext* context,
+                                     const proto::ListJobsRequest* request,
+                                     proto::ListJobsReply* reply) override {
+    return Read(context,
+                [request, reply](const absl::Status& leading, const State&,
+                                 const SchedulerCore& core) {
+                  if (leading.ok()) core.FillJobs(request->limit(), reply);
+                  return leading;
+                });
+  }
+
+  grpc::ServerWriteReactor<proto::JobStatus>* WatchJob(
+      grpc::CallbackServerContext*,
+      const proto::WatchJobRequest* request) override {
+    return NewWatchReactor(loop_, request->id_prefix());
+  }
+
+  grpc::ServerUnaryReactor* KillJob(grpc::CallbackServerContext* context,
+                                    const proto::KillJobRequest* request,
+                                    proto::KillJobReply* reply) override {
+    grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+    loop_.Kill(request->id_prefix(), request->reason(),
+               [this, reactor, reply](const Reply& answer) {
+                 if (!answer.status.ok()) {
+                   reactor->Finish(rpc::ToGrpc(answer.status));
+                   return;
+                 }
+                 reply->set_too_late(answer.too_late);
+                 FinishWithStatus(reactor, answer.job, reply);
+               });
+    return reactor;
+  }
+
+  grpc::ServerUnaryReactor* ListWorkers(
+      grpc::CallbackServerContext* context, const proto::ListWorkersRequest*,
+      proto::ListWorkersReply* reply) override {
+    return Read(context, [reply](const absl::Status& leading, const State&,
+                                 const SchedulerCore& core) {
+      if (leading.ok()) core.FillWorkers(reply);
+      return leading;
+    });
+  }
+
+  grpc::ServerUnaryReactor* DrainWorker(
+      grpc::CallbackServerContext* context,
+      const proto::DrainWorkerRequest* request,
+      proto::DrainWorkerReply* reply) override {
+    grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+    loop_.Drain(
+        request->worker(), request->draining(),
+        [this, reactor, reply, name = request->worker()](const Reply& answer) {
+          if (!answer.status.ok()) {
+            reactor->Finish(rpc::ToGrpc(answer.status));
+            return;
+          }
+          loop_.Read([reactor, reply, name](const absl::Status& leading,
+                                            const State&,
+                                            const SchedulerCore& core) {
+            absl::Status status = leading;
+            if (status.ok()) {
+              status = core.FillWorker(name, reply->mutable_status());
+            }
+            reactor->Finish(rpc::ToGrpc(status));
+          });
+        });
+    return reactor;
+  }
+
+  // Answered by every master: that is how the leader is found.
+  grpc::ServerUnaryReactor* GetCluster(grpc::CallbackServerContext* context,
+                                       const proto::ClusterRequest*,
+                                       proto::ClusterReply* reply) override {
+    return Read(
+        context, [this, reply](const absl::Status& leading, const State& state,
+                               const SchedulerCore& core) {
+          reply->set_cluster_id(std::string(state.cluster_id().bytes()));
+          proto::MasterStatus& master = *reply->add_masters();
+          master = self_();
+          master.set_role(leading.ok() ? "leader" : "standby");
+          master.set_term(core.term());
+          return absl::OkStatus();
+        });
+  }
+
+  grpc::ServerUnaryReactor* LocateLogs(grpc::CallbackServerContext* context,
+                                       const proto::LocateLogsRequest* request,
+                                       proto::LocateLogsReply* reply) override {
+    return Read(context, [request, reply](const absl::Status& leading,
+                                          const State& state,
+                                          const SchedulerCore& core) {
+      return WithJob(leading, state, request->id_prefix(), [&](const Job& job) {
+        reply->set_job_id(std::string(job.id.bytes()));
+        if (request->has_task()) {
+          const TaskId task = TaskId::From(request->task());
+          core.FillLogs(job, &task, reply);
+        } else {
+          core.FillLogs(job, nullptr, reply);
+        }
+      });
+    });
+  }
+
+ private:
+  absl::Status CheckSubmit(const proto::SubmitRequest& request,
+                           const std::optional<RequestId>& request_id) const {
+    if (!request_id.has_value()) {
+      return absl::InvalidArgumentError(
+          Cat("a request id has ", RequestId::kBytes, " bytes, this one has ",
+              request.request_id().size()));
+    }
+    if (absl::Status status = CheckSpec(request.spec()); !status.ok()) {
+      return status;
+    }
+    for (const std::string& sha256 : BlobsOf(request.spec())) {
+      if (!blobs_.Has(sha256)) {
+        return absl::NotFoundError(
+            Cat("blob ", HexEncode(sha256).substr(0, 12),
+                " has to be put before the job that names it is submitted"));
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  // Runs `fill` on the loop and finishes the call with its status.
+  using Fill = std::function<absl::Status(const absl::Status&, const State&,
+                                          const SchedulerCore&)>;
+  grpc::ServerUnaryReactor* Read(grpc::CallbackServerContext* context,
+                                 Fill fill) {
+    grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+    loop_.Read([reactor, fill = std::move(fill)](const absl::Status& leading,
+                                                 const State& state,
+                                                 const SchedulerCore& core) {
+      reactor->Finish(rpc::ToGrpc(fill(leading, state, core)));
+    });
+    return reactor;
+  }
+
+  void FinishWithStatus(grpc::ServerUnaryReactor* reactor, const JobId& id,
+                        proto::KillJobReply* reply) {
+    loop_.Read([reactor, id, reply](const absl::Status& leading,
+                                    const State& state,
+                                    const SchedulerCore& core) {
+      const Job* job = state.FindJob(id);
+      if (leading.ok() && job != nullptr) {
+        core.FillJobStatus(*job, reply->mutable_status());
+      }
+      reactor->Finish(rpc::ToGrpc(leading));
+    });
+  }
+
+  MasterLoop& loop_;
+  const BlobStore& blobs_;
+  const std::function<proto::MasterStatus()> self_;
+};
+
+}  // namespace
+
+std::unique_ptr<grpc::Service> MakeClientService(
+    MasterLoop& loop, const BlobStore& blobs,
+    std::function<proto::MasterStatus()> self) {
+  return std::make_unique<ClientServiceImpl>(loop, blobs, std::move(self));
+}
+
+}  // namespace millrace::master

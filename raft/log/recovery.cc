@@ -116,9 +116,8 @@ class Recovery {
     if (segment_->first_index == 0 || before > options_.snapshot.index ||
         (before == 0) != (segment_->seq == 1)) {
       return Damage(0, Cat("the log begins with entry ", segment_->first_index,
-                           " in segment ", segment_->seq,
-                           "; at least segment ", segment_->seq - 1,
-                           " is missing (entries up to ",
+                           " in segment ", segment_->seq, "; at least segment ",
+                           segment_->seq - 1, " is missing (entries up to ",
                            options_.snapshot.index, " are in a snapshot)"));
     }
     return absl::OkStatus();
@@ -371,9 +370,9 @@ class Recovery {
   Disk& disk_;
   RecoveredLog log_;
   std::vector<std::string> dropped_;  // Segments that are no longer needed.
-  LogSegment* segment_ = nullptr;  // Being read; in log_.segments.
-  std::string bytes_;              // Of it.
-  uint64_t mark_ = 0;              // Of the last record.
+  LogSegment* segment_ = nullptr;     // Being read; in log_.segments.
+  std::string bytes_;                 // Of it.
+  uint64_t mark_ = 0;                 // Of the last record.
   // From the end of the segment before this one.
   uint64_t next_index_ = 0;
   std::string previous_path_;

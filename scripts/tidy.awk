@@ -131,6 +131,7 @@ function check_link(name,    to) {
   sub(/^proto_/, "proto/", to)
   sub(/^raft_/, "raft/", to)
   sub(/^master_.*/, "master", to)  # master_state, master_scheduler.
+  sub(/^worker_.*/, "worker", to)
   if (to == "testing") to = "tests"
   if (to == "sha256" || to == "job_flags") to = "common"
   if (!allowed(layer_of(FILENAME), to) && layer_of(FILENAME) != "api") {

@@ -1,0 +1,35 @@
+// The worker stream over gRPC.
+#ifndef MILLRACE_WORKER_RPC_GRPC_MASTER_LINK_H_
+#define MILLRACE_WORKER_RPC_GRPC_MASTER_LINK_H_
+
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "common/random.h"
+#include "rpc/backoff.h"
+#include "rpc/credentials.h"
+#include "worker/master_link.h"
+
+namespace millrace::worker {
+
+struct MasterLinkOptions {
+  // Of messages that wait to be sent. Beyond it the stream ends, since the
+  // leader does not keep up: the Hello of the next one says everything again.
+  size_t queue_messages_max = 4096;
+  size_t queue_bytes_max = 32 << 20;
+  absl::Duration connect_timeout = absl::Seconds(5);
+  rpc::BackoffOptions backoff = {absl::Milliseconds(50), absl::Seconds(1), 2.0};
+};
+
+// Credentials are borrowed. Two threads: one reads and reports, one writes.
+// REQUIRES: masters is not empty.
+std::unique_ptr<MasterLink> MakeMasterLink(
+    const rpc::Credentials& credentials, std::vector<std::string> masters,
+    std::unique_ptr<Random> random, const MasterLinkOptions& options = {});
+
+}  // namespace millrace::worker
+
+#endif  // MILLRACE_WORKER_RPC_GRPC_MASTER_LINK_H_

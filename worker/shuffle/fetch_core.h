@@ -1,0 +1,308 @@
+// All decisions of the fetcher: what to fetch next, from whom, where to put it,
+// when to try again and when to tell the leader. No clock, threads, locks,
+// files or sockets; confined to whoever calls Step().
+//
+// For every reduce attempt there is one segment per map:
+//
+//   no location ──► checking ──► done (in place)
+//        ▲  │          │ not readable here
+//        │  └──────► pending ◄──────► transferring ──► done (a section)
+//        │             ▲ │ location changed  │ the holder does not have it
+//        │             │ ▼                   ▼
+//        └──────────── gone (reported; waits for the leader)
+//
+// An index is fetched once: while one transfer brings the index of a map
+// output, other segments of that output wait; afterwards it is cached.
+#ifndef MILLRACE_WORKER_SHUFFLE_FETCH_CORE_H_
+#define MILLRACE_WORKER_SHUFFLE_FETCH_CORE_H_
+
+#include <cstdint>
+#include <list>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "common/hash.h"
+#include "common/ids.h"
+#include "common/random.h"
+#include "engine/format/map_output.h"
+#include "proto/messages/worker.pb.h"
+#include "rpc/backoff.h"
+#include "worker/shuffle/block_verifier.h"
+#include "worker/shuffle/fetcher.h"
+
+namespace millrace::worker {
+
+struct FetchOptions {
+  std::string host_id;
+  std::string spool_dir;  // Of this worker.
+
+  // Of all sections in memory. What does not fit goes to disk; so does a
+  // section of more than a quarter of it.
+  uint64_t memory_bytes = 256 << 20;
+  // At the same time, over all sources and from one. Every transfer has a
+  // thread, which waits for the network most of the time.
+  int transfers_max = 8;
+  int transfers_per_source_max = 2;
+  // Local files that are opened and checked at the same time.
+  int checks_max = 16;
+  // Rows of the indexes that are kept: 56 bytes each.
+  uint64_t index_rows_max = 400'000;
+
+  // A transfer that brings nothing for so long is ended.
+  absl::Duration idle_limit = absl::Seconds(15);
+  // Failures in a row, of a segment or its source, that are reported.
+  int tries = 3;
+  rpc::BackoffOptions retry = {absl::Milliseconds(100), absl::Seconds(1), 2.0};
+  // Between reports of the same map output.
+  rpc::BackoffOptions report = {absl::Seconds(2), absl::Seconds(30), 2.0};
+  absl::Duration progress_interval = absl::Milliseconds(500);
+};
+
+using TransferId = uint64_t;
+
+// Where the bytes of a section go: one memory file and one disk file for each
+// reduce attempt.
+enum class ContainerKind { kMemory, kDisk };
+struct Placement {
+  ContainerKind container = ContainerKind::kMemory;
+  uint64_t offset = 0;
+  uint64_t capacity = 0;
+};
+
+// Both owned by the core too, which resumes with them.
+struct SectionTarget {
+  Placement placement;
+  // Second owner: the transfer. The core touches it between transfers alone.
+  std::shared_ptr<BlockVerifier> verifier;
+};
+
+namespace fetch {
+
+// ------------------------------------------------------------------- events
+
+struct SetIncarnation {
+  WorkerIncarnation own;
+};
+struct StartReduce {
+  ReduceInput input;
+};
+struct UpdateLocations {
+  const proto::Locations* locations;  // Borrowed for the step.
+};
+struct Cancel {
+  AttemptUid attempt;
+};
+struct ForgetJob {
+  JobId job;
+};
+// Answers CheckLocal.
+struct LocalChecked {
+  uint64_t check = 0;
+  absl::Status status;
+};
+// The first slice of a transfer. The step's effects hold WriteTo for it, if it
+// is to go on.
+struct HeaderArrived {
+  TransferId transfer = 0;
+  // Verified; null if none was asked for.
+  std::shared_ptr<const engine::MapOutputSummary> index;
+  uint64_t partition_bytes = 0;
+};
+// Bytes were verified and stored.
+struct Stored {
+  TransferId transfer = 0;
+  uint64_t bytes = 0;
+};
+// Answers StartTransfer, exactly once.
+struct TransferEnded {
+  enum class Blame {
+    kSource,  // `status` is what the holder or the network says; OK: it ended.
+    kData,    // What came is not what was announced.
+    kLocal,   // It could not be stored here.
+  };
+  TransferId transfer = 0;
+  Blame blame = Blame::kSource;
+  absl::Status status;
+};
+// Time has passed.
+struct Tick {};
+
+using Event = std::variant<SetIncarnation, StartReduce, UpdateLocations, Cancel,
+                           ForgetJob, LocalChecked, HeaderArrived, Stored,
+                           TransferEnded, Tick>;
+
+// ------------------------------------------------------------------ effects
+
+struct CheckLocal {
+  uint64_t check = 0;
+  std::string path;
+  engine::MapOutputIdentity identity;
+  uint32_t num_partitions = 0;
+  Hash128Value root;
+};
+struct StartTransfer {
+  TransferId transfer = 0;
+  AttemptUid attempt;
+  std::string address;
+  engine::MapOutputIdentity identity;
+  uint32_t num_partitions = 0;
+  Hash128Value root;
+  uint32_t partition = 0;
+  uint64_t offset = 0;
+  bool want_index = false;
+};
+struct WriteTo {
+  TransferId transfer = 0;
+  AttemptUid attempt;
+  std::string directory;  // Of the attempt.
+  SectionTarget target;
+};
+// Make it end soon.
+struct CancelTransfer {
+  TransferId transfer = 0;
+};
+// Nothing of the attempt's containers is needed any more.
+struct DropContainers {
+  AttemptUid attempt;
+};
+
+struct ReadyMap {
+  uint32_t map_index = 0;
+  AttemptUid uid;
+  Hash128Value root;
+  std::string path;  // In place; empty: a section.
+  ContainerKind container = ContainerKind::kMemory;
+  proto::FetchedSection section;
+};
+struct Ready {
+  AttemptUid attempt;
+  std::vector<ReadyMap> maps;
+};
+struct Aborted {
+  AttemptUid attempt;
+  absl::Status status;
+};
+
+using Effect =
+    std::variant<CheckLocal, StartTransfer, WriteTo, CancelTransfer,
+                 DropContainers, FetchProgress, Ready, FetchFailed, Aborted>;
+
+}  // namespace fetch
+
+class FetchCore {
+ public:
+  // `random` gives the jitter; it must outlive the core.
+  FetchCore(const FetchOptions& options, Random& random);
+  ~FetchCore();
+
+  // `now` never goes back.
+  std::vector<fetch::Effect> Step(const fetch::Event& event,
+                                  absl::Duration now);
+
+  // When Step(Tick) is due if nothing else happens; infinite: never.
+  absl::Duration next_wake() const { return next_wake_; }
+
+  // For tests: what all sections in memory take.
+  uint64_t memory_used() const { return memory_used_; }
+  int transfers() const { return static_cast<int>(transfers_.size()); }
+
+ private:
+  enum class State {
+    kNoLocation,
+    kChecking,
+    kPending,
+    kTransferring,
+    kDone,
+    kGone,
+  };
+  struct Segment;
+  struct Reduce;
+  struct Source;
+  struct Job;
+  struct Transfer;
+  struct Check;
+  // Attempts in the order of their start: what is begun is finished first.
+  using Key = std::pair<uint64_t, uint32_t>;  // Reduce, map.
+  using Summary = std::shared_ptr<const engine::MapOutputSummary>;
+
+  void On(const fetch::SetIncarnation& event);
+  void On(const fetch::StartReduce& event);
+  void On(const fetch::UpdateLocations& event);
+  void On(const fetch::Cancel& event);
+  void On(const fetch::ForgetJob& event);
+  void On(const fetch::LocalChecked& event);
+  void On(const fetch::HeaderArrived& event);
+  void On(const fetch::Stored& event);
+  void On(const fetch::TransferEnded& event);
+  void On(const fetch::Tick&) {}
+
+  // fetch_core.cc: segments and their locations.
+  void Relocate(Reduce& reduce, uint32_t map);
+  void Assign(Reduce& reduce, uint32_t map);
+  void Detach(Reduce& reduce, uint32_t map);
+  void Finish(Reduce& reduce, uint32_t map);
+  void Fail(Reduce& reduce, uint32_t map, bool gone, const absl::Status& why);
+  void Abort(Reduce& reduce, const absl::Status& why);
+  engine::MapOutputIdentity IdentityOf(const Reduce& reduce,
+                                       uint32_t map) const;
+
+  // fetch_schedule.cc: transfers and checks, and when.
+  void Schedule();
+  void ScheduleChecks();
+  void ScheduleTransfers();
+  bool StartFrom(const WorkerIncarnation& incarnation, Source& source);
+  void Begin(Reduce& reduce, uint32_t map, Source& source,
+             const WorkerIncarnation& incarnation, const Summary& index);
+  bool Place(Reduce& reduce, uint32_t map, const engine::MapOutputSummary&);
+  void EndIdleTransfers();
+  void ReportProgress();
+  void EndedByData(Reduce& reduce, uint32_t map, const absl::Status& status);
+  void EndedBySource(Reduce& reduce, uint32_t map, Source* source,
+                     const WorkerIncarnation& incarnation, absl::Status status);
+  void WakeBy(absl::Duration time);
+
+  Summary CachedIndex(const AttemptUid& uid);
+  void CacheIndex(const AttemptUid& uid, Summary index);
+
+  const FetchOptions options_;
+  Random& random_;
+
+  WorkerIncarnation own_;
+  std::map<WorkerIncarnation, Source> sources_;
+  std::map<JobId, Job> jobs_;
+  uint64_t next_reduce_ = 1;
+  std::map<uint64_t, Reduce> reduces_;
+  std::map<AttemptUid, uint64_t> reduce_of_;
+
+  uint64_t next_id_ = 1;  // Of transfers and checks.
+  std::map<TransferId, Transfer> transfers_;
+  std::map<uint64_t, Check> checks_;
+  std::set<Key> to_check_;
+  std::map<WorkerIncarnation, std::set<Key>> pending_;
+  WorkerIncarnation last_source_;  // That got a transfer: the next one is next.
+
+  std::set<AttemptUid> index_under_way_;
+  std::map<AttemptUid, std::pair<Summary, std::list<AttemptUid>::iterator>>
+      indexes_;
+  std::list<AttemptUid> index_use_;  // Least recently used first.
+  uint64_t index_rows_ = 0;
+
+  uint64_t memory_used_ = 0;
+
+  // Of the present step.
+  absl::Duration now_;
+  absl::Duration next_wake_ = absl::InfiniteDuration();
+  std::vector<fetch::Effect> effects_;
+};
+
+}  // namespace millrace::worker
+
+#endif  // MILLRACE_WORKER_SHUFFLE_FETCH_CORE_H_

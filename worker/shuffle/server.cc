@@ -1,0 +1,319 @@
+#include "worker/shuffle/server.h"
+
+#include <grpcpp/support/byte_buffer.h>
+#include <grpcpp/support/slice.h>
+
+#include <algorithm>
+#include <atomic>
+#include <utility>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "common/logging.h"
+#include "common/status_macros.h"
+#include "common/strings.h"
+#include "common/thread_pool.h"
+#include "proto/services/worker.grpc.pb.h"
+#include "rpc/limits.h"
+#include "rpc/status.h"
+#include "worker/shuffle/open_outputs.h"
+#include "worker/shuffle/pump.h"
+#include "worker/shuffle/slice_pool.h"
+#include "worker/shuffle/wire.h"
+
+namespace millrace::worker {
+namespace {
+
+// Of what a log stream reads at once.
+constexpr size_t kLogSliceBytes = 64 << 10;
+// An index beyond this goes in a message of its own, without data beside it.
+constexpr size_t kIndexBesideDataMax = 1 << 20;
+
+// What a valid request names.
+struct FetchTarget {
+  JobId job;
+  uint32_t map_index = 0;
+  AttemptUid uid;
+  uint32_t partition = 0;
+  uint64_t offset = 0;
+  bool want_index = false;
+};
+
+absl::StatusOr<FetchTarget> ParseFetch(const grpc::ByteBuffer& bytes) {
+  grpc::Slice slice;
+  proto::FetchRequest request;
+  if (!bytes.DumpToSingleSlice(&slice).ok() ||
+      !request.ParseFromArray(slice.begin(), static_cast<int>(slice.size()))) {
+    return absl::InvalidArgumentError("the request cannot be read");
+  }
+  const auto job = JobId::FromBytes(request.job_id());
+  const auto uid = AttemptUid::FromBytes(request.attempt_uid());
+  if (!job.has_value() || !uid.has_value()) {
+    return absl::InvalidArgumentError("an id is not 16 bytes long");
+  }
+  FetchTarget target;
+  target.job = *job;
+  target.map_index = request.map_index();
+  target.uid = *uid;
+  target.partition = request.partition();
+  target.offset = request.offset();
+  target.want_index = request.want_index();
+  return target;
+}
+
+void DestroyBuffer(void* buffer) {
+  delete static_cast<SlicePool::Buffer*>(buffer);
+}
+
+// One transfer of one partition.
+class FetchPump final : public Pump<grpc::ByteBuffer> {
+ public:
+  FetchPump(ThreadPool& pool, std::function<void()> on_done,
+            const FetchTarget& target, OpenOutputs& outputs, SlicePool& slices)
+      : Pump(pool, std::move(on_done)),
+        target_(target),
+        outputs_(outputs),
+        slices_(slices) {}
+
+ private:
+  Item Produce() override {
+    absl::StatusOr<grpc::ByteBuffer> message = Next();
+    if (!message.ok()) return Item::End(message.status());
+    if (!message->Valid()) return Item::End(absl::OkStatus());
+    return Item{Item::Kind::kMessage, *std::move(message), absl::OkStatus()};
+  }
+
+  // An invalid buffer: there is no more.
+  absl::StatusOr<grpc::ByteBuffer> Next() {
+    proto::FetchHeader header;
+    const bool first = output_ == nullptr;
+    if (first) MR_RETURN_IF_ERROR(Open(&header));
+    if (!first && offset_ == entry_.bytes) return grpc::ByteBuffer();
+    if (header.index().size() > kIndexBesideDataMax) {
+      return Encode(&header, nullptr, 0);
+    }
+    const size_t size =
+        std::min<uint64_t>(entry_.bytes - offset_, slices_.slice_bytes());
+    std::unique_ptr<SlicePool::Buffer> buffer;
+    if (size > 0) {
+      buffer = slices_.Take();
+      MR_ASSIGN_OR_RETURN(
+          const size_t got,
+          output_->file->ReadAt(entry_.offset + offset_, buffer->data(), size));
+      if (got != size) {
+        return absl::DataLossError(
+            Av(Cat("map output ", target_.map_index, ", attempt ",
+                   target_.uid.ToShort(), ": the file has become shorter")));
+      }
+    }
+    return Encode(first ? &header : nullptr, std::move(buffer), size);
+  }
+
+  absl::Status Open(proto::FetchHeader* header) {
+    MR_ASSIGN_OR_RETURN(
+        output_, outputs_.Get(target_.job, target_.map_index, target_.uid));
+    const auto& partitions = output_->summary.partitions;
+    if (target_.partition >= partitions.size()) {
+      return absl::InvalidArgumentError(
+          Av(Cat("partition ", target_.partition, " of ", partitions.size())));
+    }
+    entry_ = partitions[target_.partition];
+    offset_ = target_.offset;
+    if (offset_ > entry_.bytes) {
+      return absl::InvalidArgumentError(
+          Av(Cat("offset ", offset_, " of ", entry_.bytes)));
+    }
+    header->set_partition_bytes(entry_.bytes);
+    header->set_index_offset(output_->index_offset);
+    if (target_.want_index) {
+      MR_ASSIGN_OR_RETURN(*header->mutable_index(), output_->ReadIndexBytes());
+    }
+    return absl::OkStatus();
+  }
+
+  grpc::ByteBuffer Encode(const proto::FetchHeader* header,
+                          std::unique_ptr<SlicePool::Buffer> buffer,
+                          size_t size) {
+    const std::string prefix = EncodeSlicePrefix(header, offset_, size);
+    grpc::Slice parts[2] = {grpc::Slice(prefix), grpc::Slice()};
+    if (size == 0) return grpc::ByteBuffer(parts, 1);
+    offset_ += size;
+    char* const data = buffer->data();
+    parts[1] = grpc::Slice(data, size, &DestroyBuffer, buffer.release());
+    return grpc::ByteBuffer(parts, 2);
+  }
+
+  const FetchTarget target_;
+  OpenOutputs& outputs_;
+  SlicePool& slices_;
+
+  // Confined to Produce().
+  std::shared_ptr<const OpenOutput> output_;
+  engine::PartitionEntry entry_;
+  uint64_t offset_ = 0;  // Of the next byte.
+};
+
+// The log of one attempt, to its end or for as long as it may grow.
+class LogPump final : public Pump<proto::LogSlice> {
+ public:
+  LogPump(ThreadPool& pool, std::function<void()> on_done, FileSystem& fs,
+          const OutputStore& store, const JobId& job, const AttemptUid& uid,
+          uint64_t offset, bool follow)
+      : Pump(pool, std::move(on_done)),
+        fs_(fs),
+        store_(store),
+        uid_(uid),
+        path_(store.Log(job, uid)),
+        follow_(follow),
+        offset_(offset) {}
+
+ private:
+  Item Produce() override {
+    // Asked before the file is: what was written before the end is then read.
+    const bool may_grow = follow_ && store_.IsLive(uid_);
+    if (file_ == nullptr) {
+      absl::StatusOr<std::unique_ptr<ReadFile>> file = fs_.OpenRead(path_);
+      if (!file.ok()) {
+        if (may_grow && absl::IsNotFound(file.status())) return Item::Wait();
+        return Item::End(absl::Status(
+            file.status().code(),
+            Av(Cat("no log of attempt ", uid_.ToShort(), " is here"))));
+      }
+      file_ = *std::move(file);
+    }
+    Item item{Item::Kind::kMessage, proto::LogSlice(), absl::OkStatus()};
+    std::string& data = *item.message.mutable_data();
+    data.resize(kLogSliceBytes);
+    const absl::StatusOr<size_t> got =
+        file_->ReadAt(offset_, data.data(), data.size());
+    if (!got.ok()) {
+      return Item::End(absl::Status(
+          got.status().code(),
+          Av(Cat("the log of attempt ", uid_.ToShort(), " cannot be read"))));
+    }
+    if (*got == 0) {
+      return may_grow ? Item::Wait() : Item::End(absl::OkStatus());
+    }
+    data.resize(*got);
+    offset_ += *got;
+    return item;
+  }
+
+  FileSystem& fs_;
+  const OutputStore& store_;
+  const AttemptUid uid_;
+  const std::string path_;
+  const bool follow_;
+
+  // Confined to Produce().
+  std::unique_ptr<ReadFile> file_;
+  uint64_t offset_;
+};
+
+// Says no.
+template <typename Message>
+class Refusal final : public grpc::ServerWriteReactor<Message> {
+ public:
+  explicit Refusal(const absl::Status& status) {
+    this->Finish(rpc::ToGrpc(status));
+  }
+  void OnDone() override { delete this; }
+};
+
+// Streams under way, up to a limit.
+class Admission {
+ public:
+  explicit Admission(int limit) : limit_(limit) {}
+  ~Admission() { CHECK_EQ(active_.load(), 0); }
+
+  bool Enter() {
+    if (active_.fetch_add(1) < limit_) return true;
+    Leave();
+    return false;
+  }
+  void Leave() { active_.fetch_sub(1); }
+
+ private:
+  const int limit_;
+  std::atomic<int> active_{0};
+};
+
+}  // namespace
+
+class ShuffleServer::Service final
+    : public proto::ShuffleService::WithRawCallbackMethod_Fetch<
+          proto::ShuffleService::WithCallbackMethod_ReadLog<
+              proto::ShuffleService::Service>> {
+ public:
+  Service(FileSystem& fs, const OutputStore& store,
+          const ShuffleServerOptions& options)
+      : fs_(fs),
+        store_(store),
+        options_(options),
+        outputs_(fs, store, options.open_files_max),
+        slices_(SlicePool::Create(options.slice_bytes, 8)),
+        fetches_(options.streams_max),
+        logs_(options.log_streams_max),
+        pool_(options.disk_threads) {
+    CHECK_LE(options.slice_bytes, rpc::kChunkBytesMax);
+  }
+
+  grpc::ServerWriteReactor<grpc::ByteBuffer>* Fetch(
+      grpc::CallbackServerContext*, const grpc::ByteBuffer* request) override {
+    const absl::StatusOr<FetchTarget> target = ParseFetch(*request);
+    if (!target.ok()) return new Refusal<grpc::ByteBuffer>(target.status());
+    // Two buffers are what one more stream may add.
+    if (slices_->bytes_out() + 2 * options_.slice_bytes >
+            options_.buffer_bytes_max ||
+        !fetches_.Enter()) {
+      return new Refusal<grpc::ByteBuffer>(absl::ResourceExhaustedError(
+          "too many transfers at once; try again"));
+    }
+    auto* pump = new FetchPump(
+        pool_, [this] { fetches_.Leave(); }, *target, outputs_, *slices_);
+    pump->Begin();
+    return pump;
+  }
+
+  grpc::ServerWriteReactor<proto::LogSlice>* ReadLog(
+      grpc::CallbackServerContext*,
+      const proto::ReadLogRequest* request) override {
+    const auto job = JobId::FromBytes(request->job_id());
+    const auto uid = AttemptUid::FromBytes(request->attempt_uid());
+    if (!job.has_value() || !uid.has_value()) {
+      return new Refusal<proto::LogSlice>(
+          absl::InvalidArgumentError("an id is not 16 bytes long"));
+    }
+    if (!logs_.Enter()) {
+      return new Refusal<proto::LogSlice>(absl::ResourceExhaustedError(
+          "too many logs are being read; try again"));
+    }
+    auto* pump = new LogPump(
+        pool_, [this] { logs_.Leave(); }, fs_, store_, *job, *uid,
+        request->offset(), request->follow());
+    pump->Begin();
+    return pump;
+  }
+
+  void Forget(const JobId& job) { outputs_.Forget(job); }
+
+ private:
+  FileSystem& fs_;
+  const OutputStore& store_;
+  const ShuffleServerOptions options_;
+  OpenOutputs outputs_;
+  const std::shared_ptr<SlicePool> slices_;  // Others: buffers still out.
+  Admission fetches_;
+  Admission logs_;
+  ThreadPool pool_;
+};
+
+ShuffleServer::ShuffleServer(FileSystem& fs, const OutputStore& store,
+                             const ShuffleServerOptions& options)
+    : service_(std::make_unique<Service>(fs, store, options)) {}
+ShuffleServer::~ShuffleServer() = default;
+
+grpc::Service* ShuffleServer::service() { return service_.get(); }
+void ShuffleServer::Forget(const JobId& job) { service_->Forget(job); }
+
+}  // namespace millrace::worker

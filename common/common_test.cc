@@ -27,6 +27,21 @@ std::string TestDir() {
   return pattern;
 }
 
+TEST(StringsTest, Utf8IsWhatTheStandardAllows) {
+  for (const char* good :
+       {"", "plain", "gr\u00f6\u00dfe", "\u0800\ud7ff\ue000\uffff",
+        "\U00010000\U0010ffff"}) {
+    EXPECT_TRUE(IsUtf8(good)) << good;
+  }
+  for (const char* bad :
+       {"\x80", "\xff", "\xc3", "\xc3(", "\xc0\xaf", "\xc1\xbf", "\xe0\x80\xaf",
+        "\xe0\x9f\xbf", "\xed\xa0\x80", "\xe2\x82", "\xf0\x8f\xbf\xbf",
+        "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "a\xc3"}) {
+    EXPECT_FALSE(IsUtf8(bad)) << Printable(bad);
+  }
+  EXPECT_TRUE(IsUtf8(std::string_view("a\0b", 3)));
+}
+
 TEST(StringsTest, HumanBytesKeepsTwoDigits) {
   EXPECT_EQ(HumanBytes(0), "0 B");
   EXPECT_EQ(HumanBytes(1023), "1023 B");

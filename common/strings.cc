@@ -24,6 +24,29 @@ std::string Printable(std::string_view text, size_t max_bytes) {
   return shown;
 }
 
+bool IsUtf8(std::string_view text) {
+  for (size_t i = 0; i < text.size();) {
+    const auto lead = static_cast<unsigned char>(text[i++]);
+    if (lead < 0x80) continue;
+    const int more = lead >= 0xf0 ? 3 : lead >= 0xe0 ? 2 : 1;
+    if (lead < 0xc2 || lead > 0xf4 || text.size() - i < size_t(more)) {
+      return false;
+    }
+    uint32_t rune = lead & (0x3fu >> more);
+    for (int k = 0; k < more; ++k) {
+      const auto next = static_cast<unsigned char>(text[i++]);
+      if ((next & 0xc0) != 0x80) return false;
+      rune = rune << 6 | (next & 0x3fu);
+    }
+    // Longer than needed, a surrogate, or beyond the last code point.
+    if ((more == 2 && (rune < 0x800 || (rune >= 0xd800 && rune < 0xe000))) ||
+        (more == 3 && (rune < 0x10000 || rune > 0x10ffff))) {
+      return false;
+    }
+  }
+  return true;
+}
+
 std::string HexEncode(std::string_view bytes) {
   return absl::BytesToHexString(Av(bytes));
 }

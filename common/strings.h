@@ -52,6 +52,10 @@ std::string HumanBytes(uint64_t bytes);
 // `text` are shown, then "...".
 std::string Printable(std::string_view text, size_t max_bytes = 200);
 
+// Whether the bytes are UTF-8 as RFC 3629 has it. Protobuf's `string` and JSON
+// take nothing else.
+bool IsUtf8(std::string_view text);
+
 // Lower-case hexadecimal.
 std::string HexEncode(std::string_view bytes);
 

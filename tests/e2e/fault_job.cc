@@ -3,23 +3,28 @@
 // meets the line "trigger", in every attempt; with "first-" before its name, in
 // the first attempt of a task alone.
 //
-//   none                        counts words
-//   throw, throw-odd            throws an exception, throws a number
-//   segfault, abort, stack      dies of a signal (stack: endless recursion)
-//   exit, exit-zero             ends the process
-//   hang, spin                  waits, or works, for ever (its pid in file
-//   PATH) flood                       prints for ever memory takes memory
-//   without end child, child-setsid         leaves a child behind, its pid in
-//   file PATH child-crash                 the same with setsid, then dies of a
-//   signal partition-high, -low        the partitioner answers N, or -1 setup,
-//   cleanup              throws there, without a trigger reduce,
-//   reduce-segfault     fails in the reducer, at the key "trigger" truncate,
-//   grow, remove,     does that to the input file PATH replace make-directory
-//   at PATH damage-N                    reduce task 0 flips a bit of every map
-//   output
-//                               below PATH, N thousandths into the file, once
-//   damage-cut, damage-remove   the same, with other damage
-//   tamper-N                    reduce task 1 does so each time it begins
+//   none                    counts words
+//   throw, throw-odd        throws an exception, throws a number
+//   segfault, abort, stack  dies of a signal (stack: endless recursion)
+//   exit, exit-zero         ends the process
+//   hang, spin              waits, or works, for ever (its pid in file PATH)
+//   flood                   prints for ever
+//   memory                  takes memory without end
+//   child, child-setsid     leaves a child behind, its pid in file PATH
+//   child-crash             the same with setsid, then dies of a signal
+//   partition-high, -low    the partitioner answers N, or -1
+//   setup, cleanup          throws there, without a trigger
+//   counter-bytes           names a counter with bytes that are not UTF-8
+//   reduce,
+//   reduce-segfault         fails in the reducer, at the key "trigger"
+//   truncate, grow,
+//   remove, replace         does that to the input file PATH
+//   make-directory          at PATH
+//   damage-N                reduce task 0 flips a bit of every map output below
+//                           PATH, N thousandths into the file, once
+//   damage-cut,
+//   damage-remove           the same, with other damage
+//   tamper-N                reduce task 1 does so each time it begins
 #include <millrace/millrace.h>
 #include <signal.h>
 #include <spawn.h>
@@ -177,6 +182,9 @@ class Tokenize
  public:
   void Setup(millrace::Context& context) override {
     fault_.Setup(context);
+    if (fault_.Is("counter-bytes")) {
+      context.counter("odd\xff", "n\xc3me").Increment();
+    }
     if (fault_.Is("setup")) throw std::runtime_error("thrown in Setup");
   }
 

@@ -87,6 +87,14 @@ TEST_F(FaultTest, ExceptionInTheReducerNamesTheKey) {
   EXPECT_THAT(result.err, HasSubstr("ThrowFromUserCode")) << result;
 }
 
+TEST_F(FaultTest, CounterNamesThatAreNotUtf8AreShownEscaped) {
+  ExpectSuccess(RunFault({"counter-bytes"}));
+  EXPECT_EQ(ReadCounts(), expected_);
+  const std::string manifest = temp_.Read("work/out/_MANIFEST");
+  EXPECT_THAT(manifest, HasSubstr(R"("odd\\xff")"));
+  EXPECT_THAT(manifest, HasSubstr(R"("n\\xc3me")"));
+}
+
 TEST_F(FaultTest, AttemptsAreLimitedByTheFlag) {
   const ProgramResult result = RunFault({"throw"}, {"--max-attempts=1"});
   ExpectMapFailure(result, {"the record is bad"});

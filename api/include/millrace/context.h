@@ -68,8 +68,8 @@ class Context {
   virtual std::string_view input_file() const = 0;
   virtual uint64_t input_offset() const = 0;
 
-  // Never fails: a counter that is not there yet begins at 0. Names are any
-  // text without control characters.
+  // Never fails: a counter that is not there yet begins at 0. Names are UTF-8
+  // without control characters; bytes that are not UTF-8 are shown escaped.
   virtual Counter& counter(std::string_view group, std::string_view name) = 0;
 
   // 64 bits that depend on the job's seed and the task alone: the same in every

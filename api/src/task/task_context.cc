@@ -27,8 +27,11 @@ uint64_t TaskContext::input_offset() const {
 }
 
 Counter& TaskContext::counter(std::string_view group, std::string_view name) {
-  std::unique_ptr<Counter>& slot =
-      counters_[{std::string(group), std::string(name)}];
+  // They end up in messages and in JSON, which take UTF-8 alone.
+  const auto shown = [](std::string_view text) {
+    return IsUtf8(text) ? std::string(text) : Printable(text);
+  };
+  std::unique_ptr<Counter>& slot = counters_[{shown(group), shown(name)}];
   if (slot == nullptr) slot = std::make_unique<Counter>();
   return *slot;
 }

@@ -346,6 +346,10 @@ class Recovery {
   // clean, so that a sync alone would not write them. Hence they are written
   // again.
   absl::Status RepairTail() {
+    // Names first: the segment before gets its end only when the next one is
+    // sure to be found.
+    MR_RETURN_IF_ERROR(
+        disk_.SyncDirectory(LogDirectory(options_.directory)));
     if (!previous_path_.empty() && log_.end == kSegmentHeaderBytes) {
       MR_ASSIGN_OR_RETURN(const std::unique_ptr<DiskFile> previous,
                           disk_.Open(previous_path_));
@@ -361,9 +365,7 @@ class Recovery {
     MR_RETURN_IF_ERROR(Annotate(
         WriteFully(*log_.file, mark_, bytes.substr(mark_, log_.end - mark_)),
         segment_->path));
-    MR_RETURN_IF_ERROR(log_.file->Sync());
-    // Its name, too, may not be on the disk yet.
-    return disk_.SyncDirectory(LogDirectory(options_.directory));
+    return log_.file->Sync();
   }
 
   const RecoveryOptions& options_;

@@ -163,7 +163,9 @@ absl::StatusOr<std::vector<LogEntry>> SegmentLog::Read(
   bool full = false;
   std::unique_ptr<DiskFile> file;
   const std::string* opened = nullptr;  // Its path.
-  for (const auto& [extent, path, seed] : places) {
+  for (const Place& place : places) {
+    const EntryExtent& extent = place.extent;
+    const std::string& path = place.path;
     if (opened == nullptr || *opened != path) {
       auto open = disk_.Open(path);
       // Dropped since: see DropThrough.
@@ -180,7 +182,7 @@ absl::StatusOr<std::vector<LogEntry>> SegmentLog::Read(
         const size_t n,
         file->ReadAt(extent.offset, record.data(), record.size()));
     record.resize(n);
-    const auto header = ParseRecordHeader(record, extent.offset, seed);
+    const auto header = ParseRecordHeader(record, extent.offset, place.seed);
     bool sound = header.has_value() && RecordIntact(record, *header) &&
                  RecordBytes(header->length) == record.size();
     if (sound) {

@@ -135,6 +135,7 @@ class Crash {
   }
 
   // A crash, and then another one after each call of the recovery from it.
+  // `choose`: what the first one, a power cut, left; null for a kill.
   void CrashInRecovery(uint64_t call, const SimDisk::Choose& choose) {
     SimDisk disk;
     disk.CutPowerAfter(call);
@@ -144,7 +145,8 @@ class Crash {
     SegmentLogOptions options = options_;
     options.snapshot = runner.snapshot();
     for (uint64_t second = 0;; ++second) {
-      const auto after = disk.AfterPowerCut(choose);
+      const auto after =
+          choose ? disk.AfterPowerCut(choose) : disk.AfterProcessDeath();
       after->CutPowerAfter(second);
       const bool recovered = Recover(options_, runner.snapshot(), *after).ok();
       SCOPED_TRACE("then after call " + after->last_call());
@@ -186,6 +188,8 @@ TEST(SegmentLogCrashTest, EveryCallOfALifeWithSnapshots) {
 TEST(SegmentLogCrashTest, EveryCallOfEveryRecovery) {
   Crash crash(SmallLife(true));
   for (uint64_t call = 0; call <= crash.calls(); ++call) {
+    crash.CrashInRecovery(call, nullptr);
+    if (testing::Test::HasFatalFailure()) return;
     for (uint64_t seed = 0; seed < 3; ++seed) {
       const auto random = Random::Seeded(call * 10 + seed);
       // The same answers in each round, so that the rounds continue each other.

@@ -228,7 +228,7 @@ absl::Status LogRunner::Take(const LogStep& step) {
       ModelLog after = possible_.back();
       after.base_index = after.hard.commit = step.index;
       after.entries.clear();
-      possible_.push_back(after);
+      Push(after);
       MR_RETURN_IF_ERROR(log_->Reset(step.index, step.term));
       possible_ = {after};
       return absl::OkStatus();
@@ -248,17 +248,22 @@ absl::Status LogRunner::Take(const LogStep& step) {
   return absl::OkStatus();
 }
 
+void LogRunner::Push(const ModelLog& log) {
+  possible_.push_back(log);
+  history_.push_back(log);
+}
+
 void LogRunner::Append(const LogStep& step) {
   ModelLog log = possible_.back();
   const HardState before = log.hard;
   const HardState after = step.hard.value_or(before);
   if (after.term != before.term || after.vote != before.vote) {
     log.hard = {after.term, after.vote, before.commit};
-    possible_.push_back(log);
+    Push(log);
   }
   if (step.truncate_from.has_value()) {
     log.entries.resize(*step.truncate_from - 1 - log.base_index);
-    possible_.push_back(log);
+    Push(log);
   }
   for (size_t i = 0; i < step.entries.size();) {
     uint64_t bytes = 0;
@@ -266,11 +271,11 @@ void LogRunner::Append(const LogStep& step) {
       bytes += step.entries[i].payload.size();
       log.entries.push_back(step.entries[i++]);
     } while (i < step.entries.size() && bytes < record_bytes_target_);
-    possible_.push_back(log);
+    Push(log);
   }
   if (log.hard != after) {
     log.hard = after;
-    possible_.push_back(log);
+    Push(log);
   }
 }
 

@@ -76,6 +76,8 @@ class LogRunner {
   // From the last state that was acknowledged to the newest, by records: after
   // a crash the log must be one of these.
   const std::vector<ModelLog>& possible() const { return possible_; }
+  // Every state that the log has been in, by records.
+  const std::vector<ModelLog>& history() const { return history_; }
   // That the life has made durable so far.
   const LogSnapshot& snapshot() const { return snapshot_; }
   bool fatal() const { return fatal_; }
@@ -86,8 +88,10 @@ class LogRunner {
  private:
   absl::Status Take(const LogStep& step);
   void Append(const LogStep& step);
+  void Push(const ModelLog& log);
 
   std::vector<ModelLog> possible_ = {ModelLog()};
+  std::vector<ModelLog> history_ = {ModelLog()};
   LogSnapshot snapshot_;
   uint64_t record_bytes_target_;
   bool fatal_ = false;

@@ -1,5 +1,7 @@
 #include "worker/shuffle/testing/fetch_world.h"
 
+#include <gtest/gtest.h>
+
 #include <algorithm>
 
 #include "common/logging.h"
@@ -197,6 +199,35 @@ std::string FetchWorld::Section(const AttemptUid& attempt,
   if (map.section.bytes() == 0) return "";
   return containers_.at({attempt, map.container})
       .substr(map.section.offset(), map.section.bytes());
+}
+
+TestOutput Output(uint32_t map, uint64_t seed) {
+  TestOutputOptions options;
+  options.map_index = map;
+  options.seed = seed;
+  return MakeTestOutput(options);
+}
+
+void ExpectReady(const FetchWorld& world, const AttemptUid& attempt,
+                 uint32_t partition,
+                 const std::vector<const TestOutput*>& outputs) {
+  ASSERT_EQ(world.ready_.size(), 1);
+  const fetch::Ready& ready = world.ready_[0];
+  EXPECT_EQ(ready.attempt, attempt);
+  ASSERT_EQ(ready.maps.size(), outputs.size());
+  for (uint32_t map = 0; map < outputs.size(); ++map) {
+    const fetch::ReadyMap& got = ready.maps[map];
+    EXPECT_EQ(got.map_index, map);
+    EXPECT_EQ(got.uid, outputs[map]->identity.attempt);
+    EXPECT_EQ(got.root, outputs[map]->summary.root);
+    const engine::PartitionEntry& entry =
+        outputs[map]->summary.partitions[partition];
+    EXPECT_EQ(got.section.records(), entry.sum.records);
+    EXPECT_EQ(got.section.hash(), entry.sum.hash);
+    EXPECT_EQ(got.section.digest(), entry.digest);
+    EXPECT_EQ(got.section.blocks(), entry.blocks);
+    EXPECT_EQ(world.Section(attempt, got), outputs[map]->partition(partition));
+  }
 }
 
 }  // namespace millrace::worker

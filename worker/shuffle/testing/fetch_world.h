@@ -89,6 +89,16 @@ class FetchWorld {
   uint64_t next_attempt_ = 1;
 };
 
+inline const absl::Status kCut = absl::UnavailableError("connection reset");
+
+// A small map output of three partitions; another seed is another attempt.
+TestOutput Output(uint32_t map, uint64_t seed = 1);
+
+// Whether what is ready are the partitions of these outputs, in order.
+void ExpectReady(const FetchWorld& world, const AttemptUid& attempt,
+                 uint32_t partition,
+                 const std::vector<const TestOutput*>& outputs);
+
 }  // namespace millrace::worker
 
 #endif  // MILLRACE_WORKER_SHUFFLE_TESTING_FETCH_WORLD_H_

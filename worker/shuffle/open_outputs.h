@@ -1,9 +1,8 @@
-// Map outputs that are being served: each opened and verified once, however
-// many partitions of it are asked for.
+// Map outputs that are being served: each verified once, however many
+// partitions of it are asked for.
 #ifndef MILLRACE_WORKER_SHUFFLE_OPEN_OUTPUTS_H_
 #define MILLRACE_WORKER_SHUFFLE_OPEN_OUTPUTS_H_
 
-#include <cstddef>
 #include <cstdint>
 #include <list>
 #include <map>
@@ -21,51 +20,60 @@
 
 namespace millrace::worker {
 
-struct OpenOutput {
-  std::unique_ptr<ReadFile> file;
+// What a verified index says of a file that had this identity.
+struct VerifiedIndex {
   FileIdentity identity;
+  uint32_t map_index = 0;
   engine::MapOutputSummary summary;
   uint64_t index_offset = 0;
+};
+
+struct OpenOutput {
+  std::unique_ptr<ReadFile> file;
+  // Second owner: the cache.
+  std::shared_ptr<const VerifiedIndex> index;
 
   // Index and trailer as they stand in the file.
   absl::StatusOr<std::string> ReadIndexBytes() const;
 };
 
-// Thread-safe.
+// Thread-safe. Keeps indexes and no open files: a file that is deleted gives
+// its space back at once.
 class OpenOutputs {
  public:
-  // Borrows both. Keeps at most `files_max` files open that nobody reads.
-  OpenOutputs(FileSystem& fs, const OutputStore& store, size_t files_max)
-      : fs_(fs), store_(store), files_max_(files_max) {}
+  // Borrows both. Keeps at most `rows_max` rows of indexes, 56 bytes each.
+  OpenOutputs(FileSystem& fs, const OutputStore& store, uint64_t rows_max)
+      : fs_(fs), store_(store), rows_max_(rows_max) {}
 
   // Blocks for the disk. Messages name ids, no path.
   //   kNotFound  there is no such output (any more)
   //   kDataLoss  it is damaged, or not the one its place says
-  absl::StatusOr<std::shared_ptr<const OpenOutput>> Get(const JobId& job,
-                                                        uint32_t map_index,
-                                                        const AttemptUid& uid)
+  absl::StatusOr<OpenOutput> Open(const JobId& job, uint32_t map_index,
+                                  const AttemptUid& uid)
       ABSL_LOCKS_EXCLUDED(mu_);
-
-  // Closes what is open of the job, so that its space is free once it has been
-  // deleted.
-  void Forget(const JobId& job) ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
   using Key = std::pair<JobId, AttemptUid>;
   struct Entry {
-    std::shared_ptr<const OpenOutput> output;
+    std::shared_ptr<const VerifiedIndex> index;
     std::list<Key>::iterator use;
   };
 
+  std::shared_ptr<const VerifiedIndex> Find(const Key& key,
+                                            const FileIdentity& identity)
+      ABSL_LOCKS_EXCLUDED(mu_);
+  void Keep(const Key& key, std::shared_ptr<const VerifiedIndex> index)
+      ABSL_LOCKS_EXCLUDED(mu_);
   void EraseLocked(const Key& key) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   FileSystem& fs_;
   const OutputStore& store_;
-  const size_t files_max_;
+  const uint64_t rows_max_;
 
   absl::Mutex mu_;
   std::map<Key, Entry> entries_ ABSL_GUARDED_BY(mu_);
   std::list<Key> use_ ABSL_GUARDED_BY(mu_);  // Least recently used first.
+  uint64_t rows_ ABSL_GUARDED_BY(mu_) = 0;
 };
 
 }  // namespace millrace::worker

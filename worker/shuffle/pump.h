@@ -41,14 +41,15 @@ class Pump : public grpc::ServerWriteReactor<Message> {
     Advance();
   }
   void OnCancel() final ABSL_LOCKS_EXCLUDED(mu_) {
-    bool waiting;
+    bool alarm_set;
     {
       const absl::MutexLock lock(&mu_);
       cancelled_ = true;
-      waiting = waiting_;
+      alarm_set = alarm_set_;
     }
-    // An alarm that is set only after this goes off by itself, and soon.
-    if (waiting) alarm_.Cancel();
+    // One that is being set at this moment goes off by itself, and soon. To
+    // cancel it before it has been set would not be legal.
+    if (alarm_set) alarm_.Cancel();
     Advance();
   }
   void OnDone() final {
@@ -137,6 +138,7 @@ class Pump : public grpc::ServerWriteReactor<Message> {
     {
       const absl::MutexLock lock(&mu_);
       producing_ = false;
+      alarm_set_ = waiting_;  // Unless it has gone off already.
       if (!wait) ready_ = std::move(item);
     }
     Advance();
@@ -145,7 +147,7 @@ class Pump : public grpc::ServerWriteReactor<Message> {
   void OnAlarm() ABSL_LOCKS_EXCLUDED(mu_) {
     {
       const absl::MutexLock lock(&mu_);
-      waiting_ = false;
+      waiting_ = alarm_set_ = false;
     }
     Advance();
   }
@@ -158,7 +160,8 @@ class Pump : public grpc::ServerWriteReactor<Message> {
   absl::Mutex mu_;
   bool producing_ ABSL_GUARDED_BY(mu_) = false;
   bool writing_ ABSL_GUARDED_BY(mu_) = false;
-  bool waiting_ ABSL_GUARDED_BY(mu_) = false;
+  bool waiting_ ABSL_GUARDED_BY(mu_) = false;  // For the alarm.
+  bool alarm_set_ ABSL_GUARDED_BY(mu_) = false;
   bool cancelled_ ABSL_GUARDED_BY(mu_) = false;
   bool finished_ ABSL_GUARDED_BY(mu_) = false;
   std::optional<Item> ready_ ABSL_GUARDED_BY(mu_);

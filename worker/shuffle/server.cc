@@ -86,7 +86,7 @@ class FetchPump final : public Pump<grpc::ByteBuffer> {
   // An invalid buffer: there is no more.
   absl::StatusOr<grpc::ByteBuffer> Next() {
     proto::FetchHeader header;
-    const bool first = output_ == nullptr;
+    const bool first = output_.file == nullptr;
     if (first) MR_RETURN_IF_ERROR(Open(&header));
     if (!first && offset_ == entry_.bytes) return grpc::ByteBuffer();
     if (header.index().size() > kIndexBesideDataMax) {
@@ -97,22 +97,18 @@ class FetchPump final : public Pump<grpc::ByteBuffer> {
     std::unique_ptr<SlicePool::Buffer> buffer;
     if (size > 0) {
       buffer = slices_.Take();
-      MR_ASSIGN_OR_RETURN(
-          const size_t got,
-          output_->file->ReadAt(entry_.offset + offset_, buffer->data(), size));
-      if (got != size) {
-        return absl::DataLossError(
-            Av(Cat("map output ", target_.map_index, ", attempt ",
-                   target_.uid.ToShort(), ": the file has become shorter")));
-      }
+      const absl::StatusOr<size_t> got =
+          output_.file->ReadAt(entry_.offset + offset_, buffer->data(), size);
+      if (!got.ok()) return Unreadable(got.status().code());
+      if (*got != size) return Unreadable(absl::StatusCode::kDataLoss);
     }
     return Encode(first ? &header : nullptr, std::move(buffer), size);
   }
 
   absl::Status Open(proto::FetchHeader* header) {
     MR_ASSIGN_OR_RETURN(
-        output_, outputs_.Get(target_.job, target_.map_index, target_.uid));
-    const auto& partitions = output_->summary.partitions;
+        output_, outputs_.Open(target_.job, target_.map_index, target_.uid));
+    const auto& partitions = output_.index->summary.partitions;
     if (target_.partition >= partitions.size()) {
       return absl::InvalidArgumentError(
           Av(Cat("partition ", target_.partition, " of ", partitions.size())));
@@ -124,11 +120,21 @@ class FetchPump final : public Pump<grpc::ByteBuffer> {
           Av(Cat("offset ", offset_, " of ", entry_.bytes)));
     }
     header->set_partition_bytes(entry_.bytes);
-    header->set_index_offset(output_->index_offset);
+    header->set_index_offset(output_.index->index_offset);
     if (target_.want_index) {
-      MR_ASSIGN_OR_RETURN(*header->mutable_index(), output_->ReadIndexBytes());
+      absl::StatusOr<std::string> index = output_.ReadIndexBytes();
+      if (!index.ok()) return Unreadable(index.status().code());
+      *header->mutable_index() = *std::move(index);
     }
     return absl::OkStatus();
+  }
+
+  // Without the file's path, which is nobody else's business.
+  absl::Status Unreadable(absl::StatusCode code) const {
+    return absl::Status(
+        code, Av(Cat("map output ", target_.map_index, " of job ",
+                     target_.job.ToShort(), ", attempt ", target_.uid.ToShort(),
+                     " cannot be read to its end")));
   }
 
   grpc::ByteBuffer Encode(const proto::FetchHeader* header,
@@ -148,7 +154,7 @@ class FetchPump final : public Pump<grpc::ByteBuffer> {
   SlicePool& slices_;
 
   // Confined to Produce().
-  std::shared_ptr<const OpenOutput> output_;
+  OpenOutput output_;
   engine::PartitionEntry entry_;
   uint64_t offset_ = 0;  // Of the next byte.
 };
@@ -250,7 +256,7 @@ class ShuffleServer::Service final
       : fs_(fs),
         store_(store),
         options_(options),
-        outputs_(fs, store, options.open_files_max),
+        outputs_(fs, store, options.index_rows_max),
         slices_(SlicePool::Create(options.slice_bytes, 8)),
         fetches_(options.streams_max),
         logs_(options.log_streams_max),
@@ -295,8 +301,6 @@ class ShuffleServer::Service final
     return pump;
   }
 
-  void Forget(const JobId& job) { outputs_.Forget(job); }
-
  private:
   FileSystem& fs_;
   const OutputStore& store_;
@@ -314,6 +318,5 @@ ShuffleServer::ShuffleServer(FileSystem& fs, const OutputStore& store,
 ShuffleServer::~ShuffleServer() = default;
 
 grpc::Service* ShuffleServer::service() { return service_.get(); }
-void ShuffleServer::Forget(const JobId& job) { service_->Forget(job); }
 
 }  // namespace millrace::worker

@@ -9,10 +9,10 @@
 #define MILLRACE_WORKER_SHUFFLE_SERVER_H_
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 
 #include "common/file_system.h"
-#include "common/ids.h"
 #include "worker/shuffle/output_store.h"
 
 namespace grpc {
@@ -28,8 +28,8 @@ struct ShuffleServerOptions {
   size_t buffer_bytes_max = 96 << 20;  // Of all streams.
   // At most rpc::kChunkBytesMax.
   size_t slice_bytes = 1 << 20;
-  // Open at the same time without being read.
-  size_t open_files_max = 64;
+  // Rows of indexes that are kept: 56 bytes each.
+  uint64_t index_rows_max = 400'000;
   int disk_threads = 2;
 };
 
@@ -44,9 +44,6 @@ class ShuffleServer {
 
   // For rpc::Server::Start; lives as long as this.
   grpc::Service* service();
-
-  // The job's files are about to be deleted, or have been.
-  void Forget(const JobId& job);
 
  private:
   class Service;

@@ -193,7 +193,7 @@ TEST(ShuffleServer, EveryTruncationIsAnErrorAndNeverTakesTheServerDown) {
 TEST(ShuffleServer, AFlippedBitInTheIndexIsDataLoss) {
   ServedSpool spool;
   const TestOutput output = MakeTestOutput({});
-  for (size_t at = output.index_offset(); at < output.file.size(); ++at) {
+  for (size_t at = output.index_offset(); at < output.file.size(); at += 5) {
     std::string file = output.file;
     file[at] ^= 2;
     ASSERT_TRUE(FileSystem::Posix().RemoveTree(spool.layout_.Spool()).ok());

@@ -1,0 +1,179 @@
+// One partition from one worker to another over loopback, three ways, one after
+// the other in turns, so that they meet the same machine:
+//
+//   tcp      a socket: read the file, write, read; what the kernel allows
+//   stream   ShuffleService.Fetch, slices taken and dropped
+//   fetcher  all of it: index and blocks verified, bytes in a memory file
+//
+// Prints the median of the rounds in MB/s, with the range.
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "CLI/CLI.hpp"
+#include "common/clock.h"
+#include "common/logging.h"
+#include "engine/format/map_output_writer.h"
+#include "worker/shuffle/grpc_transport.h"
+#include "worker/shuffle/shuffle_fetcher.h"
+#include "worker/shuffle/testing/recording_observer.h"
+#include "worker/shuffle/testing/served_spool.h"
+
+namespace millrace::worker {
+namespace {
+
+constexpr size_t kPieceBytes = 1 << 20;
+
+// A map output of one partition of about `megabytes`, written to the spool.
+TestOutput WriteOutput(ServedSpool& spool, uint64_t megabytes) {
+  TestOutput output;
+  output.identity.job = TestId<JobId>(1);
+  output.identity.attempt = TestId<AttemptUid>(2);
+  spool.Hold(output, "");
+  CHECK(FileSystem::Posix().RemoveFile(spool.PathOf(output)).ok());
+  engine::MapOutputWriterOptions options;
+  options.identity = output.identity;
+  auto writer = engine::MapOutputWriter::Create(FileSystem::Posix(),
+                                                spool.PathOf(output), options);
+  CHECK(writer.ok()) << writer.status();
+  std::string value(1000, '\0');
+  for (uint64_t i = 0; i < megabytes * 1000; ++i) {
+    for (size_t at = 0; at + 8 <= value.size(); at += 8) {
+      const uint64_t word = (i * 1000 + at) * 0x9E3779B97F4A7C15u;
+      std::copy_n(reinterpret_cast<const char*>(&word), 8, &value[at]);
+    }
+    char key[32];
+    std::snprintf(key, sizeof key, "%012llu",
+                  static_cast<unsigned long long>(i));
+    CHECK((*writer)->Append(0, key, value).ok());
+  }
+  auto summary = (*writer)->Finish();
+  CHECK(summary.ok()) << summary.status();
+  output.summary = *std::move(summary);
+  return output;
+}
+
+void CopyOverTcp(const std::string& path, uint64_t bytes) {
+  const int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in address = {};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t length = sizeof(address);
+  auto* const any = reinterpret_cast<sockaddr*>(&address);
+  CHECK(bind(listener, any, length) == 0 && listen(listener, 1) == 0 &&
+        getsockname(listener, any, &length) == 0);
+  std::thread sender([&] {
+    const int fd = accept(listener, nullptr, nullptr);
+    auto file = FileSystem::Posix().OpenRead(path);
+    CHECK(file.ok());
+    const auto buffer = std::make_unique<char[]>(kPieceBytes);
+    for (uint64_t offset = 0; offset < bytes;) {
+      const size_t n = std::min<uint64_t>(kPieceBytes, bytes - offset);
+      CHECK((*file)->ReadAt(offset, buffer.get(), n).ok());
+      for (size_t sent = 0; sent < n;) {
+        const ssize_t w = write(fd, buffer.get() + sent, n - sent);
+        CHECK_GT(w, 0);
+        sent += static_cast<size_t>(w);
+      }
+      offset += n;
+    }
+    close(fd);
+  });
+  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  CHECK(connect(fd, any, length) == 0);
+  const auto buffer = std::make_unique<char[]>(kPieceBytes);
+  uint64_t got = 0;
+  for (ssize_t n; (n = read(fd, buffer.get(), kPieceBytes)) > 0;) {
+    got += static_cast<uint64_t>(n);
+  }
+  CHECK_EQ(got, bytes);
+  sender.join();
+  close(fd);
+  close(listener);
+}
+
+void CopyOverStream(FetchTransport& transport, const std::string& address,
+                    const TestOutput& output, uint64_t bytes) {
+  proto::FetchRequest request;
+  request.set_job_id(std::string(output.identity.job.bytes()));
+  request.set_attempt_uid(std::string(output.identity.attempt.bytes()));
+  const auto stream = transport.Open(address, request);
+  proto::FetchSlice slice;
+  uint64_t got = 0;
+  while (stream->Read(&slice)) got += slice.data().size();
+  CHECK(stream->Finish().ok());
+  CHECK_EQ(got, bytes);
+}
+
+void CopyByFetcher(FetchTransport& transport, const std::string& address,
+                   const TestOutput& output) {
+  FetchOptions options;
+  options.memory_bytes = uint64_t{64} << 30;
+  RecordingObserver observer;
+  const auto fetcher = MakeFetcher(options, Clock::Real(), FileSystem::Posix(),
+                                   Random::Seeded(1), transport);
+  fetcher->Start(observer);
+  fetcher->UpdateLocations(
+      LocationsOf({output}, TestId<WorkerIncarnation>(1), address));
+  fetcher->StartReduce(ReduceOf(1, 0, 1, "/none", 1));
+  CHECK_EQ(observer.AwaitReady(1).size(), 1);
+}
+
+void Print(const char* name, uint64_t bytes,
+           std::vector<absl::Duration> rounds) {
+  std::sort(rounds.begin(), rounds.end());
+  const auto rate = [&](absl::Duration time) {
+    return static_cast<double>(bytes) / 1e6 / absl::ToDoubleSeconds(time);
+  };
+  std::printf("%-8s %7.0f MB/s  (%.0f to %.0f, %zu rounds)\n", name,
+              rate(rounds[rounds.size() / 2]), rate(rounds.back()),
+              rate(rounds.front()), rounds.size());
+}
+
+int Run(int argc, char** argv) {
+  CLI::App app("Shuffle throughput of one stream over loopback");
+  uint64_t megabytes = 256;
+  size_t count = 7;
+  app.add_option("--megabytes", megabytes, "Length of the partition");
+  app.add_option("--rounds", count, "Of each way")->check(CLI::PositiveNumber);
+  CLI11_PARSE(app, argc, argv);
+
+  ServedSpool spool;
+  const TestOutput output = WriteOutput(spool, megabytes);
+  const uint64_t bytes = output.summary.partitions[0].bytes;
+  const auto transport = MakeGrpcTransport(rpc::LoopbackCredentials());
+  const std::vector<std::pair<const char*, std::function<void()>>> ways = {
+      {"tcp", [&] { CopyOverTcp(spool.PathOf(output), bytes); }},
+      {"stream",
+       [&] { CopyOverStream(*transport, spool.address(), output, bytes); }},
+      {"fetcher", [&] { CopyByFetcher(*transport, spool.address(), output); }}};
+  std::vector<std::vector<absl::Duration>> times(ways.size());
+  Clock& clock = Clock::Real();
+  for (size_t round = 0; round <= count; ++round) {
+    for (size_t way = 0; way < ways.size(); ++way) {
+      const absl::Duration begun = clock.Monotonic();
+      ways[way].second();
+      // The first round warms connections and buffers.
+      if (round > 0) times[way].push_back(clock.Monotonic() - begun);
+    }
+  }
+  for (size_t way = 0; way < ways.size(); ++way) {
+    Print(ways[way].first, bytes, times[way]);
+  }
+  return 0;
+}
+
+}  // namespace
+}  // namespace millrace::worker
+
+int main(int argc, char** argv) { return millrace::worker::Run(argc, argv); }

@@ -1,5 +1,7 @@
 #include "raft/log/disk.h"
 
+#include <algorithm>
+
 #include "common/status_macros.h"
 #include "common/strings.h"
 
@@ -25,9 +27,21 @@ absl::StatusOr<std::string> ReadFully(DiskFile& file, uint64_t bytes_max) {
         Av(Cat("the file has ", size, " bytes, at most ", bytes_max,
                " are expected")));
   }
+  // In pieces, so that an error says which part of a disk cannot be read.
+  constexpr uint64_t kPieceBytes = 1 << 20;
   std::string bytes(size, '\0');
-  MR_ASSIGN_OR_RETURN(const size_t n, file.ReadAt(0, bytes.data(), size));
-  bytes.resize(n);
+  for (uint64_t offset = 0; offset < size;) {
+    const absl::StatusOr<size_t> n = file.ReadAt(
+        offset, bytes.data() + offset, std::min(kPieceBytes, size - offset));
+    if (!n.ok()) {
+      return Annotate(n.status(), Cat("from offset ", offset, " on"));
+    }
+    if (*n == 0) {  // It has become shorter.
+      bytes.resize(offset);
+      break;
+    }
+    offset += *n;
+  }
   return bytes;
 }
 

@@ -49,7 +49,7 @@ constexpr uint64_t kIdChecksumAt = 40;
 absl::Status CheckVersion(std::string_view bytes, std::string_view what) {
   const auto version = Get<uint32_t>(bytes, 8);
   if (version != kFormatVersion) {
-    return absl::DataLossError(
+    return absl::FailedPreconditionError(
         Av(Cat(what, " has format version ", version, ", this program knows ",
                kFormatVersion)));
   }
@@ -268,6 +268,14 @@ bool DecodeEntries(std::string_view payload,
 }
 
 // ---------------------------------------------------------------------- tail
+
+uint64_t UsedBytes(std::string_view segment) {
+  // Word by word: most of a segment is zeros, and it is long.
+  uint64_t end = segment.size();
+  while (end >= 8 && Get<uint64_t>(segment, end - 8) == 0) end -= 8;
+  while (end > 0 && segment[end - 1] == '\0') --end;
+  return end;
+}
 
 bool TornEvidence(std::string_view segment, uint64_t offset, uint64_t bytes) {
   const uint64_t end = offset + bytes;

@@ -75,7 +75,8 @@ struct SegmentHeader {
 
 // kSegmentHeaderBytes long.
 std::string EncodeSegmentHeader(const SegmentHeader& header);
-// kDataLoss says what is wrong with it.
+// kDataLoss says what is wrong with it; kFailedPrecondition: of another
+// version.
 absl::StatusOr<SegmentHeader> DecodeSegmentHeader(std::string_view bytes);
 // The checksum of an encoded header: seed and first chain of its records.
 uint64_t SegmentChecksum(std::string_view encoded_header);
@@ -170,6 +171,9 @@ struct EntryView {
 bool DecodeEntries(std::string_view payload,
                    const std::function<bool(const EntryView&)>& visit);
 
+// Up to and including the last byte that is not zero.
+uint64_t UsedBytes(std::string_view segment);
+
 // Whether the `bytes` bytes at `offset`, where a record should stand, look as a
 // crash leaves them: some sector was not written, so that all of it from
 // `offset` on, to its end, is zero (sectors are written whole or not at all,
@@ -180,6 +184,7 @@ bool TornEvidence(std::string_view segment, uint64_t offset, uint64_t bytes);
 
 // The id file, 48 bytes.
 inline constexpr uint64_t kIdFileBytes = 48;
+// Decoding fails as with DecodeSegmentHeader.
 std::string EncodeIdFile(const LogIdentity& identity);
 absl::StatusOr<LogIdentity> DecodeIdFile(std::string_view bytes);
 

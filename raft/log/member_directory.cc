@@ -76,6 +76,9 @@ absl::StatusOr<LogIdentity> ReadId(const std::string& directory, Disk& disk) {
   absl::StatusOr<std::string> bytes = ReadFully(*file, 1 << 20);
   if (!bytes.ok()) return Annotate(bytes.status(), path);
   absl::StatusOr<LogIdentity> identity = DecodeIdFile(*bytes);
+  if (absl::IsFailedPrecondition(identity.status())) {
+    return Annotate(identity.status(), path);
+  }
   if (!identity.ok()) {
     return DamagedLog(directory, path, 0, ToStd(identity.status().message()));
   }

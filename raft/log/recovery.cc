@@ -26,8 +26,9 @@ absl::Status DamagedLog(std::string_view directory, std::string_view path,
           ". This master does not start: one that has forgotten entries must "
           "not vote. Keep a copy of ",
           directory,
-          " for examination; then restore the directory from a back-up, or "
-          "empty it and add this master again as a new member")));
+          " for examination. Then, where other masters have the log, empty it "
+          "and add this master again as a new member; a master that is alone "
+          "can only be restored from a back-up")));
 }
 
 absl::StatusOr<std::map<uint64_t, LogSegment>> ListSegments(
@@ -127,9 +128,7 @@ class Recovery {
   // records end.
   absl::Status ReadSegment() {
     MR_ASSIGN_OR_RETURN(log_.file, disk_.Open(segment_->path));
-    absl::StatusOr<std::string> bytes = ReadFully(*log_.file, kSegmentBytesMax);
-    if (!bytes.ok()) return Annotate(bytes.status(), segment_->path);
-    bytes_ = *std::move(bytes);
+    MR_ASSIGN_OR_RETURN(bytes_, ReadFully(*log_.file, kSegmentBytesMax));
     MR_RETURN_IF_ERROR(ReadHeader());
     log_.segment_bytes = bytes_.size();
     log_.seed = log_.chain = segment_->seed = SegmentChecksum(bytes_);
@@ -177,6 +176,9 @@ class Recovery {
 
   absl::Status ReadHeader() {
     const absl::StatusOr<SegmentHeader> header = DecodeSegmentHeader(bytes_);
+    if (absl::IsFailedPrecondition(header.status())) {
+      return Annotate(header.status(), segment_->path);
+    }
     if (!header.ok()) return Damage(0, ToStd(header.status().message()));
     if (header->identity != options_.identity) {
       return Damage(
@@ -317,7 +319,7 @@ class Recovery {
   // Whether what stands at log_.end and behind it is a torn tail.
   absl::Status CheckTail(std::string_view why) {
     const uint64_t end = log_.end;
-    const size_t used = bytes_.find_last_not_of('\0') + 1;
+    const uint64_t used = UsedBytes(bytes_);
     if (used <= end) return absl::OkStatus();  // Zeros: nothing was torn.
     const std::string_view bytes = bytes_;
     const auto header = ParseRecordHeader(bytes.substr(end), end, log_.seed);
@@ -348,8 +350,7 @@ class Recovery {
   absl::Status RepairTail() {
     // Names first: the segment before gets its end only when the next one is
     // sure to be found.
-    MR_RETURN_IF_ERROR(
-        disk_.SyncDirectory(LogDirectory(options_.directory)));
+    MR_RETURN_IF_ERROR(disk_.SyncDirectory(LogDirectory(options_.directory)));
     if (!previous_path_.empty() && log_.end == kSegmentHeaderBytes) {
       MR_ASSIGN_OR_RETURN(const std::unique_ptr<DiskFile> previous,
                           disk_.Open(previous_path_));

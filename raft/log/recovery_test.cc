@@ -77,7 +77,7 @@ class RecoveryTest : public testing::Test {
         prefix.size(), message.find(':', prefix.size()) - prefix.size());
     ASSERT_TRUE(absl::SimpleAtoi(digits, &offset)) << message;
     ASSERT_LE(offset, at) << message;
-    ASSERT_THAT(message, HasSubstr("must not vote. Keep a copy of /data"));
+    ASSERT_THAT(message, HasSubstr("must not vote. Keep a copy of /data for"));
     ASSERT_THAT(message, HasSubstr("add this master again as a new member"));
   }
 

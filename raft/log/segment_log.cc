@@ -473,6 +473,10 @@ absl::Status SegmentLog::PrepareSpare() {
   return Fatal(status);
 }
 
+bool SegmentLog::WantsSpare() const {
+  return end_ > segment_bytes_ / 2 && !has_spare();
+}
+
 bool SegmentLog::has_spare() const {
   absl::MutexLock lock(&mu_);
   return spare_ != Spare::kNone;

@@ -118,6 +118,9 @@ class SegmentLog final : public LogStore {
   // not taken for a crash. Nothing depends on it. No other call after it.
   absl::Status Close();
 
+  // Whether the spare will be needed before long and is not there: the last
+  // segment is half full. On the log thread.
+  bool WantsSpare() const;
   // Makes the spare if there is none, so that the next full segment does not
   // have to wait for it: seconds, on a busy disk. From any thread, or never.
   // kResourceExhausted: no space; try again later.

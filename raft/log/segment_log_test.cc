@@ -104,8 +104,12 @@ TEST_F(SegmentLogTest, OneSyncPerGroup) {
 
 TEST_F(SegmentLogTest, TheSpareIsMadeAheadAndUsed) {
   EXPECT_FALSE(log_->has_spare());
+  EXPECT_FALSE(log_->WantsSpare());
+  ASSERT_TRUE(AppendOne(1700).ok());
+  EXPECT_TRUE(log_->WantsSpare());
   ASSERT_TRUE(log_->PrepareSpare().ok());
   EXPECT_TRUE(log_->has_spare());
+  EXPECT_FALSE(log_->WantsSpare());
   EXPECT_THAT(disk_.Names("/data/log"), Contains("spare"));
   const uint64_t calls = disk_.calls();
   ASSERT_TRUE(log_->PrepareSpare().ok());

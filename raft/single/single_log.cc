@@ -100,9 +100,11 @@ class SingleLogImpl final : public SingleLog {
   void RunLog() {
     if (!Replay() || !BeginTerm()) return;
     IsNearlyFull();
+    const bool wants_spare = log_->WantsSpare();
     {
       absl::MutexLock lock(&mu_);
       leading_ = true;
+      spare_wanted_ = wants_spare;
     }
     sink_.OnLeading(term_);
     for (;;) {
@@ -178,10 +180,10 @@ class SingleLogImpl final : public SingleLog {
     for (const LogEntry& entry : group) bytes += CostOf(entry.payload);
     HandOver(std::move(group));
     IsNearlyFull();
-    const bool spare_wanted = !log_->has_spare();
+    const bool wants_spare = log_->WantsSpare();
     absl::MutexLock lock(&mu_);
     uncommitted_bytes_ -= bytes;
-    spare_wanted_ = spare_wanted_ || spare_wanted;
+    spare_wanted_ = spare_wanted_ || wants_spare;
     return true;
   }
 
@@ -226,17 +228,19 @@ class SingleLogImpl final : public SingleLog {
       return stopping_ || spare_wanted_;
     };
     for (;;) {
-      const absl::Status status = log_->PrepareSpare();
-      if (!status.ok() && !absl::IsResourceExhausted(status)) return;
-      absl::MutexLock lock(&mu_);
-      if (status.ok()) {
+      {
+        absl::MutexLock lock(&mu_);
         mu_.Await(absl::Condition(&needed));
-      } else {
-        mu_.AwaitWithTimeout(absl::Condition(&stopping_),
-                             options_.retry_interval);
+        if (stopping_) return;
+        spare_wanted_ = false;
       }
-      if (stopping_) return;
-      spare_wanted_ = false;
+      const absl::Status status = log_->PrepareSpare();
+      if (status.ok()) continue;
+      if (!absl::IsResourceExhausted(status)) return;
+      absl::MutexLock lock(&mu_);
+      mu_.AwaitWithTimeout(absl::Condition(&stopping_),
+                           options_.retry_interval);
+      spare_wanted_ = true;
     }
   }
 

@@ -53,7 +53,7 @@ std::optional<JobFailure> LocalJob::Execute(
       if (!waited.ok()) {
         Failure failure;
         failure.message = waited.status().ToString();
-        return JobFailure{TaskName{}, failure};
+        return JobFailure{std::nullopt, failure};
       }
       events = *std::move(waited);
     }
@@ -104,7 +104,7 @@ void LocalJob::Apply(const std::vector<Effect>& effects) {
           failure.message += Cat("; the finished output was kept in ",
                                  paths_.staging, "/final");
         }
-        failure_ = JobFailure{TaskName{}, failure};
+        failure_ = JobFailure{std::nullopt, failure};
       } else {
         committed_ = true;
       }

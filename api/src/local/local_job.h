@@ -41,7 +41,7 @@ struct JobPaths {
 
 // What ended a job that did not succeed.
 struct JobFailure {
-  TaskName task;
+  std::optional<TaskName> task;  // None: it was no task that failed.
   Failure failure;
 };
 

@@ -6,6 +6,8 @@
 namespace millrace::local {
 namespace {
 
+constexpr int kFailedStartsMax = 3;
+
 // Failures that are nobody's code's fault: they cost the job, not the task.
 bool IsInfrastructure(proto::FailureCause cause) {
   return cause == proto::MAP_OUTPUT_LOST || cause == proto::SPAWN_FAILED;
@@ -101,7 +103,9 @@ std::vector<Effect> LocalJobCore::Step(const Event& event) {
       failure.cause = proto::SPAWN_FAILED;
       // A program that cannot start once will not start the next time; three
       // tries cover a machine that is short of processes for a moment.
-      if (++infrastructure_failures_ >= 3) Fail(TaskName{}, failure, effects);
+      if (++failed_starts_ >= kFailedStartsMax) {
+        Fail(std::nullopt, failure, effects);
+      }
     }
     slots_[gone->slot] = Slot();
   }
@@ -225,11 +229,11 @@ void LocalJobCore::RaiseEpoch(uint32_t map, std::vector<Effect>& effects) {
   }
 }
 
-void LocalJobCore::Fail(const TaskName& name, const Failure& failure,
-                        std::vector<Effect>& effects) {
+void LocalJobCore::Fail(const std::optional<TaskName>& task,
+                        const Failure& failure, std::vector<Effect>& effects) {
   if (phase_ == Phase::kFailed) return;
   phase_ = Phase::kFailed;
-  effects.push_back(FailJob{name, failure});
+  effects.push_back(FailJob{task, failure});
 }
 
 std::optional<TaskName> LocalJobCore::NextTask() const {

@@ -12,8 +12,9 @@
 // winner, because a local run has nothing to gain from fetching early.
 //
 // Retry accounting (design section 7): failures of user code count per task and
-// are limited by max_attempts; lost map outputs and processes that cannot start
-// count for the job and are limited by kInfrastructureFailuresMax.
+// are limited by max_attempts; lost map outputs and processes that ended before
+// they had their task count for the job and are limited by
+// kInfrastructureFailuresMax; processes that cannot start are limited to fewer.
 //
 // Non-deterministic maps (design section 9): a re-run whose root differs from
 // the winner it replaces raises the epoch and rolls every reduce back; a reduce
@@ -96,7 +97,7 @@ struct DropAttempt {
 };
 struct CommitJob {};
 struct FailJob {
-  TaskName task;
+  std::optional<TaskName> task;  // None: no process could be started.
   Failure failure;
 };
 using Effect = std::variant<StartSlot, RunAttempt, RetireSlot, DropAttempt,
@@ -193,7 +194,7 @@ class LocalJobCore {
                  std::vector<Effect>& effects);
   void LoseMap(uint32_t map, std::vector<Effect>& effects);
   void RaiseEpoch(uint32_t map, std::vector<Effect>& effects);
-  void Fail(const TaskName& task, const Failure& failure,
+  void Fail(const std::optional<TaskName>& task, const Failure& failure,
             std::vector<Effect>& effects);
   std::optional<TaskName> NextTask() const;
   void Schedule(std::vector<Effect>& effects);
@@ -211,6 +212,7 @@ class LocalJobCore {
   std::vector<Slot> slots_;
   AttemptCounts attempts_;
   int infrastructure_failures_ = 0;
+  int failed_starts_ = 0;
   int epoch_ = 0;
 };
 

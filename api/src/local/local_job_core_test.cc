@@ -195,7 +195,7 @@ TEST(LocalJobCoreTest, FourthUserFailureOfOneTaskFailsTheJob) {
   EXPECT_EQ(h.dropped().size(), 3u);
   h.Fail(h.SlotOf({proto::MAP_TASK, 0}), UserFailure());
   ASSERT_TRUE(h.failed().has_value());
-  EXPECT_EQ(ToString(h.failed()->task), "map 0");
+  EXPECT_EQ(ToString(h.failed()->task.value()), "map 0");
 }
 
 TEST(LocalJobCoreTest, FailureRetiresTheProcess) {
@@ -231,6 +231,24 @@ TEST(LocalJobCoreTest, ProgramThatCannotStartFailsTheJobAfterThreeTries) {
   }
   ASSERT_TRUE(h.failed().has_value());
   EXPECT_EQ(h.failed()->failure.cause, proto::SPAWN_FAILED);
+  EXPECT_FALSE(h.failed()->task.has_value());
+}
+
+TEST(LocalJobCoreTest, LostMapOutputsAreNoFailedStarts) {
+  Harness h(Slots(1));
+  h.StartSlots();
+  h.Succeed(0, PlanDone(1, 1));
+  for (int i = 0; i < 3; ++i) {
+    h.Succeed(0, MapDone(1));
+    h.Fail(0, LostMap(0));
+    h.StartSlots();
+  }
+  h.Succeed(0, MapDone(1));
+  h.Fail(0, LostMap(0));
+  h.starting().clear();
+  h.Step(SlotGone{0, UserFailure()});
+  EXPECT_FALSE(h.failed().has_value());
+  EXPECT_EQ(h.starting().count(0), 1u);
 }
 
 TEST(LocalJobCoreTest, CrashCountsAsAFailureOfTheTask) {

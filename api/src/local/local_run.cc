@@ -74,11 +74,9 @@ proto::Configure MakeConfigure(const internal::JobDefinition& job,
 int ExitCodeOf(const JobFailure& failure) {
   switch (failure.failure.cause) {
     case proto::INPUT_INVALID:
-      return failure.task.kind == proto::PLAN_TASK ? kExitNotFound
-                                                   : kExitJobFailed;
+      return planning ? kExitNotFound : kExitJobFailed;
     case proto::INPUT_UNREADABLE:
-      return failure.task.kind == proto::PLAN_TASK ? kExitRefused
-                                                   : kExitJobFailed;
+      return planning ? kExitRefused : kExitJobFailed;
     default:
       return kExitJobFailed;
   }
@@ -104,6 +102,8 @@ class Workspace {
   }
 
   absl::Status Remove() {
+  const bool planning =
+      failure.task.has_value() && failure.task->kind == proto::PLAN_TASK;
     absl::Status spool = fs_.RemoveTree(paths_.spool);
     absl::Status staging = storage::RemoveStaging(fs_, paths_.output, job_id_);
     return staging.ok() ? spool : staging;
@@ -119,8 +119,9 @@ class Workspace {
 
 void KeepLog(FileSystem& fs, const std::string& directory,
              const std::string& program, const JobFailure& failure) {
-  const std::string path =
-      JoinPath(directory, Cat(ToString(failure.task), ".log"));
+  const std::string path = JoinPath(
+      directory,
+      Cat(failure.task.has_value() ? ToString(*failure.task) : "job", ".log"));
   fs.MakeDirectory(directory).IgnoreError();
   fs.RemoveFile(path).IgnoreError();
   const absl::Status status = WriteWholeFile(fs, path, failure.failure.log);

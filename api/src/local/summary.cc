@@ -90,7 +90,8 @@ std::string SuccessSummary(const LocalJob& job, const JobPaths& paths,
 
 std::string FailureLine(const JobFailure& failure, int max_attempts) {
   std::string line =
-      Cat(ToString(failure.task), " failed: ",
+      Cat(failure.task.has_value() ? ToString(*failure.task) : "the job",
+          " failed: ",
           failure.failure.message.empty() ? "no reason given"
                                           : failure.failure.message);
   if (failure.failure.retryable && max_attempts > 1 &&

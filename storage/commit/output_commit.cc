@@ -88,8 +88,14 @@ class Publisher {
 
   absl::Status Run(bool paranoid) {
     MR_RETURN_IF_ERROR(CheckNames());
-    MR_ASSIGN_OR_RETURN(const bool published, IsPublished());
-    if (!published) {
+    const absl::StatusOr<bool> published = IsPublished();
+    if (absl::IsAlreadyExists(published.status())) {
+      // Put together all the same: whoever settles the conflict finds an
+      // output, not parts below the names of attempts.
+      BuildFinal(paranoid).IgnoreError();
+    }
+    MR_RETURN_IF_ERROR(published.status());
+    if (!*published) {
       const absl::Status status = BuildAndRename(paranoid);
       if (!status.ok()) {
         // If the output is there in spite of that, somebody else was faster,
@@ -147,6 +153,11 @@ class Publisher {
   }
 
   absl::Status BuildAndRename(bool paranoid) {
+    MR_RETURN_IF_ERROR(BuildFinal(paranoid));
+    return Retryable(fs_.RenameNoReplace(final_, output_));
+  }
+
+  absl::Status BuildFinal(bool paranoid) {
     // All are checked before the first is moved.
     for (const Winner& winner : decision_.winners) {
       MR_RETURN_IF_ERROR(CheckWinner(winner, paranoid));
@@ -159,8 +170,7 @@ class Publisher {
     MR_RETURN_IF_ERROR(CheckFinal());
     // The parts were synced by their attempts, the manifest by PutManifest;
     // their names are now, so that the rename cannot outlive them.
-    MR_RETURN_IF_ERROR(Retryable(fs_.SyncDirectory(final_)));
-    return Retryable(fs_.RenameNoReplace(final_, output_));
+    return Retryable(fs_.SyncDirectory(final_));
   }
 
   absl::Status Lost(const Winner& winner, std::string_view how) const {

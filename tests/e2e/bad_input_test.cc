@@ -143,7 +143,18 @@ TEST_F(BadOutputTest, AppearsDuringTheRun) {
   const std::vector<std::string> left = temp_.Names("work");
   ASSERT_EQ(left.size(), 2u) << result;
   EXPECT_THAT(left[1], ::testing::StartsWith("out.millrace-"));
-  EXPECT_THAT(ErrorLine(result), ::testing::HasSubstr(left[1]));
+  EXPECT_THAT(ErrorLine(result), ::testing::HasSubstr(left[1] + "/final"));
+  EXPECT_THAT(ErrorLine(result), ::testing::StartsWith("fault_job: the job "));
+  EXPECT_THAT(temp_.Names(Cat("work/", left[1])),
+              ::testing::Not(::testing::Contains("spool")));
+  // A move makes it the output.
+  std::filesystem::remove(output());
+  std::filesystem::rename(temp_ / Cat("work/", left[1], "/final"), output());
+  std::filesystem::remove_all(temp_ / Cat("work/", left[1]));
+  EXPECT_EQ(ReadCounts(), (WordCounts{{"trigger", 1}}));
+  const ProgramResult verified =
+      RunProgram(BareCommand("millrace", {"verify", output()}));
+  EXPECT_EQ(verified.exit_code, 0) << verified;
 }
 
 TEST_F(BadOutputTest, ParentIsMissing) {

@@ -101,8 +101,11 @@ void LocalJob::Apply(const std::vector<Effect>& effects) {
         failure.message = std::string(ToStd(status.message()));
         if (absl::IsAlreadyExists(status)) {
           keep_staging_ = true;
-          failure.message += Cat("; the finished output was kept in ",
-                                 paths_.staging, "/final");
+          const std::string final = JoinPath(paths_.staging, "final");
+          if (fs_.Stat(JoinPath(final, storage::kManifestName)).ok()) {
+            failure.message += Cat("; to keep the output, move ",
+                                   Printable(final, 4096), " to another name");
+          }
         }
         failure_ = JobFailure{std::nullopt, failure};
       } else {

@@ -102,9 +102,7 @@ class Workspace {
   }
 
   absl::Status Remove() {
-  const bool planning =
-      failure.task.has_value() && failure.task->kind == proto::PLAN_TASK;
-    absl::Status spool = fs_.RemoveTree(paths_.spool);
+    absl::Status spool = RemoveSpool();
     absl::Status staging = storage::RemoveStaging(fs_, paths_.output, job_id_);
     return staging.ok() ? spool : staging;
   }
@@ -135,6 +133,8 @@ void KeepLog(FileSystem& fs, const std::string& directory,
 
 int RunLocally(const std::string& program_path,
                const internal::JobDefinition& job, const JobFlags& flags) {
+  absl::Status RemoveSpool() { return fs_.RemoveTree(paths_.spool); }
+
   const std::string program = BaseName(program_path);
   FileSystem& fs = FileSystem::Posix();
   Clock& clock = Clock::Real();
@@ -192,12 +192,11 @@ int RunLocally(const std::string& program_path,
 
   const bool succeeded =
       !local_job.manifest().job_id.empty() && !failure.has_value();
-  if (!local_job.keep_staging()) {
-    const absl::Status removed = workspace.Remove();
-    if (!removed.ok()) {
-      complain(Cat("intermediate files could not be removed: ",
-                   ToStd(removed.message())));
-    }
+  const absl::Status removed =
+      local_job.keep_staging() ? workspace.RemoveSpool() : workspace.Remove();
+  if (!removed.ok()) {
+    complain(Cat("intermediate files could not be removed: ",
+                 ToStd(removed.message())));
   }
   if (succeeded) {
     if (!flags.quiet) {

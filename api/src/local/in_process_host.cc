@@ -25,9 +25,8 @@ class InProcessHost final : public TaskHost {
     return absl::OkStatus();
   }
 
-  absl::Status Run(int slot, const proto::RunTask& task) override {
+  void Run(int slot, const proto::RunTask& task) override {
     queue_.emplace_back(slot, task);
-    return absl::OkStatus();
   }
 
   void Retire(int slot) override {

@@ -139,9 +139,7 @@ void LocalJob::Run(const RunAttempt& run) {
     pending_.push_back(AttemptFailed{run.slot, std::move(failure)});
     return;
   }
-  if (status = host_.Run(run.slot, MakeRunTask(run)); !status.ok()) {
-    StepSlotGone(run.slot, status);
-  }
+  host_.Run(run.slot, MakeRunTask(run));
 }
 
 proto::RunTask LocalJob::MakeRunTask(const RunAttempt& run) const {

@@ -6,7 +6,6 @@
 #include "api/src/task/task_mode.h"
 #include "common/status_macros.h"
 #include "common/strings.h"
-#include "supervisor/supervisor.h"
 
 namespace millrace::local {
 namespace {
@@ -40,11 +39,21 @@ class ProcessHost final : public TaskHost {
     return absl::OkStatus();
   }
 
-  absl::Status Run(int slot, const proto::RunTask& task) override {
-    return supervisor_->Run(children_.at(slot), task);
+  void Run(int slot, const proto::RunTask& task) override {
+    const auto found = children_.find(slot);
+    if (found == children_.end()) return;
+    const absl::Status status = supervisor_->Run(found->second, task);
+    // kFailedPrecondition: it has ended, or hung up; kExited will tell how.
+    if (status.ok() || absl::IsFailedPrecondition(status)) return;
+    supervisor_->Kill(found->second, proto::SPAWN_FAILED,
+                      std::string(ToStd(status.message())),
+                      /*take_stack=*/false);
   }
 
-  void Retire(int slot) override { supervisor_->Stop(children_.at(slot)); }
+  void Retire(int slot) override {
+    const auto found = children_.find(slot);
+    if (found != children_.end()) supervisor_->Stop(found->second);
+  }
 
   absl::StatusOr<std::vector<Event>> Wait(absl::Duration timeout) override {
     MR_ASSIGN_OR_RETURN(std::vector<ChildEvent> from,
@@ -76,7 +85,10 @@ class ProcessHost final : public TaskHost {
           SlotGone gone{slot, std::nullopt};
           if (event.exit.cause != proto::FAILURE_CAUSE_UNSPECIFIED) {
             Failure failure;
-            failure.cause = event.exit.cause;
+            // A task that was given to a process which had ended already, or
+            // that never got there, is not what ended it.
+            failure.cause = event.exit.was_running_task ? event.exit.cause
+                                                        : proto::SPAWN_FAILED;
             failure.message = event.exit.message;
             failure.stack = event.exit.stack;
             failure.log = supervisor_->Log(event.child);
@@ -112,6 +124,12 @@ absl::StatusOr<std::unique_ptr<TaskHost>> MakeProcessHost(
     const JobFlags& flags, const proto::Configure& configure, Clock& clock) {
   MR_ASSIGN_OR_RETURN(std::unique_ptr<supervisor::Supervisor> supervisor,
                       supervisor::Supervisor::Create(clock));
+  return MakeProcessHost(std::move(supervisor), flags, configure);
+}
+
+std::unique_ptr<TaskHost> MakeProcessHost(
+    std::unique_ptr<supervisor::Supervisor> supervisor, const JobFlags& flags,
+    const proto::Configure& configure) {
   return std::make_unique<ProcessHost>(std::move(supervisor), flags, configure);
 }
 

@@ -16,6 +16,7 @@
 #include "common/clock.h"
 #include "millrace/internal/job_definition.h"
 #include "proto/messages/task.pb.h"
+#include "supervisor/supervisor.h"
 
 namespace millrace::local {
 
@@ -25,9 +26,11 @@ class TaskHost {
   virtual ~TaskHost() = default;
 
   // Each is answered by events: Start by SlotReady or SlotGone, Run by
-  // AttemptSucceeded, AttemptFailed or SlotGone, Retire by SlotGone.
+  // AttemptSucceeded, AttemptFailed or SlotGone, Retire by SlotGone. A slot
+  // whose SlotGone has been handed out, but not yet acted upon, may be told to
+  // Run or to Retire: that SlotGone is the answer.
   virtual absl::Status Start(int slot) = 0;
-  virtual absl::Status Run(int slot, const proto::RunTask& task) = 0;
+  virtual void Run(int slot, const proto::RunTask& task) = 0;
   virtual void Retire(int slot) = 0;
 
   // Waits until something has happened, at most `timeout`.
@@ -40,6 +43,10 @@ class TaskHost {
 // All arguments outlive the host.
 absl::StatusOr<std::unique_ptr<TaskHost>> MakeProcessHost(
     const JobFlags& flags, const proto::Configure& configure, Clock& clock);
+// The same over a supervisor that is there already.
+std::unique_ptr<TaskHost> MakeProcessHost(
+    std::unique_ptr<supervisor::Supervisor> supervisor, const JobFlags& flags,
+    const proto::Configure& configure);
 std::unique_ptr<TaskHost> MakeInProcessHost(const internal::JobDefinition& job,
                                             const proto::Configure& configure);
 

@@ -8,6 +8,7 @@
 //   segfault, abort, stack  dies of a signal (stack: endless recursion)
 //   exit, exit-zero         ends the process
 //   hang, spin              waits, or works, for ever (its pid in file PATH)
+//   wait                    waits for the pipe PATH.go (its pid in file PATH)
 //   flood                   prints for ever
 //   memory                  takes memory without end
 //   child, child-setsid     leaves a child behind, its pid in file PATH
@@ -211,6 +212,11 @@ class Tokenize
     if (fault_.Is("hang") || fault_.Is("spin")) {
       WritePid(fault_.path(), getpid());
       fault_.Is("hang") ? Hang() : Spin();
+    }
+    if (fault_.Is("wait")) {
+      std::ifstream go(fault_.path() + ".go");
+      WritePid(fault_.path(), getpid());
+      go.get();
     }
     if (fault_.Is("flood")) Flood();
     if (fault_.Is("memory")) TakeMemory();

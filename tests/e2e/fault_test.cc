@@ -2,8 +2,10 @@
 // the stack, and leaves neither files nor processes behind.
 #include <gmock/gmock.h>
 #include <signal.h>
+#include <sys/stat.h>
 
 #include <filesystem>
+#include <fstream>
 #include <string>
 #include <vector>
 
@@ -289,6 +291,61 @@ TEST_P(InterruptTest, LeavesNothing) {
 
 INSTANTIATE_TEST_SUITE_P(Signals, InterruptTest,
                          ::testing::Values(SIGINT, SIGTERM, SIGHUP));
+
+// As under nohup: the terminal may close, the run goes on.
+TEST_F(FaultTest, HangUpThatIsIgnoredStaysIgnored) {
+  ASSERT_EQ(mkfifo((temp_ / "pid.go").c_str(), 0666), 0);
+  std::fstream go(temp_ / "pid.go");  // Both ends, so that nobody waits here.
+  ProgramOptions options = Command("fault_job", {"--", "wait", temp_ / "pid"});
+  options.argv.insert(options.argv.begin(),
+                      {"/bin/sh", "-c", "trap '' HUP; exec \"$@\"", "sh"});
+  RunningProgram running(options);
+  ASSERT_TRUE(running.WaitUntil(
+      [&] { return std::filesystem::exists(temp_ / "pid"); }));
+  running.Signal(SIGHUP);
+  go << "go" << std::flush;
+  ExpectSuccess(running.Wait());
+  EXPECT_EQ(ReadCounts(), expected_);
+}
+
+TEST_F(FaultTest, FewDescriptorsToBeginWithAreEnough) {
+  ProgramOptions options =
+      Command("fault_job", {"--slots=12", "--split-bytes=1", "--", "none"});
+  options.argv.insert(options.argv.begin(),
+                      {"/bin/sh", "-c", "ulimit -S -n 40; exec \"$@\"", "sh"});
+  ExpectSuccess(RunProgram(options));
+  EXPECT_EQ(ReadCounts(), expected_);
+}
+
+// Nobody comes back to see that the run was interrupted.
+TEST_F(FaultTest, SecondInterruptEndsOneThatHangsInProcess) {
+  RunningProgram running(
+      Command("fault_job", {"--in-process", "--", "hang", temp_ / "pid"}));
+  ASSERT_TRUE(running.WaitUntil(
+      [&] { return std::filesystem::exists(temp_ / "pid"); }));
+  EXPECT_FALSE(running.WaitUntil([&] {
+    running.Signal(SIGINT);
+    return false;
+  }));
+  EXPECT_EQ(running.Wait().signal, SIGINT);
+}
+
+// Else a file of the job would be descriptor 1 or 2, and get what is printed.
+TEST_F(FaultTest, ClosedStandardDescriptorsAreNotTakenForFiles) {
+  ProgramOptions options = Command("fault_job", {"--", "hang", temp_ / "pid"});
+  options.argv.insert(options.argv.begin(),
+                      {"/bin/sh", "-c", "exec \"$@\" <&- >&- 2>&-", "sh"});
+  RunningProgram running(options);
+  ASSERT_TRUE(running.WaitUntil(
+      [&] { return std::filesystem::exists(temp_ / "pid"); }));
+  for (int fd = 0; fd <= 2; ++fd) {
+    EXPECT_EQ(
+        std::filesystem::read_symlink(Cat("/proc/", running.pid(), "/fd/", fd)),
+        "/dev/null");
+  }
+  running.Signal(SIGTERM);
+  EXPECT_EQ(running.Wait().exit_code, 130);
+}
 
 TEST_F(FaultTest, TasksEndWithARunThatWasKilled) {
   RunningProgram running(

@@ -108,9 +108,18 @@ RunningProgram::RunningProgram(const ProgramOptions& options)
                     });
     if (!replaced) environment.emplace_back(text);
   }
+  // However the tests were started, with nohup or in the background, the
+  // program meets signals as it does under a terminal.
+  posix_spawnattr_t attributes;
+  posix_spawnattr_init(&attributes);
+  sigset_t all;
+  sigfillset(&all);
+  posix_spawnattr_setsigdefault(&attributes, &all);
+  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF);
   const int error =
-      posix_spawn(&pid_, argv.at(0).c_str(), &actions, nullptr,
+      posix_spawn(&pid_, argv.at(0).c_str(), &actions, &attributes,
                   Pointers(argv).data(), Pointers(environment).data());
+  posix_spawnattr_destroy(&attributes);
   posix_spawn_file_actions_destroy(&actions);
   close(out.fds[1]);
   close(err.fds[1]);

@@ -1,8 +1,11 @@
 #include "api/src/local/local_run.h"
 
+#include <fcntl.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -29,16 +32,45 @@ volatile sig_atomic_t g_interrupted = 0;
 void OnInterrupt(int) { g_interrupted = 1; }
 
 // Ctrl-C, a closed terminal and a polite kill all stop the run in good order.
-void CatchInterrupts() {
+void CatchInterrupts(bool in_process) {
   struct sigaction action;
   std::memset(&action, 0, sizeof action);
   action.sa_handler = &OnInterrupt;
+  // User code in this thread may never come back to where the request is
+  // looked at: a second one then ends it all.
+  if (in_process) action.sa_flags = static_cast<int>(SA_RESETHAND);
   for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
+    struct sigaction before;
+    sigaction(signal, nullptr, &before);
+    // Under nohup the run is to outlive its terminal.
+    if (signal == SIGHUP && before.sa_handler == SIG_IGN) continue;
     sigaction(signal, &action, nullptr);
   }
+  action.sa_flags = 0;
   // A closed stderr or task socket is an error to be read, not a death.
   action.sa_handler = SIG_IGN;
   sigaction(SIGPIPE, &action, nullptr);
+}
+
+// A file that is opened as descriptor 1 or 2, because that was closed, would
+// receive what is printed.
+void OpenStandardDescriptors() {
+  int fd;
+  do {
+    fd = open("/dev/null", O_RDWR);
+  } while (fd >= 0 && fd <= STDERR_FILENO);
+  if (fd >= 0) close(fd);
+}
+
+// Every slot takes five descriptors here, and a merge one for each map up to
+// its fan-in: more than some shells allow at first, if not at last.
+void RaiseDescriptorLimit() {
+  constexpr rlim_t kEnough = 16384;
+  struct rlimit limit;
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= kEnough)
+    return;
+  limit.rlim_cur = std::min(kEnough, limit.rlim_max);
+  setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 bool IsLiveTerminal(int fd) {
@@ -72,6 +104,8 @@ proto::Configure MakeConfigure(const internal::JobDefinition& job,
 }
 
 int ExitCodeOf(const JobFailure& failure) {
+  const bool planning =
+      failure.task.has_value() && failure.task->kind == proto::PLAN_TASK;
   switch (failure.failure.cause) {
     case proto::INPUT_INVALID:
       return planning ? kExitNotFound : kExitJobFailed;
@@ -100,6 +134,8 @@ class Workspace {
     if (status.ok()) status = fs_.MakeDirectory(paths_.spool);
     return status;
   }
+
+  absl::Status RemoveSpool() { return fs_.RemoveTree(paths_.spool); }
 
   absl::Status Remove() {
     absl::Status spool = RemoveSpool();
@@ -133,8 +169,6 @@ void KeepLog(FileSystem& fs, const std::string& directory,
 
 int RunLocally(const std::string& program_path,
                const internal::JobDefinition& job, const JobFlags& flags) {
-  absl::Status RemoveSpool() { return fs_.RemoveTree(paths_.spool); }
-
   const std::string program = BaseName(program_path);
   FileSystem& fs = FileSystem::Posix();
   Clock& clock = Clock::Real();
@@ -146,7 +180,9 @@ int RunLocally(const std::string& program_path,
                  std::string(what).c_str());
   };
 
-  CatchInterrupts();
+  OpenStandardDescriptors();
+  RaiseDescriptorLimit();
+  CatchInterrupts(flags.in_process);
   Workspace workspace(fs, flags, job_id);
   if (absl::Status status = workspace.Make(); !status.ok()) {
     workspace.Remove().IgnoreError();

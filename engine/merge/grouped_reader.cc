@@ -423,12 +423,12 @@ class Reader final : public GroupedReader {
     for (size_t i = begin; i < end; ++i) {
       const Run& run = runs_[i];
       if (!run.map.has_value()) continue;
-      absl::StatusOr<PartitionSource> source =
-          OpenPartition(*options_.fs, run.source.path, run.source.identity,
-                        options_.num_partitions, run.root, options_.partition);
-      absl::Status status = source.status();
+      absl::StatusOr<std::shared_ptr<ReadFile>> file = Reopen(run);
+      absl::Status status = file.status();
       if (status.ok()) {
-        PartitionReader reader(*std::move(source), PartitionReader::Options());
+        PartitionSource source = run.source;
+        source.file = *std::move(file);
+        PartitionReader reader(std::move(source), PartitionReader::Options());
         uint32_t records = 0;
         while (reader.Next()) Tick(&records);
         status = reader.status();

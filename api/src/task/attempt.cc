@@ -84,6 +84,15 @@ proto::TaskFailed EngineFailure(const absl::Status& status) {
       return MakeFailure(proto::BAD_PARTITION, Message(status), false);
     case absl::StatusCode::kInvalidArgument:
       return MakeFailure(proto::INVALID_OUTPUT, Message(status), false);
+    case absl::StatusCode::kDataLoss:
+    case absl::StatusCode::kNotFound:
+    case absl::StatusCode::kPermissionDenied:
+      // Something happened to the attempt's own files behind its back.
+      return MakeFailure(proto::OUTPUT_FAILED,
+                         Cat(Message(status),
+                             "; check the disk of the scratch directory, or "
+                             "name another with --scratch"),
+                         true);
     default:
       return MakeFailure(proto::INTERNAL, status.ToString(), true);
   }

@@ -21,9 +21,9 @@ TaskContext::TaskContext(std::string_view job_name,
                          configure.job_seed())) {}
 
 uint64_t TaskContext::input_offset() const {
-  return input_file_.empty() && run_.kind() != proto::MAP_TASK
-             ? 0
-             : page_.record_offset.load(std::memory_order_relaxed);
+  if (input_file_.empty() && run_.kind() != proto::MAP_TASK) return 0;
+  const uint64_t offset = page_.record_offset.load(std::memory_order_relaxed);
+  return offset == ~uint64_t{0} ? 0 : offset;  // Outside of Map there is none.
 }
 
 Counter& TaskContext::counter(std::string_view group, std::string_view name) {

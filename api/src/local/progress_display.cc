@@ -1,5 +1,7 @@
 #include "api/src/local/progress_display.h"
 
+#include <sys/ioctl.h>
+
 #include <utility>
 
 #include "absl/strings/str_format.h"
@@ -19,6 +21,14 @@ int Step(const ProgressSnapshot& now) {
                : static_cast<int>(counts.done * 10 / counts.total);
   };
   return tenths(now.maps) + tenths(now.reduces);
+}
+
+// Of the terminal behind `out`, as wide as its window is now.
+size_t Columns(std::FILE* out) {
+  struct winsize size;
+  const bool known =
+      ioctl(fileno(out), TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
+  return known ? size.ws_col : 80;
 }
 
 }  // namespace
@@ -61,8 +71,11 @@ void ProgressDisplay::Update(const ProgressSnapshot& now) {
   if (live_) {
     if (time - shown_ < kLiveInterval) return;
     shown_ = time;
-    std::fprintf(out_, "\r\033[K%s: %s", program_.c_str(),
-                 ProgressLine(now, elapsed).c_str());
+    std::string line = Cat(program_, ": ", ProgressLine(now, elapsed));
+    // A line that wraps is one that \r does not go back to the beginning of.
+    const size_t columns = Columns(out_);
+    if (line.size() >= columns) line.resize(columns - 1);
+    std::fprintf(out_, "\r\033[K%s", line.c_str());
     std::fflush(out_);
     line_open_ = true;
     return;

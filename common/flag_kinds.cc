@@ -46,11 +46,11 @@ std::optional<absl::Duration> ParseSeconds(const std::string& text) {
 }
 
 CLI::Option* AddBytes(CLI::App& app, const std::string& name,
-                      std::string& value, const std::string& help,
-                      uint64_t min) {
+                      std::string& value, const std::string& help, uint64_t min,
+                      uint64_t max) {
   return app.add_option(name, value, help)
       ->type_name("BYTES")
-      ->check([min](const std::string& text) -> std::string {
+      ->check([min, max](const std::string& text) -> std::string {
         const std::optional<uint64_t> bytes = ParseBytes(text);
         if (!bytes.has_value()) {
           return Cat(
@@ -60,6 +60,10 @@ CLI::Option* AddBytes(CLI::App& app, const std::string& name,
         if (*bytes != 0 && *bytes < min) {
           return Cat(Printable(text), " is too small; at least ",
                      HumanBytes(min));
+        }
+        if (*bytes > max) {
+          return Cat(Printable(text), " is too much; at most ",
+                     HumanBytes(max));
         }
         return "";
       });
@@ -87,6 +91,18 @@ CLI::Option* AddRepeated(CLI::App& app, const std::string& name,
                             ->take_all();
   option->default_str("");
   return option;
+}
+
+std::string_view FlagWithoutValue(int argc, char** argv) {
+  for (int i = 1; i < argc; ++i) {
+    const std::string_view argument = argv[i];
+    if (argument == "--") break;
+    if (argument.size() > 3 && argument.substr(0, 2) == "--" &&
+        argument.find('=') == argument.size() - 1) {
+      return argument;
+    }
+  }
+  return "";
 }
 
 std::string CheckNumber(const std::string& text, uint64_t low, uint64_t high) {

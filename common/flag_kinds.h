@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/time/time.h"
@@ -23,10 +24,11 @@ std::optional<uint64_t> ParseBytes(const std::string& text);
 // "600", "90s", "5m", "1h30m"; a bare number is seconds. Not negative.
 std::optional<absl::Duration> ParseSeconds(const std::string& text);
 
-// A size of at least `min`, or 0. `value` is the text: take it with ParseBytes.
+// A size from `min` to `max`, or 0. `value` is the text: take it with
+// ParseBytes.
 CLI::Option* AddBytes(CLI::App& app, const std::string& name,
-                      std::string& value, const std::string& help,
-                      uint64_t min);
+                      std::string& value, const std::string& help, uint64_t min,
+                      uint64_t max = ~uint64_t{0});
 
 // A time. `value` is the text: take it with ParseSeconds.
 CLI::Option* AddSeconds(CLI::App& app, const std::string& name,
@@ -51,6 +53,11 @@ CLI::Option* AddNumber(CLI::App& app, const std::string& name, T& value,
         return CheckNumber(text, low, high);
       });
 }
+
+// The first argument before "--" of the form "--flag=", as scripts write it
+// when a variable of theirs is empty; "": none. To be asked before the parsing:
+// CLI11 takes the next argument, maybe another flag, for the value.
+std::string_view FlagWithoutValue(int argc, char** argv);
 
 }  // namespace millrace
 

@@ -8,6 +8,8 @@ namespace millrace {
 namespace {
 
 constexpr uint64_t kMemoryMin = 1 << 20;
+// The engine's sort index can tell apart as many places in memory.
+constexpr uint64_t kMemoryMax = uint64_t{1} << 40;
 
 // Beside the budget there is room for records of a gigabyte (promise P11: twice
 // the largest record comes on top of the budget).
@@ -71,7 +73,8 @@ void JobFlagSet::AddDataFlags(CLI::App& app,
 }
 
 void JobFlagSet::AddTaskFlags(CLI::App& app) {
-  AddBytes(app, "--memory", memory_, "Memory budget of one task", kMemoryMin);
+  AddBytes(app, "--memory", memory_, "Memory budget of one task", kMemoryMin,
+           kMemoryMax);
   AddBytes(app, "--memory-limit", memory_limit_,
            "Resident memory at which a task is killed; 0: budget + 2G",
            kMemoryMin);

@@ -115,6 +115,8 @@ TEST(JobFlagsTest, ErrorsNameTheFlag) {
   EXPECT_THAT(with({"--memory", "many"}), HasSubstr("--memory"));
   EXPECT_THAT(with({"--memory", "1K"}), HasSubstr("--memory"));
   EXPECT_THAT(with({"--memory", "0"}), HasSubstr("--memory"));
+  EXPECT_EQ(with({"--memory", "1T"}), "no error");
+  EXPECT_THAT(with({"--memory", "1025G"}), HasSubstr("--memory"));
   EXPECT_THAT(with({"--task-timeout", "-5s"}), HasSubstr("--task-timeout"));
   EXPECT_THAT(with({"--max-attempts", "0"}), HasSubstr("--max-attempts"));
   EXPECT_THAT(with({"--reducers", "1.5"}), HasSubstr("--reducers"));
@@ -138,6 +140,18 @@ TEST(JobFlagsTest, FlagsThatDoNotFitTheShapeAreRefused) {
   ASSERT_TRUE(numbers.ok()) << numbers.status();
   EXPECT_EQ(numbers->rows, 5u);
   EXPECT_EQ(numbers->sequence_splits, 2u);
+}
+
+TEST(FlagKindsTest, FlagWithoutValueIsFoundBeforeTheProgramsOwn) {
+  const auto first = [](std::vector<std::string> arguments) {
+    std::vector<char*> argv;
+    for (std::string& argument : arguments) argv.push_back(argument.data());
+    return std::string(
+        FlagWithoutValue(static_cast<int>(argv.size()), argv.data()));
+  };
+  EXPECT_EQ(first({"p", "--input=", "--output=o"}), "--input=");
+  EXPECT_EQ(first({"p", "--input=a=", "-i", "=", "--", "--x="}), "");
+  EXPECT_EQ(first({"p", "--=", "--x", ""}), "");
 }
 
 TEST(FlagKindsTest, SizesAndTimes) {

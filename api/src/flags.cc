@@ -43,6 +43,12 @@ ParsedFlags ParseJobFlags(int argc, char** argv,
     break;
   }
 
+  if (const auto flag = FlagWithoutValue(argc, argv); !flag.empty()) {
+    PrintUsageError(program, Cat(Printable(flag), " has no value"));
+    parsed.exit_code = kExitUsage;
+    return parsed;
+  }
+
   const JobShape shape = {
       .sequence_input = job.input == internal::InputKind::kSequence,
       .reduces = job.make_reduce != nullptr};
@@ -100,7 +106,13 @@ ParsedFlags ParseJobFlags(int argc, char** argv,
     }
   }
   const bool check = !describe || own_argc < argc;
-  if (wrong.empty() && check && job.check_arguments != nullptr) {
+  if (!wrong.empty()) {
+    // One error is enough.
+  } else if (job.arguments_usage.empty() && !flags.arguments.empty()) {
+    wrong = Cat("\"", Printable(flags.arguments[0]),
+                "\" stands behind \"--\", but this program takes no arguments "
+                "of its own; flags come before");
+  } else if (check && job.check_arguments != nullptr) {
     const absl::Status status = job.check_arguments(flags.arguments);
     if (!status.ok()) {
       wrong = std::string(ToStd(status.message()));

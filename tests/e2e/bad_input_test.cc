@@ -266,8 +266,11 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Values(
         Case{{}, "--output"}, Case{{"IN"}, "--output"},
         Case{{"OUT"}, "--input"}, Case{{"OUT", "--input"}, "--input"},
+        // What a script writes whose variable is empty.
+        Case{{"--input=", "OUT"}, "--input="},
         Case{{"IN", "OUT", "--frobnicate"}, "--frobnicate"},
         Case{{"IN", "OUT", "stray"}, "stray"},
+        Case{{"IN", "OUT", "--", "--memory=1G"}, "--memory=1G"},
         Case{{"IN", "OUT", "--memory=lots"}, "--memory"},
         Case{{"IN", "OUT", "--memory=-1"}, "--memory"},
         Case{{"IN", "OUT", "--memory=1K"}, "--memory"},

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/numbers.h"
 #include "cli/commands.h"
 #include "common/hash.h"
 #include "common/status_macros.h"
@@ -122,8 +123,12 @@ ExitCode RunCat(FileSystem& fs, const CatFlags& flags) {
       // A part that is gone is damage, not a wrong argument.
       const ExitCode code =
           absl::IsNotFound(status) ? kFailed : ExitCodeOf(status);
-      return Fail(code, "cat", ToStd(status.message()),
-                  Cat("see all damage with: millrace verify ", flags.output));
+      const bool is_damage =
+          absl::IsNotFound(status) || absl::IsDataLoss(status);
+      return Fail(
+          code, "cat", ToStd(status.message()),
+          is_damage ? Cat("see all damage with: millrace verify ", flags.output)
+                    : "");
     }
   }
   const absl::Status flushed = FlushOut();
@@ -140,7 +145,13 @@ void AddCat(CLI::App& app, FileSystem& fs, Action& action) {
       ->required();
   CLI::Option* head =
       command->add_option("--head", flags->head, "Print the first N records")
-          ->type_name("N");
+          ->type_name("N")
+          ->check([](const std::string& text) -> std::string {
+            // CLI11 takes -1 for 2^64 - 1.
+            uint64_t number = 0;
+            if (absl::SimpleAtoi(text, &number)) return "";
+            return Cat("\"", Printable(text), "\" is no whole number");
+          });
   command->add_flag("--raw", flags->raw,
                     "Print fixed-length records as they are, not escaped");
   command->footer(

@@ -134,6 +134,7 @@ function check_link(name,    to) {
   sub(/^worker_.*/, "worker", to)
   if (to == "testing") to = "tests"
   if (to == "sha256" || to == "job_flags") to = "common"
+  if (to == "fake_cluster") to = "client"
   if (!allowed(layer_of(FILENAME), to) && layer_of(FILENAME) != "api") {
     finding(FNR, "arrow", "the target of " layer_of(FILENAME) \
             " may not link millrace::" name)

@@ -1,0 +1,447 @@
+#include "client/cluster_client.h"
+
+#include <grpcpp/channel.h>
+#include <grpcpp/client_context.h>
+#include <grpcpp/support/status.h>
+
+#include <algorithm>
+#include <map>
+#include <optional>
+#include <utility>
+
+#include "common/sha256.h"
+#include "common/status_macros.h"
+#include "common/strings.h"
+#include "proto/services/cluster.grpc.pb.h"
+#include "proto/services/worker.grpc.pb.h"
+#include "rpc/call.h"
+#include "rpc/channel.h"
+#include "rpc/credentials.h"
+#include "rpc/leader_channel.h"
+#include "rpc/leader_finder.h"
+#include "rpc/limits.h"
+#include "rpc/status.h"
+
+namespace millrace::client {
+namespace {
+
+using Attempt = rpc::LeaderChannel::Attempt;
+
+// Beside the usual timeout of one try, for putting a blob: the slowest network
+// and disk that we are patient with.
+constexpr uint64_t kPutBytesPerSecondMin = 1 << 20;
+
+// How often a submit starts again because blobs that it had put are gone: the
+// cluster may forget a blob that no job names yet.
+constexpr int kSubmitRoundsMax = 3;
+
+// A worker that does not answer: its log's tail is at the master.
+constexpr absl::Duration kLogPatience = absl::Seconds(5);
+
+absl::Status CheckPrefix(std::string_view prefix) {
+  const bool hex = std::all_of(prefix.begin(), prefix.end(), [](char c) {
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') ||
+           (c >= 'A' && c <= 'F');
+  });
+  if (!prefix.empty() && hex && prefix.size() <= 2 * JobId::kBytes) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(
+      Av(Cat("\"", Printable(prefix),
+             "\" is no job id: ids are up to 32 hexadecimal digits")));
+}
+
+// Messages carry lower case.
+std::string Lower(std::string_view prefix) {
+  std::string lower(prefix);
+  std::transform(lower.begin(), lower.end(), lower.begin(), [](char c) {
+    return c >= 'A' && c <= 'F' ? static_cast<char>(c - 'A' + 'a') : c;
+  });
+  return lower;
+}
+
+std::string OfJob(std::string_view what, std::string_view prefix) {
+  return Cat(what, " job ", prefix);
+}
+
+}  // namespace
+
+bool HasEnded(proto::JobState state) {
+  return state == proto::SUCCEEDED || state == proto::FAILED ||
+         state == proto::KILLED;
+}
+
+std::string StateName(proto::JobState state) {
+  return proto::JobState_Name(state);
+}
+
+struct ClusterClient::Impl {
+  Impl(const ClientOptions& client_options, std::vector<std::string> masters)
+      : options(client_options),
+        stop(client_options.stop != nullptr ? *client_options.stop
+                                            : never_stopped),
+        leader(rpc::LoopbackCredentials(), std::move(masters), *options.clock,
+               Random::Entropy(), stop),
+        caller(*options.clock, Random::Entropy(), stop) {}
+
+  rpc::CallOptions Usual() const {
+    rpc::CallOptions call;
+    call.attempt_timeout = options.attempt_timeout;
+    call.total_timeout = options.patience;
+    return call;
+  }
+
+  // One unary call of a service to the leader.
+  template <typename Stub, typename Request, typename Reply>
+  absl::Status Ask(std::string_view what,
+                   grpc::Status (Stub::*method)(grpc::ClientContext*,
+                                                const Request&, Reply*),
+                   std::unique_ptr<Stub> (*new_stub)(
+                       const std::shared_ptr<grpc::ChannelInterface>&,
+                       const grpc::StubOptions&),
+                   const Request& request, Reply* reply) {
+    return leader.Call(what, Usual(), [&](Attempt& attempt) {
+      reply->Clear();
+      const std::unique_ptr<Stub> stub = new_stub(attempt.channel, {});
+      return (stub.get()->*method)(&attempt.context, request, reply);
+    });
+  }
+
+  template <typename Request, typename Reply>
+  absl::Status AskClient(std::string_view what,
+                         grpc::Status (proto::ClientService::Stub::*method)(
+                             grpc::ClientContext*, const Request&, Reply*),
+                         const Request& request, Reply* reply) {
+    return Ask(what, method, &proto::ClientService::NewStub, request, reply);
+  }
+
+  absl::StatusOr<std::vector<std::string>> MissingBlobs(
+      const PreparedJob& job) {
+    proto::FindBlobsRequest request;
+    for (const auto& [sha256, path] : job.blobs) request.add_sha256(sha256);
+    proto::FindBlobsReply reply;
+    MR_RETURN_IF_ERROR(Ask("look for the job's files",
+                           &proto::BlobService::Stub::Find,
+                           &proto::BlobService::NewStub, request, &reply));
+    std::vector<std::string> missing;
+    for (const std::string& sha256 : reply.missing()) {
+      if (!job.blobs.contains(sha256)) {
+        return absl::InternalError(
+            "the cluster misses a blob that nobody asked for");
+      }
+      missing.push_back(sha256);
+    }
+    return missing;
+  }
+
+  // Returns how many bytes were sent.
+  absl::StatusOr<uint64_t> PutBlob(FileSystem& fs, const std::string& sha256,
+                                   const std::string& path);
+
+  const ClientOptions options;
+  rpc::StopSignal never_stopped;
+  rpc::StopSignal& stop;
+  rpc::LeaderChannel leader;
+  rpc::Caller caller;
+};
+
+absl::StatusOr<uint64_t> ClusterClient::Impl::PutBlob(FileSystem& fs,
+                                                      const std::string& sha256,
+                                                      const std::string& path) {
+  MR_ASSIGN_OR_RETURN(const std::unique_ptr<ReadFile> file, fs.OpenRead(path));
+  MR_ASSIGN_OR_RETURN(const FileInfo info, file->Stat());
+  const uint64_t size = info.identity.size;
+  rpc::CallOptions call = Usual();
+  call.attempt_timeout +=
+      absl::Seconds(static_cast<int64_t>(size / kPutBytesPerSecondMin));
+  absl::Status local = absl::OkStatus();  // What goes wrong on this side.
+  bool existed = false;
+  const absl::Status status = leader.Call(
+      Cat("put ", path), call, [&](Attempt& attempt) -> grpc::Status {
+        const auto stub = proto::BlobService::NewStub(attempt.channel);
+        proto::PutBlobReply reply;
+        const auto writer = stub->Put(&attempt.context, &reply);
+        std::string buffer(rpc::kChunkBytesMax, '\0');
+        uint64_t offset = 0;
+        do {
+          const absl::StatusOr<size_t> n =
+              file->ReadAt(offset, buffer.data(),
+                           std::min<uint64_t>(buffer.size(), size - offset));
+          if (!n.ok() || (*n == 0 && offset < size)) {
+            local = n.ok() ? absl::DataLossError(
+                                 Av(Cat(path, " became shorter meanwhile")))
+                           : n.status();
+            attempt.context.TryCancel();
+            writer->Finish().ok();
+            return grpc::Status::OK;  // Not to be tried again.
+          }
+          proto::BlobChunk chunk;
+          if (offset == 0) {
+            chunk.set_sha256(sha256);
+            chunk.set_size(size);
+          }
+          chunk.set_data(buffer.data(), *n);
+          offset += *n;
+          // False: the other side has answered early; Finish says what.
+          if (!writer->Write(chunk)) break;
+          attempt.Progress();
+        } while (offset < size);
+        writer->WritesDone();
+        const grpc::Status finished = writer->Finish();
+        if (finished.ok()) existed = reply.existed();
+        return finished;
+      });
+  MR_RETURN_IF_ERROR(status);
+  MR_RETURN_IF_ERROR(local);
+  return existed ? 0 : size;
+}
+
+ClusterClient::ClusterClient(std::unique_ptr<Impl> impl)
+    : impl_(std::move(impl)) {}
+
+ClusterClient::~ClusterClient() = default;
+
+absl::StatusOr<std::unique_ptr<ClusterClient>> ClusterClient::Connect(
+    std::string_view masters, const ClientOptions& options) {
+  MR_ASSIGN_OR_RETURN(std::vector<std::string> addresses,
+                      rpc::ParseMasters(masters));
+  // Credentials refuse some addresses; better now than in the middle.
+  for (const std::string& address : addresses) {
+    MR_RETURN_IF_ERROR(rpc::Dial(rpc::LoopbackCredentials(), address).status());
+  }
+  return std::unique_ptr<ClusterClient>(
+      new ClusterClient(std::make_unique<Impl>(options, std::move(addresses))));
+}
+
+absl::StatusOr<SubmitResult> ClusterClient::Submit(const PreparedJob& job,
+                                                   const RequestId& request_id,
+                                                   FileSystem& fs) {
+  proto::SubmitRequest request;
+  request.set_request_id(std::string(request_id.bytes()));
+  *request.mutable_spec() = job.spec;
+  if (request.ByteSizeLong() > rpc::kMessageBytesMax) {
+    return absl::InvalidArgumentError(
+        Av(Cat("the job's flags and arguments are ",
+               HumanBytes(request.ByteSizeLong()), " long; at most ",
+               HumanBytes(rpc::kMessageBytesMax),
+               " are possible: put lists into a --side-file")));
+  }
+  SubmitResult result;
+  for (int round = 1;; ++round) {
+    MR_ASSIGN_OR_RETURN(const std::vector<std::string> missing,
+                        impl_->MissingBlobs(job));
+    for (const std::string& sha256 : missing) {
+      MR_ASSIGN_OR_RETURN(const uint64_t bytes,
+                          impl_->PutBlob(fs, sha256, job.blobs.at(sha256)));
+      result.uploaded_bytes += bytes;
+    }
+    proto::SubmitReply reply;
+    const absl::Status status = impl_->AskClient(
+        "submit", &proto::ClientService::Stub::Submit, request, &reply);
+    if (status.ok()) {
+      const std::optional<JobId> id = JobId::FromBytes(reply.job_id());
+      if (!id.has_value()) {
+        return absl::InternalError(
+            "submit: the cluster's answer has no job id");
+      }
+      result.job_id = *id;
+      result.existed = reply.existed();
+      return result;
+    }
+    const bool blobs_may_be_gone =
+        absl::IsFailedPrecondition(status) || absl::IsNotFound(status);
+    if (!blobs_may_be_gone || round == kSubmitRoundsMax) return status;
+    MR_ASSIGN_OR_RETURN(const std::vector<std::string> gone,
+                        impl_->MissingBlobs(job));
+    if (gone.empty()) return status;
+  }
+}
+
+absl::StatusOr<proto::GetJobReply> ClusterClient::GetJob(
+    std::string_view id_prefix, const JobDetail& detail) {
+  MR_RETURN_IF_ERROR(CheckPrefix(id_prefix));
+  proto::GetJobRequest request;
+  request.set_id_prefix(Lower(id_prefix));
+  request.set_with_counters(detail.counters);
+  request.set_with_tasks(detail.tasks);
+  request.set_with_spec(detail.spec);
+  proto::GetJobReply reply;
+  MR_RETURN_IF_ERROR(impl_->AskClient(OfJob("look at", id_prefix),
+                                      &proto::ClientService::Stub::GetJob,
+                                      request, &reply));
+  return reply;
+}
+
+absl::StatusOr<std::vector<proto::JobStatus>> ClusterClient::ListJobs(
+    uint32_t limit) {
+  proto::ListJobsRequest request;
+  request.set_limit(limit);
+  proto::ListJobsReply reply;
+  MR_RETURN_IF_ERROR(impl_->AskClient(
+      "list jobs", &proto::ClientService::Stub::ListJobs, request, &reply));
+  return std::vector<proto::JobStatus>(reply.jobs().begin(),
+                                       reply.jobs().end());
+}
+
+absl::StatusOr<proto::JobStatus> ClusterClient::Wait(
+    std::string_view id_prefix, const WaitOptions& options) {
+  MR_RETURN_IF_ERROR(CheckPrefix(id_prefix));
+  proto::WatchJobRequest request;
+  request.set_id_prefix(Lower(id_prefix));
+  Clock& clock = *impl_->options.clock;
+  const bool limited = options.timeout < absl::InfiniteDuration();
+  const absl::Duration deadline =
+      limited
+          ? clock.Monotonic() + std::max(options.timeout, absl::ZeroDuration())
+          : absl::InfiniteDuration();
+  std::optional<proto::JobStatus> last;
+  const auto too_late = [&] {
+    return limited && clock.Monotonic() >= deadline;
+  };
+
+  rpc::CallOptions call = impl_->Usual();
+  call.attempt_timeout = absl::InfiniteDuration();
+  if (limited) {
+    call.total_timeout = std::min(call.total_timeout, options.timeout);
+  }
+  const absl::Status status = impl_->leader.Call(
+      OfJob("watch", id_prefix), call, [&](Attempt& attempt) -> grpc::Status {
+        if (too_late()) return grpc::Status::OK;  // Ends the tries.
+        if (limited) {
+          rpc::SetTimeout(
+              attempt.context,
+              std::max(deadline - clock.Monotonic(), absl::Milliseconds(1)));
+        }
+        const auto stub = proto::ClientService::NewStub(attempt.channel);
+        const auto reader = stub->WatchJob(&attempt.context, request);
+        proto::JobStatus now;
+        bool heard = false;
+        while (reader->Read(&now)) {
+          heard = true;
+          attempt.Progress();
+          if (options.on_status != nullptr) options.on_status(now);
+          last = now;
+          // A prefix that is unique now may not be so later.
+          request.set_id_prefix(HexEncode(now.job_id()));
+          if (HasEnded(now.state())) {
+            attempt.context.TryCancel();
+            reader->Finish().ok();
+            return grpc::Status::OK;
+          }
+        }
+        const grpc::Status finished = reader->Finish();
+        if (too_late()) return grpc::Status::OK;
+        // A stream that was silent for long was alive until now: patience
+        // begins here.
+        if (heard) attempt.Progress();
+        return finished.ok() ? grpc::Status(grpc::StatusCode::UNAVAILABLE,
+                                            "the watch ended before the job")
+                             : finished;
+      });
+  if (last.has_value() && HasEnded(last->state())) return *last;
+  if (too_late() && !absl::IsNotFound(status) &&
+      !absl::IsInvalidArgument(status) && !absl::IsCancelled(status) &&
+      last.has_value()) {
+    return absl::DeadlineExceededError(
+        Av(Cat("job ", HexEncode(last->job_id()).substr(0, 8), " is still ",
+               StateName(last->state()), " after ",
+               ToStd(absl::FormatDuration(options.timeout)))));
+  }
+  MR_RETURN_IF_ERROR(status);
+  return absl::UnavailableError(
+      Av(Cat("watch job ", id_prefix, ": nothing was heard of it")));
+}
+
+absl::StatusOr<proto::KillJobReply> ClusterClient::Kill(
+    std::string_view id_prefix, std::string_view reason) {
+  MR_RETURN_IF_ERROR(CheckPrefix(id_prefix));
+  proto::KillJobRequest request;
+  request.set_id_prefix(Lower(id_prefix));
+  request.set_reason(std::string(reason));
+  proto::KillJobReply reply;
+  MR_RETURN_IF_ERROR(impl_->AskClient(OfJob("kill", id_prefix),
+                                      &proto::ClientService::Stub::KillJob,
+                                      request, &reply));
+  return reply;
+}
+
+absl::StatusOr<std::vector<proto::WorkerStatus>> ClusterClient::ListWorkers() {
+  proto::ListWorkersReply reply;
+  MR_RETURN_IF_ERROR(impl_->AskClient("list workers",
+                                      &proto::ClientService::Stub::ListWorkers,
+                                      proto::ListWorkersRequest(), &reply));
+  return std::vector<proto::WorkerStatus>(reply.workers().begin(),
+                                          reply.workers().end());
+}
+
+absl::StatusOr<proto::WorkerStatus> ClusterClient::DrainWorker(
+    std::string_view name, bool draining) {
+  proto::DrainWorkerRequest request;
+  request.set_worker(std::string(name));
+  request.set_draining(draining);
+  proto::DrainWorkerReply reply;
+  MR_RETURN_IF_ERROR(impl_->AskClient(
+      Cat(draining ? "drain" : "undrain", " worker ", Printable(name)),
+      &proto::ClientService::Stub::DrainWorker, request, &reply));
+  return reply.status();
+}
+
+absl::StatusOr<proto::ClusterReply> ClusterClient::Cluster() {
+  proto::ClusterReply reply;
+  MR_RETURN_IF_ERROR(impl_->AskClient("look at the cluster",
+                                      &proto::ClientService::Stub::GetCluster,
+                                      proto::ClusterRequest(), &reply));
+  return reply;
+}
+
+absl::StatusOr<proto::LocateLogsReply> ClusterClient::LocateLogs(
+    std::string_view id_prefix, const proto::TaskName* task) {
+  MR_RETURN_IF_ERROR(CheckPrefix(id_prefix));
+  proto::LocateLogsRequest request;
+  request.set_id_prefix(Lower(id_prefix));
+  if (task != nullptr) *request.mutable_task() = *task;
+  proto::LocateLogsReply reply;
+  MR_RETURN_IF_ERROR(impl_->AskClient(OfJob("look for logs of", id_prefix),
+                                      &proto::ClientService::Stub::LocateLogs,
+                                      request, &reply));
+  return reply;
+}
+
+absl::Status ClusterClient::ReadLog(
+    const proto::LogLocation& location, uint64_t offset, bool follow,
+    const std::function<bool(std::string_view)>& on_data) {
+  MR_ASSIGN_OR_RETURN(
+      const std::shared_ptr<grpc::Channel> channel,
+      rpc::Dial(rpc::LoopbackCredentials(), location.address()));
+  const auto stub = proto::ShuffleService::NewStub(channel);
+  proto::ReadLogRequest request;
+  request.set_job_id(location.attempt().job_id());
+  request.set_attempt_uid(location.attempt().attempt_uid());
+  request.set_follow(follow);
+  rpc::CallOptions call;
+  call.attempt_timeout = follow ? absl::InfiniteDuration() : absl::Minutes(1);
+  call.total_timeout = kLogPatience;
+  const auto read_on = [&](grpc::ClientContext& context) -> grpc::Status {
+    request.set_offset(offset);
+    const auto reader = stub->ReadLog(&context, request);
+    proto::LogSlice slice;
+    while (reader->Read(&slice)) {
+      offset += slice.data().size();
+      if (!on_data(slice.data())) {
+        context.TryCancel();
+        reader->Finish().ok();
+        return grpc::Status::OK;
+      }
+    }
+    return reader->Finish();
+  };
+  // A connection that gave something and then broke is worth new patience.
+  while (true) {
+    const uint64_t before = offset;
+    const absl::Status status = impl_->caller.Call(
+        Cat("read the log from worker ", location.worker()), call, read_on);
+    if (!rpc::IsRetryable(status) || offset == before) return status;
+  }
+}
+
+}  // namespace millrace::client

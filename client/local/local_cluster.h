@@ -1,0 +1,86 @@
+// A cluster of real processes on this machine: to try things out, and for tests
+// of programs that submit jobs.
+//
+//   DIR/cluster.json      what runs: name, pid and start time of each process
+//   DIR/lock              held while a cluster is brought up or down
+//   DIR/logs/NAME.log     stdout and stderr of each process
+//   DIR/run/NAME.address  host:port, written by the process once it serves
+//   DIR/NAME/             its data; a later start in DIR goes on with them
+//
+// The processes are detached: they outlive whoever started them and are stopped
+// by StopLocalCluster, of any later process.
+#ifndef MILLRACE_CLIENT_LOCAL_LOCAL_CLUSTER_H_
+#define MILLRACE_CLIENT_LOCAL_LOCAL_CLUSTER_H_
+
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "client/local/daemon_process.h"
+#include "common/clock.h"
+#include "rpc/stop_signal.h"
+
+namespace millrace::client {
+
+struct LocalClusterOptions {
+  std::string directory;      // Made, with the directories above it.
+  std::string bin_directory;  // Holds millrace-master and millrace-worker.
+  int masters = 1;
+  int workers = 2;
+  int slots = 0;           // Of each worker; 0: the cores, shared out.
+  bool same_host = false;  // All workers have one host id: the short cut.
+  absl::Duration patience = absl::Seconds(60);  // Until all have joined.
+  Clock* clock = &Clock::Real();
+  // Ends the waiting; what was started is stopped again. May be null.
+  rpc::StopSignal* stop = nullptr;
+  // Told what is waited for, in words; may be null.
+  std::function<void(std::string_view)> on_step = nullptr;
+};
+
+struct LocalProcess {
+  std::string name;  // "master-1", "worker-2".
+  bool master = false;
+  ProcessIdentity identity;
+  std::string address;  // "" until it serves.
+  std::string log;      // Path.
+  bool running = false;
+};
+
+struct LocalCluster {
+  std::string directory;
+  std::string masters;  // "host:port,...": for ClusterClient::Connect.
+  std::vector<LocalProcess> processes;  // Masters first.
+
+  bool AnyRunning() const;
+  bool AllRunning() const;
+};
+
+// Returns when the cluster answers and every worker has joined. When that does
+// not come about, everything that was started is stopped again.
+//   kAlreadyExists     a cluster runs in that directory
+//   kInvalidArgument   the numbers make no cluster
+//   kUnimplemented     more than one master
+//   kNotFound          the programs are not in bin_directory
+//   kDeadlineExceeded, kUnavailable  a process ended, or did not get ready: the
+//                      message says which and shows the end of its log
+//   kCancelled         the stop signal came
+absl::StatusOr<LocalCluster> StartLocalCluster(
+    const LocalClusterOptions& options);
+
+// What was started in the directory and whether it still runs. kNotFound:
+// nothing was, or it was stopped.
+absl::StatusOr<LocalCluster> ReadLocalCluster(const std::string& directory);
+
+// Stops exactly the recorded processes, workers first, and forgets them. The
+// data stay. Returns what it was. kNotFound as above.
+absl::StatusOr<LocalCluster> StopLocalCluster(const std::string& directory,
+                                              absl::Duration grace,
+                                              Clock& clock);
+
+}  // namespace millrace::client
+
+#endif  // MILLRACE_CLIENT_LOCAL_LOCAL_CLUSTER_H_

@@ -255,7 +255,10 @@ TEST_F(CliTest, WrongUsageIsOneLineAndTwo) {
 }
 
 TEST_F(CliTest, HelpGoesToStdout) {
-  for (const char* command : {"", "cat", "verify", "version", "completion"}) {
+  for (const char* command :
+       {"", "cat", "verify", "version", "completion", "submit", "list",
+        "status", "describe", "wait", "kill", "logs", "counters", "worker",
+        "master", "cluster"}) {
     std::vector<std::string> arguments = {"--help"};
     if (*command != '\0') arguments.insert(arguments.begin(), command);
     const ProgramResult result = Run(arguments);
@@ -282,9 +285,31 @@ TEST_F(CliTest, BashCompletesCommandsFlagsAndValues) {
   EXPECT_EQ(Bash(CompleteInBash("millrace completion ''")).out,
             "bash\nfish\nzsh\n");
   const ProgramResult top = Bash(CompleteInBash("millrace ''"));
-  for (const char* command : {"cat", "verify", "version", "completion"}) {
+  for (const char* command :
+       {"cat", "verify", "version", "completion", "submit", "worker"}) {
     EXPECT_THAT(top.out, HasSubstr(command)) << top;
   }
+}
+
+TEST_F(CliTest, BashCompletesCommandsOfTwoWords) {
+  EXPECT_EQ(Bash(CompleteInBash("millrace worker l")).out, "list\n");
+  EXPECT_EQ(Bash(CompleteInBash("millrace worker list -o ''")).out,
+            "json\ntable\nwide\n");
+  EXPECT_EQ(Bash(CompleteInBash("millrace list -o ''")).out,
+            "json\ntable\nwide\n");
+  EXPECT_THAT(Bash(CompleteInBash("millrace cluster up --s")).out,
+              HasSubstr("--same-host"));
+  // An id is nothing that a shell can know.
+  EXPECT_EQ(Bash(CompleteInBash("millrace status ''")).out, "");
+}
+
+TEST_F(CliTest, BashCompletesProgramsAndInputsAsFiles) {
+  temp_.Write("job one", "");
+  const std::string here = "cd " + temp_.path() + " && ";
+  EXPECT_EQ(Bash(here + CompleteInBash("millrace submit job")).out,
+            "job one\n");
+  EXPECT_EQ(Bash(here + CompleteInBash("millrace submit x --input job")).out,
+            "job one\n");
 }
 
 TEST_F(CliTest, BashCompletesOutputsAsDirectories) {
@@ -308,7 +333,8 @@ TEST_F(CliTest, OtherShellsNameEveryCommandAndFlag) {
     const ProgramResult result = Run({"completion", shell});
     EXPECT_EQ(result.exit_code, 0) << result;
     for (const char* word :
-         {"cat", "verify", "version", "completion", "head", "raw"}) {
+         {"cat", "verify", "version", "completion", "head", "raw", "submit",
+          "detach", "undrain", "same-host"}) {
       EXPECT_THAT(result.out, HasSubstr(word)) << shell;
     }
   }

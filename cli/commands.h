@@ -8,7 +8,9 @@
 
 #include <CLI/CLI.hpp>
 #include <functional>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "cli/exit_code.h"
@@ -19,12 +21,32 @@ namespace millrace::cli {
 // Set by the subcommand that was given; returns the exit code.
 using Action = std::function<ExitCode()>;
 
-// `app`, `fs` and `action` outlive the parsing and the action.
+// What stands beside the commands on the command line.
+struct Globals {
+  std::string cluster;  // --cluster; "": not given.
+  // How long a cluster that does not answer is tried: ParseSeconds takes it.
+  std::string patience = "15s";
+  std::vector<std::string> program_arguments;  // Behind "--", of submit.
+};
+
+// `app` and the others outlive the parsing and the action.
 void AddCat(CLI::App& app, FileSystem& fs, Action& action);
 void AddVerify(CLI::App& app, FileSystem& fs, Action& action);
 void AddVersion(CLI::App& app, Action& action);
 // Reads the other commands from `app` when it runs, so order does not matter.
 void AddCompletion(CLI::App& app, Action& action);
+
+void AddSubmit(CLI::App& app, Globals& globals, Action& action);
+void AddList(CLI::App& app, Globals& globals, Action& action);
+void AddStatus(CLI::App& app, Globals& globals, Action& action);
+void AddDescribe(CLI::App& app, Globals& globals, Action& action);
+void AddWait(CLI::App& app, Globals& globals, Action& action);
+void AddKill(CLI::App& app, Globals& globals, Action& action);
+void AddLogs(CLI::App& app, Globals& globals, Action& action);
+void AddCounters(CLI::App& app, Globals& globals, Action& action);
+void AddWorker(CLI::App& app, Globals& globals, Action& action);
+void AddMaster(CLI::App& app, Globals& globals, Action& action);
+void AddCluster(CLI::App& app, Globals& globals, Action& action);
 
 // "millrace <command>: <message>" on stderr, on one line whatever is in it, and
 // the exit code back. `try_this` may be empty.
@@ -38,6 +60,8 @@ ExitCode Fail(const absl::Status& status, std::string_view command,
 absl::Status WriteOut(std::string_view bytes);
 // Call last: an error that was late, such as a full disk, comes out here.
 absl::Status FlushOut();
+// The whole result of a command, and its exit code.
+ExitCode Print(std::string_view command, std::string_view bytes);
 
 }  // namespace millrace::cli
 

@@ -40,4 +40,10 @@ absl::Status FlushOut() {
   return absl::OkStatus();
 }
 
+ExitCode Print(std::string_view command, std::string_view bytes) {
+  absl::Status written = WriteOut(bytes);
+  if (written.ok()) written = FlushOut();
+  return written.ok() ? kOk : Fail(written, command);
+}
+
 }  // namespace millrace::cli

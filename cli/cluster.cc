@@ -1,0 +1,227 @@
+// millrace cluster up | down | status: real processes on this machine.
+#include <unistd.h>
+
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <system_error>
+
+#include "cli/commands.h"
+#include "cli/context.h"
+#include "cli/interrupt.h"
+#include "cli/job_format.h"
+#include "cli/table.h"
+#include "client/job_request.h"
+#include "client/local/local_cluster.h"
+#include "common/flag_kinds.h"
+#include "common/status_macros.h"
+#include "common/strings.h"
+
+namespace millrace::cli {
+namespace {
+
+// More than a worker takes when its store hangs.
+constexpr absl::Duration kStopGrace = absl::Seconds(15);
+
+struct ClusterFlags {
+  std::string directory;
+  int masters = 1;
+  int workers = 2;
+  int slots = 0;
+  bool same_host = false;
+  std::string timeout = "60s";
+  std::string format = "table";
+};
+
+// Absolute, so that the processes, the record and the context mean the same.
+absl::StatusOr<std::string> DirectoryOf(const ClusterFlags& flags) {
+  if (flags.directory.empty()) return DefaultClusterDirectory();
+  std::error_code error;
+  const std::string here = std::filesystem::current_path(error).string();
+  if (error) return absl::NotFoundError("the working directory is gone");
+  return client::AbsolutePath(here, flags.directory);
+}
+
+absl::StatusOr<std::string> BinDirectory() {
+  std::error_code error;
+  const std::filesystem::path self =
+      std::filesystem::read_symlink("/proc/self/exe", error);
+  if (error) return absl::NotFoundError("cannot find out where millrace is");
+  return self.parent_path().string();
+}
+
+Json ClusterJson(const client::LocalCluster& cluster) {
+  Json json;
+  json["directory"] = cluster.directory;
+  json["cluster"] = cluster.masters;
+  json["processes"] = Json::array();
+  for (const client::LocalProcess& process : cluster.processes) {
+    json["processes"].push_back(
+        {{"id", process.name},
+         {"role", process.master ? "master" : "worker"},
+         {"address", process.address},
+         {"pid", process.identity.pid},
+         {"state", process.running ? "running" : "gone"},
+         {"log", process.log}});
+  }
+  return json;
+}
+
+std::string ClusterTable(const client::LocalCluster& cluster, bool wide) {
+  std::vector<Column> columns = {{"ID"}, {"ADDRESS"}, {"PID", true}, {"STATE"}};
+  if (wide) columns.push_back({"LOG"});
+  std::vector<std::vector<std::string>> rows;
+  for (const client::LocalProcess& process : cluster.processes) {
+    rows.push_back({process.name, process.address, Cat(process.identity.pid),
+                    process.running ? "running" : "gone"});
+    if (wide) rows.back().push_back(process.log);
+  }
+  return FormatTable(columns, rows);
+}
+
+std::string DirectoryFlag(const ClusterFlags& flags) {
+  return flags.directory.empty() ? "" : Cat(" --dir ", flags.directory);
+}
+
+ExitCode RunUp(const ClusterFlags& flags) {
+  const absl::StatusOr<std::string> directory = DirectoryOf(flags);
+  if (!directory.ok()) return Fail(directory.status(), "cluster up");
+  const absl::StatusOr<std::string> bin = BinDirectory();
+  if (!bin.ok()) return Fail(bin.status(), "cluster up");
+  Interrupt interrupt;
+  client::LocalClusterOptions options;
+  options.directory = *directory;
+  options.bin_directory = *bin;
+  options.masters = flags.masters;
+  options.workers = flags.workers;
+  options.slots = flags.slots;
+  options.same_host = flags.same_host;
+  options.patience = *ParseSeconds(flags.timeout);
+  options.stop = &interrupt.signal();
+  options.on_step = [](std::string_view step) {
+    std::fprintf(stderr, "millrace cluster up: %s\n",
+                 std::string(step).c_str());
+  };
+  const auto cluster = client::StartLocalCluster(options);
+  if (!cluster.ok()) {
+    const absl::Status& status = cluster.status();
+    switch (status.code()) {
+      case absl::StatusCode::kCancelled:
+        return Fail(kInterrupted, "cluster up", ToStd(status.message()));
+      case absl::StatusCode::kInvalidArgument:
+      case absl::StatusCode::kUnimplemented:
+        return Fail(kUsage, "cluster up", ToStd(status.message()));
+      case absl::StatusCode::kDeadlineExceeded:
+        return Fail(kTimeout, "cluster up", ToStd(status.message()));
+      case absl::StatusCode::kAlreadyExists:
+        return Fail(
+            kRefused, "cluster up", ToStd(status.message()),
+            Cat("stop it with: millrace cluster down", DirectoryFlag(flags)));
+      default:
+        return Fail(status, "cluster up");
+    }
+  }
+  const absl::Status context = WriteContext({cluster->masters, *directory});
+  if (!context.ok()) {
+    std::fprintf(stderr,
+                 "millrace cluster up: not remembered for later commands (%s); "
+                 "give them --cluster %s\n",
+                 std::string(ToStd(context.message())).c_str(),
+                 cluster->masters.c_str());
+  }
+  std::fprintf(
+      stderr,
+      "millrace cluster up: %d %s ready, data and logs in %s\n"
+      "  run a job:  millrace submit ./wordcount --input FILES --output DIR\n"
+      "  look:       millrace worker list; millrace list\n"
+      "  stop it:    millrace cluster down%s\n",
+      flags.workers, flags.workers == 1 ? "worker is" : "workers are",
+      directory->c_str(), DirectoryFlag(flags).c_str());
+  return Print("cluster up",
+               flags.format == "json"
+                   ? FormatJson(ClusterJson(*cluster))
+                   : ClusterTable(*cluster, flags.format == "wide"));
+}
+
+ExitCode RunDown(const ClusterFlags& flags) {
+  const absl::StatusOr<std::string> directory = DirectoryOf(flags);
+  if (!directory.ok()) return Fail(directory.status(), "cluster down");
+  const auto cluster =
+      client::StopLocalCluster(*directory, kStopGrace, Clock::Real());
+  if (!cluster.ok()) return Fail(cluster.status(), "cluster down");
+  RemoveContext(*directory).IgnoreError();
+  size_t stopped = 0;
+  for (const client::LocalProcess& process : cluster->processes) {
+    if (process.running) ++stopped;
+  }
+  std::fprintf(stderr,
+               "millrace cluster down: %zu of %zu processes still ran and are "
+               "stopped; data and logs stay in %s\n",
+               stopped, cluster->processes.size(), directory->c_str());
+  return kOk;
+}
+
+ExitCode RunClusterStatus(const ClusterFlags& flags) {
+  const absl::StatusOr<std::string> directory = DirectoryOf(flags);
+  if (!directory.ok()) return Fail(directory.status(), "cluster status");
+  const auto cluster = client::ReadLocalCluster(*directory);
+  if (!cluster.ok()) return Fail(cluster.status(), "cluster status");
+  const ExitCode printed = Print(
+      "cluster status", flags.format == "json"
+                            ? FormatJson(ClusterJson(*cluster))
+                            : ClusterTable(*cluster, flags.format == "wide"));
+  if (printed != kOk) return printed;
+  return cluster->AllRunning() ? kOk : kFailed;
+}
+
+}  // namespace
+
+void AddCluster(CLI::App& app, Globals&, Action& action) {
+  CLI::App* cluster =
+      app.add_subcommand("cluster", "A cluster of processes on this machine");
+  cluster->require_subcommand(1);
+  auto flags = std::make_shared<ClusterFlags>();  // Shared with callbacks.
+  const auto add = [&](const std::string& name, const std::string& help,
+                       ExitCode (*run)(const ClusterFlags&)) {
+    CLI::App* command = cluster->add_subcommand(name, help);
+    command
+        ->add_option("--dir", flags->directory,
+                     "Directory of the cluster; default: "
+                     "~/.local/state/millrace/cluster")
+        ->type_name("DIR");
+    command->callback([flags, run, &action] {
+      action = [flags, run] { return run(*flags); };
+    });
+    return command;
+  };
+
+  CLI::App* up = add("up", "Start a cluster and wait until it is ready", RunUp);
+  up->option_defaults()->always_capture_default(true);
+  AddNumber(*up, "--masters", flags->masters, "Number of masters", 1, 7);
+  AddNumber(*up, "--workers", flags->workers, "Number of workers", 1, 1000);
+  AddNumber(*up, "--slots", flags->slots,
+            "Tasks at a time on each worker; 0: the cores, shared out", 0,
+            1024);
+  up->add_flag("--same-host", flags->same_host,
+               "Workers read each other's files instead of the network");
+  AddSeconds(*up, "--timeout", flags->timeout, "Give up after so long");
+  AddFormat(*up, flags->format, {"table", "wide", "json"});
+  up->footer(
+      "The processes outlive this command; later commands find the cluster by "
+      "themselves.\nA start in the directory of an earlier cluster goes on "
+      "with "
+      "its jobs.");
+
+  CLI::App* down = add("down", "Stop the cluster; its data stay", RunDown);
+  down->footer("Exit code 4 when no cluster was started in the directory.");
+  CLI::App* status =
+      add("status", "Show the processes of the cluster", RunClusterStatus);
+  AddFormat(*status, flags->format, {"table", "wide", "json"});
+  status->footer(
+      "Exit code 1 when a process is gone, 4 when no cluster was started in "
+      "the\ndirectory.");
+}
+
+}  // namespace millrace::cli

@@ -1,0 +1,182 @@
+#include "cli/job_report.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <vector>
+
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
+#include "cli/commands.h"
+#include "common/strings.h"
+
+namespace millrace::cli {
+namespace {
+
+// The end of a log is where its reason stands.
+constexpr size_t kLogLinesShown = 20;
+
+const char* Advice(proto::FailureCause cause) {
+  switch (cause) {
+    case proto::USER_EXCEPTION:
+    case proto::CRASHED:
+      return "run it here on a part of the input, with --in-process under a "
+             "debugger, to stop there";
+    case proto::EXITED:
+      return "user code must return, not end the process";
+    case proto::TASK_TIMEOUT:
+      return "if the work is slow rather than stuck, raise --task-timeout or "
+             "call Context::Progress()";
+    case proto::MEMORY_LIMIT:
+      return "hold less in memory, or raise --memory-limit";
+    case proto::LOG_LIMIT:
+      return "print less, or raise --log-limit";
+    case proto::INPUT_CHANGED:
+      return "run again when nothing writes to the input";
+    case proto::INPUT_UNREADABLE:
+      return "check that the workers can read every input file";
+    case proto::INPUT_INVALID:
+      return "check the paths as the workers see them";
+    case proto::OUTPUT_EXISTS:
+      return "name another directory, or remove it";
+    case proto::DISK_FULL:
+      return "free some space on the workers and run again";
+    case proto::BAD_PARTITION:
+      return "a partitioner must answer with 0 to N - 1 for N partitions";
+    case proto::NONDETERMINISTIC_MAP:
+      return "map code must give the same records each time: look for clocks, "
+             "random numbers, hash order and addresses in it";
+    case proto::INFRASTRUCTURE:
+      return "see the state of the workers: millrace worker list";
+    case proto::INTERNAL:
+    case proto::LEDGER_MISMATCH:
+      return "this is a bug in Millrace; please report it with this message";
+    default:
+      return "";
+  }
+}
+
+// A job whose inputs cannot be listed names something that is not there.
+bool IsPlan(const proto::JobFailure& failure) {
+  return failure.attempt().task().kind() == proto::PLAN_TASK;
+}
+
+}  // namespace
+
+std::string SuccessSummary(const proto::JobStatus& status,
+                           const Counters& counters) {
+  const bool map_only = status.reduces().total() == 0;
+  const uint32_t files =
+      map_only ? status.maps().total() : status.reduces().total();
+  // From the submit: what a person has waited for.
+  const double seconds = std::max<double>(
+      static_cast<double>(status.finished_at_ms() - status.submitted_at_ms()) /
+          1000,
+      0);
+  std::string text = absl::StrFormat(
+      "%s: %d records, %s in %d %s in %s, %.2f s\n", Printable(status.name()),
+      status.output_records(), HumanBytes(status.output_bytes()), files,
+      files == 1 ? "file" : "files", Printable(status.output(), 4096), seconds);
+  if (status.input_bytes() > 0) {
+    text += Cat("  input        ", HumanBytes(status.input_bytes()));
+    if (seconds > 0) {
+      text += Cat(", ",
+                  HumanBytes(static_cast<uint64_t>(
+                      static_cast<double>(status.input_bytes()) / seconds)),
+                  "/s");
+    }
+    text += "\n";
+  }
+  if (status.shuffle_bytes_total() > 0) {
+    text +=
+        Cat("  shuffle      ", HumanBytes(status.shuffle_bytes_total()), "\n");
+  }
+  text += Cat("  tasks        ", status.maps().total(), " maps, ",
+              status.reduces().total(), " reduces");
+  if (status.attempts().failed() > 0) {
+    text += Cat(", ", status.attempts().failed(), " failed attempts repeated");
+  }
+  if (status.attempts().lost() > 0) {
+    text += Cat(", ", status.attempts().lost(), " lost and repeated");
+  }
+  text += "\n";
+  for (const proto::Counter& counter : counters) {
+    if (counter.value() == 0 && counter.group() == "millrace") continue;
+    text += absl::StrFormat("  %-12s %s  %d\n", Printable(counter.group()),
+                            Printable(counter.name()), counter.value());
+  }
+  return text;
+}
+
+std::string FailureLine(const proto::JobStatus& status) {
+  const proto::JobFailure& failure = status.failure();
+  std::string line = Cat("job ", ShortId(status.job_id()), " (",
+                         Printable(status.name()), ") ");
+  if (status.state() == proto::KILLED) {
+    line += "was killed";
+    if (!failure.message().empty()) {
+      line += Cat(": ", Printable(failure.message(), 1000));
+    }
+    return line;
+  }
+  line += "failed: ";
+  if (failure.has_attempt()) {
+    line += AttemptText(failure.attempt());
+    if (!failure.worker().empty()) {
+      line += Cat(" on ", Printable(failure.worker()));
+    }
+    line += ": ";
+  }
+  line += Cat(proto::FailureCause_Name(failure.cause()), ": ",
+              failure.message().empty() ? "no reason given"
+                                        : Printable(failure.message(), 2000));
+  const char* advice = Advice(failure.cause());
+  if (*advice != '\0') line += Cat("; ", advice);
+  return line;
+}
+
+std::string FailureDetails(const proto::JobFailure& failure) {
+  std::string text;
+  for (const absl::string_view line :
+       absl::StrSplit(failure.stack(), '\n', absl::SkipEmpty())) {
+    text += Cat("  ", Printable(ToStd(line), 400), "\n");
+  }
+  std::vector<absl::string_view> log =
+      absl::StrSplit(failure.log_tail(), '\n', absl::SkipEmpty());
+  if (log.empty()) return text;
+  const size_t first =
+      log.size() > kLogLinesShown ? log.size() - kLogLinesShown : 0;
+  text += first > 0 ? "  the end of what it printed:\n" : "  it printed:\n";
+  for (size_t i = first; i < log.size(); ++i) {
+    text += Cat("    ", Printable(ToStd(log[i]), 400), "\n");
+  }
+  return text;
+}
+
+ExitCode ExitCodeOfJob(const proto::JobStatus& status) {
+  if (status.state() == proto::SUCCEEDED) return kOk;
+  if (status.state() == proto::KILLED) return kKilled;
+  switch (status.failure().cause()) {
+    case proto::INPUT_INVALID:
+      return IsPlan(status.failure()) ? kNotFound : kFailed;
+    case proto::INPUT_UNREADABLE:
+      return IsPlan(status.failure()) ? kRefused : kFailed;
+    case proto::OUTPUT_EXISTS:
+      return kRefused;
+    default:
+      return kFailed;
+  }
+}
+
+ExitCode ReportEnd(std::string_view command, const proto::JobStatus& status,
+                   const Counters& counters) {
+  const ExitCode code = ExitCodeOfJob(status);
+  if (code == kOk) {
+    std::fputs(SuccessSummary(status, counters).c_str(), stderr);
+    return kOk;
+  }
+  Fail(code, command, FailureLine(status));
+  std::fputs(FailureDetails(status.failure()).c_str(), stderr);
+  return code;
+}
+
+}  // namespace millrace::cli

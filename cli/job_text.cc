@@ -1,0 +1,324 @@
+// The tables and texts of job_format.h.
+#include <algorithm>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "cli/job_format.h"
+#include "cli/table.h"
+#include "common/strings.h"
+
+namespace millrace::cli {
+namespace {
+
+constexpr size_t kPathBytesMax = 4096;
+
+std::string DoneOf(const proto::TaskTotals& totals) {
+  return Cat(totals.done(), "/", totals.total());
+}
+
+std::string WallTime(int64_t ms) {
+  if (ms == 0) return "";
+  return absl::FormatTime("%Y-%m-%d %H:%M:%S", absl::FromUnixMillis(ms),
+                          absl::UTCTimeZone());
+}
+
+std::string Line(std::string_view label, std::string_view text) {
+  return absl::StrFormat("  %-12s %s\n", Av(label), Av(text));
+}
+
+std::string TotalsText(const proto::TaskTotals& totals) {
+  std::string text = Cat(totals.done(), " of ", totals.total(), " done");
+  if (totals.running() > 0) text += Cat(", ", totals.running(), " running");
+  return text;
+}
+
+std::string DoneBytes(uint64_t done, uint64_t total) {
+  return done >= total
+             ? HumanBytes(total)
+             : Cat(HumanBytes(done), " of ", HumanBytes(total), " done");
+}
+
+std::string AttemptsText(const proto::AttemptTotals& attempts) {
+  std::string text = Cat(attempts.launched(), " launched");
+  const auto add = [&](uint64_t count, std::string_view what) {
+    if (count > 0) text += Cat(", ", count, " ", what);
+  };
+  add(attempts.failed(), "failed");
+  add(attempts.lost(), "lost");
+  add(attempts.speculative(), "speculative");
+  return text;
+}
+
+std::string PrintableList(
+    const google::protobuf::RepeatedPtrField<std::string>& items) {
+  return absl::StrJoin(items, " ",
+                       [](std::string* out, const std::string& item) {
+                         *out += Printable(item, kPathBytesMax);
+                       });
+}
+
+std::string Indented(std::string_view text) {
+  std::string indented;
+  for (const absl::string_view line :
+       absl::StrSplit(Av(text), '\n', absl::SkipEmpty())) {
+    indented += Cat("    ", Printable(ToStd(line), 400), "\n");
+  }
+  return indented;
+}
+
+std::string SpecText(const proto::JobSpec& spec) {
+  std::string text =
+      Line("program",
+           Cat(Printable(spec.program_name()), " (",
+               HexEncode(spec.program_sha256()).substr(0, 12), ", Millrace ",
+               spec.description().millrace_version(), ")"));
+  if (spec.arguments_size() > 0) {
+    text += Line("arguments", PrintableList(spec.arguments()));
+  }
+  if (spec.inputs_size() > 0) {
+    text += Line("inputs", PrintableList(spec.inputs()));
+  } else {
+    text += Line("rows", Cat(spec.sequence_rows()));
+  }
+  text +=
+      Line("memory", Cat(HumanBytes(spec.memory_budget_bytes()), ", killed at ",
+                         HumanBytes(spec.memory_limit_bytes())));
+  for (const proto::SideBlob& side : spec.side_files()) {
+    text += Line("side file", Printable(side.name()));
+  }
+  return text;
+}
+
+std::string TasksTable(const proto::GetJobReply& job) {
+  std::vector<std::vector<std::string>> rows;
+  for (const proto::TaskStatus& task : job.tasks()) {
+    rows.push_back({TaskText(task.task()), task.state(), task.worker(),
+                    Cat(task.records()), Cat(task.failures()),
+                    task.last_failure()});
+  }
+  return FormatTable({{"TASK"},
+                      {"STATE"},
+                      {"WORKER"},
+                      {"RECORDS", true},
+                      {"FAILURES", true},
+                      {"LAST FAILURE"}},
+                     rows);
+}
+
+}  // namespace
+
+std::string ShortId(std::string_view job_id) {
+  return HexEncode(job_id).substr(0, 8);
+}
+
+std::string TaskText(const proto::TaskName& task) {
+  switch (task.kind()) {
+    case proto::PLAN_TASK:
+      return "plan";
+    case proto::MAP_TASK:
+      return Cat("m", task.index());
+    case proto::REDUCE_TASK:
+      return Cat("r", task.index());
+    case proto::CHECK_TASK:
+      return "check";
+    case proto::PUBLISH_TASK:
+      return "publish";
+    default:
+      return "?";
+  }
+}
+
+std::optional<proto::TaskName> ParseTask(std::string_view text) {
+  proto::TaskName task;
+  for (const auto& [name, kind] : {std::pair{"plan", proto::PLAN_TASK},
+                                   {"check", proto::CHECK_TASK},
+                                   {"publish", proto::PUBLISH_TASK}}) {
+    if (text != name) continue;
+    task.set_kind(kind);
+    return task;
+  }
+  uint32_t index = 0;
+  if (text.size() < 2 || text[1] < '0' || text[1] > '9' ||
+      !absl::SimpleAtoi(Av(text.substr(1)), &index)) {
+    return std::nullopt;
+  }
+  if (text[0] != 'm' && text[0] != 'r') return std::nullopt;
+  task.set_kind(text[0] == 'm' ? proto::MAP_TASK : proto::REDUCE_TASK);
+  task.set_index(index);
+  return task;
+}
+
+std::string AttemptText(const proto::AttemptRef& attempt) {
+  return Cat(TaskText(attempt.task()), "/", attempt.number());
+}
+
+absl::Duration Elapsed(const proto::JobStatus& status, absl::Time now) {
+  const int64_t from = status.started_at_ms() != 0 ? status.started_at_ms()
+                                                   : status.submitted_at_ms();
+  if (from == 0) return absl::ZeroDuration();
+  const absl::Time to = status.finished_at_ms() != 0
+                            ? absl::FromUnixMillis(status.finished_at_ms())
+                            : now;
+  // Clocks of two machines: it may come out negative.
+  return std::max(to - absl::FromUnixMillis(from), absl::ZeroDuration());
+}
+
+std::string HumanDuration(absl::Duration duration) {
+  if (duration < absl::Seconds(10)) {
+    return absl::StrFormat("%.1f s", absl::ToDoubleSeconds(duration));
+  }
+  const int64_t s = absl::ToInt64Seconds(duration);
+  if (s < 60) return Cat(s, " s");
+  if (s < 3600) return Cat(s / 60, " min ", s % 60, " s");
+  if (s < 86'400) return Cat(s / 3600, " h ", s % 3600 / 60, " min");
+  return Cat(s / 86'400, " d ", s % 86'400 / 3600, " h");
+}
+
+std::string JobsTable(const std::vector<proto::JobStatus>& jobs, bool wide,
+                      absl::Time now) {
+  std::vector<Column> columns = {
+      {"ID"},         {"NAME"},          {"STATE"},
+      {"MAPS", true}, {"REDUCES", true}, {"TIME", true}};
+  if (wide) {
+    columns.insert(columns.end(), {{"FAILED", true},
+                                   {"LOST", true},
+                                   {"USER"},
+                                   {"SUBMITTED"},
+                                   {"OUTPUT"}});
+  }
+  std::vector<std::vector<std::string>> rows;
+  for (const proto::JobStatus& job : jobs) {
+    std::vector<std::string> row = {ShortId(job.job_id()),
+                                    job.name(),
+                                    proto::JobState_Name(job.state()),
+                                    DoneOf(job.maps()),
+                                    DoneOf(job.reduces()),
+                                    HumanDuration(Elapsed(job, now))};
+    if (wide) {
+      row.insert(row.end(),
+                 {Cat(job.attempts().failed()), Cat(job.attempts().lost()),
+                  job.user(), WallTime(job.submitted_at_ms()), job.output()});
+    }
+    rows.push_back(std::move(row));
+  }
+  return FormatTable(columns, rows);
+}
+
+std::string JobText(const proto::JobStatus& status, absl::Time now) {
+  std::string text =
+      Cat(Printable(status.name()), " ", HexEncode(status.job_id()), ": ",
+          proto::JobState_Name(status.state()), ", ",
+          HumanDuration(Elapsed(status, now)), "\n");
+  if (status.has_failure()) {
+    const proto::JobFailure& failure = status.failure();
+    text += Line("cause", Cat(proto::FailureCause_Name(failure.cause()), ": ",
+                              Printable(failure.message(), 1000)));
+    if (failure.has_attempt()) {
+      text += Line("where",
+                   Cat(AttemptText(failure.attempt()), " on ",
+                       failure.worker().empty() ? "no worker"
+                                                : Printable(failure.worker())));
+    }
+  }
+  if (!status.waiting_for().empty()) {
+    text += Line("waiting for", Printable(status.waiting_for(), 1000));
+  }
+  if (status.planned()) {
+    text += Line("maps", TotalsText(status.maps()));
+    text += Line("reduces", TotalsText(status.reduces()));
+    text += Line("input",
+                 DoneBytes(status.input_bytes_done(), status.input_bytes()));
+    text += Line("shuffle", DoneBytes(status.shuffle_bytes_done(),
+                                      status.shuffle_bytes_total()));
+  }
+  text += Line("attempts", AttemptsText(status.attempts()));
+  if (status.epoch() > 0) {
+    text += Line("epoch", Cat(status.epoch(),
+                              ": a map gave other records when it ran again"));
+  }
+  text += Line("output", Printable(status.output(), kPathBytesMax));
+  if (status.state() == proto::SUCCEEDED) {
+    text += Line("written", Cat(status.output_records(), " records, ",
+                                HumanBytes(status.output_bytes())));
+  }
+  std::string submitted = WallTime(status.submitted_at_ms());
+  if (!status.user().empty())
+    submitted += Cat(" by ", Printable(status.user()));
+  text += Line("submitted", submitted);
+  if (status.started_at_ms() != 0) {
+    text += Line("started", WallTime(status.started_at_ms()));
+  }
+  if (status.finished_at_ms() != 0) {
+    text += Line("finished", WallTime(status.finished_at_ms()));
+  }
+  return text;
+}
+
+std::string JobDetailText(const proto::GetJobReply& job, absl::Time now) {
+  std::string text = JobText(job.status(), now);
+  text += SpecText(job.spec());
+  const proto::JobFailure& failure = job.status().failure();
+  if (!failure.stack().empty()) {
+    text += "  stack\n" + Indented(failure.stack());
+  }
+  if (!failure.log_tail().empty()) {
+    text += "  the end of its log\n" + Indented(failure.log_tail());
+  }
+  if (job.tasks_size() > 0) text += "\n" + TasksTable(job);
+  if (job.counters_size() > 0) text += "\n" + CountersTable(job.counters());
+  return text;
+}
+
+std::string CountersTable(const Counters& counters) {
+  std::vector<std::vector<std::string>> rows;
+  for (const proto::Counter& counter : counters) {
+    rows.push_back({counter.group(), counter.name(), Cat(counter.value())});
+  }
+  return FormatTable({{"GROUP"}, {"NAME"}, {"VALUE", true}}, rows);
+}
+
+std::string WorkersTable(const std::vector<proto::WorkerStatus>& workers,
+                         bool wide) {
+  std::vector<Column> columns = {{"ID"},    {"ADDRESS"},     {"PID", true},
+                                 {"STATE"}, {"SLOTS", true}, {"RUNNING", true}};
+  if (wide) {
+    columns.insert(
+        columns.end(),
+        {{"HOST"}, {"FREE DISK", true}, {"VERSION"}, {"INCARNATION"}});
+  }
+  std::vector<std::vector<std::string>> rows;
+  for (const proto::WorkerStatus& worker : workers) {
+    std::vector<std::string> row = {worker.name(),       worker.address(),
+                                    Cat(worker.pid()),   worker.state(),
+                                    Cat(worker.slots()), Cat(worker.running())};
+    if (wide) {
+      row.insert(row.end(),
+                 {worker.host_id(), HumanBytes(worker.free_disk_bytes()),
+                  worker.version(), HexEncode(worker.incarnation())});
+    }
+    rows.push_back(std::move(row));
+  }
+  return FormatTable(columns, rows);
+}
+
+std::string MastersTable(const proto::ClusterReply& cluster, bool wide) {
+  std::vector<Column> columns = {
+      {"ID"}, {"ADDRESS"}, {"PID", true}, {"ROLE"}, {"TERM", true}};
+  if (wide) columns.insert(columns.end(), {{"VERSION"}, {"CLUSTER"}});
+  std::vector<std::vector<std::string>> rows;
+  for (const proto::MasterStatus& master : cluster.masters()) {
+    std::vector<std::string> row = {master.id(), master.address(),
+                                    Cat(master.pid()), master.role(),
+                                    Cat(master.term())};
+    if (wide) {
+      row.insert(row.end(),
+                 {master.version(), HexEncode(cluster.cluster_id())});
+    }
+    rows.push_back(std::move(row));
+  }
+  return FormatTable(columns, rows);
+}
+
+}  // namespace millrace::cli

@@ -3,7 +3,7 @@
 #
 #   scripts/ci.sh dev | release [CTEST ARGUMENTS...]   configure, build, test
 #   scripts/ci.sh asan [unit | all]     address and undefined-behaviour sanitizer
-#   scripts/ci.sh tsan                  data races in supervisor and common
+#   scripts/ci.sh tsan                  data races in supervisor, common and the fetcher
 #   scripts/ci.sh tsa                   lock annotations, checked by Clang
 #   scripts/ci.sh clang-tidy [FILE...]  .clang-tidy, over all sources by default
 #   scripts/ci.sh fuzz TARGET [SECONDS] one fuzzer; findings go to build/fuzz/
@@ -60,8 +60,8 @@ case "$step" in
     fi
     ;;
   tsan)
-    build tsan common_test supervisor_test
-    run_tests tsan -R '^(common_test|supervisor_test)$'
+    build tsan common_test supervisor_test worker_fetch_test
+    run_tests tsan -R '^(common_test|supervisor_test|worker_fetch_test)$'
     ;;
   tsa)
     build tsa

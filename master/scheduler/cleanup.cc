@@ -15,7 +15,9 @@ void SendDropJob(SoftState& soft, SoftWorker& worker, const JobId& id,
     drop->set_output(job->spec.output());
     drop->set_remove_staging(remove_staging);
   }
-  soft.SendTo(worker, std::move(message));
+  if (!soft.options.mutant.forget_drop_job) {
+    soft.SendTo(worker, std::move(message));
+  }
   // Should the job come back, it is a stranger.
   worker.introduced.erase(id);
   worker.located.erase(id);
@@ -130,7 +132,10 @@ void ReadPresentJobs(SoftState& soft, SoftWorker& worker,
   }
   worker.present = present;
   for (auto& [id, cleaning] : soft.cleanings) {
-    if (cleaning.remover == number) {
+    if (cleaning.remover == number ||
+        (cleaning.remover.has_value() && present.count(id) > 0)) {
+      // Also to one that comes when the others are done: it may have written
+      // since.
       SendDropJob(soft, worker, id, soft.state.FindJob(id), true);
     } else if (present.count(id) == 0) {
       cleaning.waiting.erase(number);

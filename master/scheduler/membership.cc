@@ -202,7 +202,9 @@ void Activate(SoftState& soft, SessionId session, const proto::Hello& hello,
     soft.SendTo(worker, std::move(drain));
   }
 
-  ForgetUnknown(soft, worker, hello);
+  if (!soft.options.mutant.keep_lost_grants) {
+    ForgetUnknown(soft, worker, hello);
+  }
   for (const auto& [order, attempt] : worker.attempts) {
     if (attempt->task.kind != proto::REDUCE_TASK) continue;
     if (SoftJob* job = soft.FindJob(attempt->job)) job->new_readers = true;

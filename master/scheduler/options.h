@@ -9,7 +9,18 @@
 
 namespace millrace::master {
 
+// Rules to leave out, as StateMutant.
+struct SchedulerMutant {
+  bool grant_unheard = false;     // Before all workers have reported.
+  bool keep_lost_grants = false;  // A Hello that does not know an attempt.
+  bool forget_drop_job = false;   // Workers are not told that jobs have ended.
+  bool ignore_fetch_failures = false;
+  bool regrant_at_once = false;  // A killed attempt is not waited for.
+};
+
 struct SchedulerOptions {
+  SchedulerMutant mutant;
+
   // ------------------------------------------------------- loss of workers
   absl::Duration heartbeat_interval = absl::Seconds(1);
   // A worker that says nothing for so long is declared lost.

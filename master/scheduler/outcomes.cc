@@ -353,7 +353,7 @@ void OnFetchFailure(SoftState& soft, SoftWorker& worker,
   const auto uid = AttemptUid::FromBytes(failure.map_uid());
   if (!job_id.has_value() || !uid.has_value()) return;
   SoftJob* job = soft.FindJob(*job_id);
-  if (job == nullptr) return;
+  if (job == nullptr || soft.options.mutant.ignore_fetch_failures) return;
   const Task* task = job->job->FindTask({proto::MAP_TASK, failure.map_index()});
   if (task == nullptr || !task->has_winner || task->uid != *uid) return;
   if (soft.state.workers()[task->worker].incarnation.bytes() !=

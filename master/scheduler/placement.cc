@@ -413,7 +413,7 @@ void EndDelays(SoftState& soft) {
 }  // namespace
 
 bool GrantsOpen(const SoftState& soft, const SoftJob& job) {
-  return job.fresh || soft.all_heard;
+  return job.fresh || soft.all_heard || soft.options.mutant.grant_unheard;
 }
 
 uint32_t UngrantedMaps(const SoftJob& job) {

@@ -1,0 +1,100 @@
+// Judges a simulated cluster by what it sees of it: entries applied, grants
+// that arrive, the store, the machines. Knows nothing of the faults. The names
+// are those of the invariants:
+//
+//   I1   one winner for each task, at every prefix of the log; none changes
+//   once
+//        the job is decided, and none else is published
+//   I5   a terminal state never changes
+//   I6   no attempt uid comes twice
+//   I10  failures and epochs stay within their limits
+//   I11  one live attempt for each task on workers that are not lost
+//   I12  nothing of a lost worker wins, nothing of an old epoch, no failed uid
+//   I13  what the winning reduces read is what the winning maps wrote
+//   I19  a runnable task and a free slot do not stay together for 5 s
+//   loss a worker that is away for 13 s is declared lost
+//   I20  of an ended job nothing is left anywhere
+//   I21  a failed job has a cause
+#ifndef MILLRACE_TESTS_SIM_CHECKER_H_
+#define MILLRACE_TESTS_SIM_CHECKER_H_
+
+#include <cstdint>
+#include <map>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "common/ids.h"
+#include "master/state/state.h"
+#include "tests/sim/model_worker.h"
+
+namespace millrace::sim {
+
+class Checker {
+ public:
+  explicit Checker(std::vector<std::unique_ptr<ModelWorker>>& workers)
+      : workers_(workers) {}
+
+  // The first violation, or "".
+  const std::string& violation() const { return violation_; }
+  void Violate(const std::string& what);
+
+  // An entry of the log, once, in order.
+  void OnApplied(const proto::LogEntry& entry,
+                 const master::ApplyResult& result, const master::State& state);
+  // A grant is on its way until it arrives or its stream is no more; the leader
+  // cannot know better.
+  void OnGrantSent(uint64_t session, const proto::Grant& grant);
+  void OnStreamGone(uint64_t session) { sent_.erase(session); }
+  void OnGranted(const ModelWorker& worker, const proto::Grant& grant,
+                 const master::State& state);
+  void OnConsumed(const AttemptUid& reduce,
+                  const std::map<uint32_t, std::string>& roots) {
+    consumed_[reduce] = roots;
+  }
+  void OnPublished(const JobId& job, const proto::PublishGrant& grant);
+
+  // Every second of virtual time. `settled`: the leader has been one for so
+  // long that it knows everybody.
+  void OnSecond(absl::Duration now, bool settled, const master::State& state);
+  // Nothing more is going to happen.
+  void OnEnd(const master::State& state, const std::set<JobId>& staging,
+             const std::map<std::string, JobId>& outputs);
+
+ private:
+  using TaskKey = std::pair<JobId, master::TaskId>;
+
+  void CheckJob(const master::Job& job);
+  void CheckWin(const proto::AttemptRef& attempt, const std::string& worker);
+  void CheckDecided(const master::Job& job);
+  bool Runnable(const master::Job& job, const master::TaskId& task,
+                const master::State& state) const;
+  // Whether the process that the log knows as alive is there.
+  bool Present(const WorkerIncarnation& incarnation) const;
+  void CheckLosses(absl::Duration now, bool settled,
+                   const master::State& state);
+  bool SlotIsFree(const ModelWorker& worker, const master::State& state) const;
+
+  std::vector<std::unique_ptr<ModelWorker>>& workers_;
+  std::string violation_;
+
+  std::set<AttemptUid> granted_;
+  std::map<uint64_t, std::map<AttemptUid, TaskKey>> sent_;
+  std::set<std::string> lost_workers_;
+  std::set<AttemptUid> failed_;
+  std::map<TaskKey, AttemptUid> winners_;
+  std::map<AttemptUid, std::string> roots_;
+  std::map<AttemptUid, std::map<uint32_t, std::string>> consumed_;
+  std::map<JobId, proto::JobState> ended_;
+  std::map<JobId, std::vector<AttemptUid>> decided_;
+  std::map<JobId, std::string> output_of_;
+  std::map<TaskKey, absl::Duration> idle_since_;
+  std::map<TaskKey, WorkerIncarnation> granted_to_;  // Last.
+  std::map<master::WorkerNumber, absl::Duration> away_since_;
+};
+
+}  // namespace millrace::sim
+
+#endif  // MILLRACE_TESTS_SIM_CHECKER_H_

@@ -53,7 +53,13 @@ void ProposeLost(SoftState& soft, SoftWorker& worker, std::string reason) {
     ref->set_number(attempt->number);
   }
   soft.Propose(std::move(entry));
-  CloseStream(soft, worker);
+  if (!soft.options.mutant.believe_reports) CloseStream(soft, worker);
+  if (!soft.options.mutant.regrant_at_once) return;
+  std::vector<AttemptUid> uids;
+  for (const auto& [order, attempt] : worker.attempts) {
+    uids.push_back(attempt->uid);
+  }
+  for (const AttemptUid& uid : uids) ForgetAttempt(soft, uid);
 }
 
 void ProposeJoined(SoftState& soft, const proto::Hello& hello) {
@@ -308,7 +314,8 @@ void ReadMessage(SoftState& soft, SessionId id,
   }
   if (!session.worker.has_value()) return;  // Nothing counts before a Hello.
   SoftWorker* worker = soft.FindWorker(*session.worker);
-  if (worker == nullptr || worker->losing) return;
+  if (worker == nullptr) return;
+  if (worker->losing && !soft.options.mutant.believe_reports) return;
   worker->last_heard = soft.now;
   if (message.has_update()) OnUpdate(soft, *worker, message.update());
 }

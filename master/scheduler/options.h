@@ -11,6 +11,10 @@ namespace millrace::master {
 
 // Rules to leave out, as StateMutant.
 struct SchedulerMutant {
+  // Reports are not looked at before they are proposed. Changes nothing that
+  // matters: the check when an entry is applied is the guarantee, and this shows
+  // it.
+  bool believe_reports = false;
   bool grant_unheard = false;     // Before all workers have reported.
   bool keep_lost_grants = false;  // A Hello that does not know an attempt.
   bool forget_drop_job = false;   // Workers are not told that jobs have ended.

@@ -123,7 +123,8 @@ void OnDone(SoftState& soft, SoftWorker& worker, SoftJob& job, Attempt& attempt,
       break;
     }
     case proto::REDUCE_TASK: {
-      if (outcome.epoch() != job.job->epoch) {
+      if (outcome.epoch() != job.job->epoch &&
+          !soft.options.mutant.believe_reports) {
         return AckAndForget(soft, worker.entry->number, job.job->id, uid,
                             /*drop=*/true);
       }
@@ -331,7 +332,7 @@ void OnOutcome(SoftState& soft, SoftWorker& worker,
   const TaskId task = TaskId::From(outcome.attempt().task());
   const Attempt* known = soft.FindAttempt(*uid);
   if (known != nullptr && known->reported) return;  // Acked when applied.
-  if (Settled(*job->job, task, *uid)) {
+  if (Settled(*job->job, task, *uid) && !soft.options.mutant.believe_reports) {
     const Task* found = job->job->FindTask(task);
     const bool won =
         found != nullptr && found->has_winner && found->uid == *uid;

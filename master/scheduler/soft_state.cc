@@ -156,11 +156,6 @@ void SoftState::Kill(Attempt& attempt, std::string_view reason) {
   message.mutable_kill()->set_attempt_uid(std::string(attempt.uid.bytes()));
   message.mutable_kill()->set_reason(std::string(reason));
   SendTo(*worker, std::move(message));
-  SoftJob* job = FindJob(attempt.job);
-  if (!options.mutant.regrant_at_once || job == nullptr) return;
-  if (attempt.in_live) job->live.erase(attempt.task);
-  attempt.in_live = false;
-  MakeRunnable(job, attempt.task);
 }
 
 bool SoftState::Runnable(const SoftJob& job, const TaskId& task) {

@@ -140,6 +140,14 @@ void Checker::OnApplied(const proto::LogEntry& entry,
                         const master::ApplyResult& result, const State& state) {
   if (!result.applied()) return;
   for (const master::LostWinner& lost : result.lost) {
+    if (entry.has_map_won() || entry.has_reduce_won()) {
+      const proto::AttemptRef& ref = entry.has_map_won()
+                                         ? entry.map_won().attempt()
+                                         : entry.reduce_won().attempt();
+      if (lost.task == TaskId::From(ref.task())) {
+        Violate(Cat("I1: ", Text(lost.job, lost.task), " is won again"));
+      }
+    }
     if (decided_.count(lost.job) > 0) {
       Violate(Cat("I1: ", Text(lost.job, lost.task), " lost after Decided"));
     }

@@ -11,8 +11,74 @@ using master::Event;
 
 namespace {
 
+std::string Uid(const std::string& bytes) {
+  return HexEncode(bytes.substr(0, 3));
+}
+
+std::string Text(const proto::AttemptRef& ref) {
+  return Cat("job ", Uid(ref.job_id()), " ",
+             master::ToString(master::TaskId::From(ref.task())), " attempt ",
+             Uid(ref.attempt_uid()));
+}
+
+// An entry in one line.
+std::string Text(const proto::LogEntry& entry) {
+  switch (entry.entry_case()) {
+    case proto::LogEntry::kTermStarted:
+      return "TermStarted";
+    case proto::LogEntry::kJobSubmitted:
+      return Cat("JobSubmitted ", Uid(entry.job_submitted().job_id()), " ",
+                 entry.job_submitted().spec().name());
+    case proto::LogEntry::kPlanned:
+      return Cat("Planned ", Text(entry.planned().attempt()));
+    case proto::LogEntry::kMapWon:
+      return Cat("MapWon ", Text(entry.map_won().attempt()));
+    case proto::LogEntry::kMapReoffered:
+      return Cat("MapReoffered ", Uid(entry.map_reoffered().job_id()), " map ",
+                 entry.map_reoffered().map_index());
+    case proto::LogEntry::kReduceWon:
+      return Cat("ReduceWon ", Text(entry.reduce_won().attempt()), " epoch ",
+                 entry.reduce_won().epoch());
+    case proto::LogEntry::kAttemptFailed:
+      return Cat("AttemptFailed ", Text(entry.attempt_failed().attempt()),
+                 " cause ", entry.attempt_failed().cause());
+    case proto::LogEntry::kMapLost:
+      return Cat("MapLost ", Uid(entry.map_lost().job_id()), " map ",
+                 entry.map_lost().map_index(), " attempt ",
+                 Uid(entry.map_lost().attempt_uid()), ": ",
+                 entry.map_lost().message());
+    case proto::LogEntry::kOutputLost:
+      return Cat("OutputLost ", Uid(entry.output_lost().job_id()), " task ",
+                 entry.output_lost().task().index());
+    case proto::LogEntry::kWorkerJoined:
+      return Cat("WorkerJoined ", entry.worker_joined().name(), " ",
+                 Uid(entry.worker_joined().incarnation()));
+    case proto::LogEntry::kWorkerLost:
+      return Cat("WorkerLost ", Uid(entry.worker_lost().incarnation()), ": ",
+                 entry.worker_lost().reason());
+    case proto::LogEntry::kWorkerDrained:
+      return Cat("WorkerDrained ", entry.worker_drained().name());
+    case proto::LogEntry::kDecided:
+      return Cat("Decided ", Uid(entry.decided().job_id()));
+    case proto::LogEntry::kCommitted:
+      return Cat("Committed ", Uid(entry.committed().job_id()));
+    case proto::LogEntry::kCancelled:
+      return Cat("Cancelled ", Uid(entry.cancelled().job_id()));
+    case proto::LogEntry::kFailed:
+      return Cat("Failed ", Uid(entry.failed().job_id()), " cause ",
+                 entry.failed().failure().cause());
+    case proto::LogEntry::kEvicted:
+      return Cat("Evicted ", Uid(entry.evicted().job_id()));
+    case proto::LogEntry::kCleaned:
+      return Cat("Cleaned ", Uid(entry.cleaned().job_id()));
+    case proto::LogEntry::ENTRY_NOT_SET:
+      break;
+  }
+  return "nothing";
+}
+
 constexpr absl::Duration kLivenessLimit = absl::Minutes(15);
-constexpr size_t kEventsKept = 60;
+constexpr size_t kEventsKept = 100;
 // A leader that has been one for so long knows everybody.
 constexpr absl::Duration kSettled = absl::Seconds(12);
 
@@ -175,6 +241,8 @@ void ClusterSim::ApplyEntry(const Proposal& proposal) {
   const uint64_t index = state_->applied_index() + 1;
   const master::ApplyResult result =
       state_->Apply(index, proposal.term, proposal.entry);
+  Note(Cat(index, result.applied() ? " applied " : " refused ",
+           Text(proposal.entry), result.applied() ? "" : ": ", result.message));
   ++result_.entries;
   result_.refused += !result.applied();
   if (result.applied()) {
@@ -194,7 +262,7 @@ void ClusterSim::CommitNext() {
   if (commit_scheduled_ || proposals_.empty()) return;
   commit_scheduled_ = true;
   const bool slow = faults_ && Chance(0.01 * severity_);
-  queue_.After(slow ? Between(100, 1500) : Between(0.1, 8), [this] {
+  queue_.After(slow ? Between(100, 1500) : Between(0.1, log_ms_), [this] {
     commit_scheduled_ = false;
     if (proposals_.empty() || core_ == nullptr || !leading_) {
       return CommitNext();
@@ -210,7 +278,7 @@ void ClusterSim::CommitNext() {
 void ClusterSim::Carry(const master::Effect& effect) {
   if (const auto* propose = std::get_if<master::Propose>(&effect)) {
     if (!leading_) return;  // Its term is over.
-    Note(Cat("proposed ", static_cast<int>(propose->entry.entry_case())));
+    Note(Cat("proposed ", Text(propose->entry)));
     proposals_.push_back({term_, propose->entry});
     CommitNext();
   } else if (const auto* send = std::get_if<master::Send>(&effect)) {
@@ -389,164 +457,11 @@ proto::FailureCause ClusterSim::Publish(const JobId& job,
 }
 
 void ClusterSim::OnGranted(ModelWorker& worker, const proto::Grant& grant) {
-  Note(Cat(worker.name(), " is granted ",
-           master::ToString(master::TaskId::From(grant.attempt().task()))));
+  Note(Cat(worker.name(), " is granted ", Text(grant.attempt())));
   checker_.OnGranted(worker, grant, *state_);
 }
 
-// ------------------------------------------------------------------- clients
-
-void ClusterSim::MakeJobs() {
-  const size_t count = 1 + random_->Uniform(4);
-  jobs_.resize(count);
-  for (size_t i = 0; i < count; ++i) {
-    ClientJob& client = jobs_[i];
-    client.request = RequestId::Generate(*random_);
-    SimJob& job = client.job;
-    job.name = Cat("job", i);
-    // Now and then two jobs want one path.
-    job.output = i > 0 && Chance(0.1) ? jobs_[i - 1].job.output : Cat("/o", i);
-    job.maps = static_cast<uint32_t>(
-        Chance(0.05) ? 0 : 1 + random_->Uniform(Chance(0.2) ? 40 : 10));
-    job.partitions =
-        static_cast<uint32_t>(Chance(0.2) ? 0 : 1 + random_->Uniform(5));
-    const double mean[] = {1, 20, 300, 2000, 6000};
-    job.task_time = absl::Milliseconds(mean[random_->Uniform(5)]);
-    // One slot alone must get through in the time that liveness allows.
-    if (job.task_time > absl::Seconds(3)) job.maps = std::min(job.maps, 8u);
-    job.long_task = job.task_time < absl::Seconds(1) && Chance(0.2) ? 0.1 : 0;
-    job.user_failure = Chance(0.3) ? 0.1 : 0;
-    job.infra_failure = Chance(0.2) ? 0.2 : 0;
-    job.other_records = Chance(0.25) ? 0.3 : 0;
-    job.poisoned = Chance(0.05);
-    job.hopeless = Chance(0.03);
-    job.wrong_ledger = Chance(0.03);
-    job.foreign_output = Chance(0.03);
-    jobs_by_name_[job.name] = &job;
-    queue_.After(Between(0, 20'000), [this, i] { Submit(i); });
-    if (Chance(0.15)) {
-      queue_.After(Between(0, 60'000), [this, i] { Kill(i); });
-    }
-  }
-}
-
-void ClusterSim::Submit(size_t index) {
-  ClientJob& job = jobs_[index];
-  if (job.settled() && !Chance(0.1)) return;
-  // Without an answer the client asks again.
-  queue_.After(absl::Seconds(2), [this, index] { Submit(index); });
-  if (core_ == nullptr) return;
-  master::ClientSubmit submit;
-  submit.tag = next_tag_++;
-  submit.request_id = job.request;
-  submit.spec.set_name(job.job.name);
-  submit.spec.set_output(job.job.output);
-  submit.spec.add_inputs("/in");
-  submit.spec.set_program_sha256(std::string(32, 'x'));
-  submit.spec.set_max_attempts(job.job.max_attempts);
-  submits_[submit.tag] = index;
-  Feed(submit);
-  if (Chance(0.1)) {  // The network repeats it.
-    submit.tag = next_tag_++;
-    submits_[submit.tag] = index;
-    Feed(submit);
-  }
-}
-
-void ClusterSim::Kill(size_t index) {
-  if (!jobs_[index].id.has_value() || core_ == nullptr) return;
-  Note(Cat("client kills job", index));
-  Feed(master::ClientKill{next_tag_++, *jobs_[index].id, "test"});
-}
-
-// -------------------------------------------------------------------- faults
-
-void ClusterSim::KillWorker(ModelWorker& worker, absl::Duration down) {
-  if (worker.dead()) return;
-  Note(
-      Cat(worker.name(), " dies for ", absl::ToInt64Milliseconds(down), " ms"));
-  if (const auto id = StreamOf(worker)) {
-    streams_.at(*id).worker_open = false;
-    BreakStream(*id, Between(0, 20));
-  }
-  worker.Die();
-  queue_.After(down, [this, &worker] {
-    if (!worker.dead()) return;
-    worker.Start();
-    Note(Cat(worker.name(), " starts as ", worker.incarnation().ToShort()));
-  });
-}
-
-void ClusterSim::Fault() {
-  if (!faults_) return;
-  queue_.After(Between(50, 8000 / severity_), [this] { Fault(); });
-  ModelWorker& worker = AnyWorker();
-  switch (random_->Uniform(14)) {
-    case 0:
-    case 1:
-      return KillWorker(worker, Between(100, 15'000));
-    case 2:
-      return KillWorker(worker, Between(5, 800));
-    case 3:
-    case 4: {
-      if (worker.dead() || worker.paused()) return;
-      const absl::Duration stop = Between(100, 20'000);
-      Note(Cat(worker.name(), " stops for ", absl::ToInt64Milliseconds(stop),
-               " ms"));
-      worker.Pause();
-      queue_.After(stop, [this, &worker] {
-        Note(Cat(worker.name(), " goes on"));
-        if (worker.paused()) worker.Resume();
-      });
-      return;
-    }
-    case 5:
-    case 6:
-      if (const auto id = StreamOf(worker)) {
-        const bool half_open = Chance(0.3);
-        Note(Cat("the stream of ", worker.name(), " breaks",
-                 half_open ? ", unnoticed" : ""));
-        BreakStream(*id, half_open ? Between(1000, 20'000) : Between(0, 50));
-      }
-      return;
-    case 7:
-      Note(Cat(worker.name(), " loses a file"));
-      return worker.LoseSpoolFile();
-    case 8: {
-      const auto link = std::make_pair(worker.name(), AnyWorker().name());
-      Note(Cat(link.first, " cannot reach ", link.second));
-      cut_.insert(link);
-      queue_.After(Between(500, 30'000), [this, link] { cut_.erase(link); });
-      return;
-    }
-    case 9:
-      StopMaster();
-      queue_.After(Between(50, 5000), [this] { StartMaster(); });
-      return;
-    case 10:
-      return LoseTerm();
-    case 11:
-      return Stall(Between(100, Chance(0.3) ? 14'000 : 1500));
-    case 12:
-      Feed(master::ClientDrain{next_tag_++, worker.name(), Chance(0.5)});
-      return;
-    default:
-      store_ails_ = !store_ails_;
-      return;
-  }
-}
-
-void ClusterSim::Heal() {
-  Note("the faults stop");
-  faults_ = false;
-  store_ails_ = false;
-  cut_.clear();
-  StartMaster();
-  for (const auto& worker : workers_) {
-    if (worker->dead()) worker->Start();
-    if (worker->paused()) worker->Resume();
-  }
-}
+// -------------------------------------------------------------------- the run
 
 bool ClusterSim::Finished() const {
   if (faults_ || core_ == nullptr || !core_->leading()) return false;
@@ -579,8 +494,50 @@ void ClusterSim::EverySecond() {
   queue_.After(absl::Seconds(1), [this] { EverySecond(); });
 }
 
+void ClusterSim::CheckCauses() {
+  for (const auto& [index, job] : state_->jobs()) {
+    if (job->state != proto::FAILED) continue;
+    const SimJob& sim = *jobs_by_name_.at(job->spec.name());
+    const bool shared_output =
+        std::count_if(jobs_.begin(), jobs_.end(), [&](const ClientJob& other) {
+          return other.job.output == sim.output;
+        }) > 1;
+    bool expected = false;
+    switch (job->failure->cause()) {
+      case proto::USER_EXCEPTION:
+        expected = sim.user_failure > 0;
+        break;
+      case proto::CRASHED:
+        expected = sim.poisoned;
+        break;
+      case proto::INPUT_INVALID:
+        expected = sim.hopeless;
+        break;
+      case proto::LEDGER_MISMATCH:
+        expected = sim.wrong_ledger;
+        break;
+      case proto::OUTPUT_CONFLICT:
+        expected = sim.foreign_output || shared_output;
+        break;
+      case proto::NONDETERMINISTIC_MAP:
+        expected = sim.other_records > 0;
+        break;
+      case proto::INFRASTRUCTURE:
+        expected = true;  // So many losses can come together.
+        break;
+      default:
+        break;
+    }
+    if (!expected) {
+      checker_.Violate(Cat(
+          "I21: ", job->spec.name(), " failed for no reason of its own: cause ",
+          job->failure->cause(), ", ", job->failure->message()));
+    }
+  }
+}
+
 SimResult ClusterSim::Run() {
-  const size_t count = 1 + random_->Uniform(5);
+  const size_t count = 1 + random_->Uniform(7);
   for (size_t i = 0; i < count; ++i) {
     workers_.push_back(std::make_unique<ModelWorker>(
         Cat("w", i), static_cast<uint32_t>(1 + random_->Uniform(3)),
@@ -588,6 +545,9 @@ SimResult ClusterSim::Run() {
   }
   const double severities[] = {0.2, 1, 3};
   severity_ = severities[random_->Uniform(3)];
+  // Where the log is slow, much is under way when it is judged.
+  const double delays[] = {2, 8, 8, 60, 400};
+  log_ms_ = options_.focus == Focus::kAny ? delays[random_->Uniform(5)] : 400;
   MakeJobs();
   StartMaster();
   for (const auto& worker : workers_) {
@@ -596,7 +556,7 @@ SimResult ClusterSim::Run() {
     });
   }
   queue_.After(Between(0, 5000), [this] { Fault(); });
-  const absl::Duration heal = absl::Seconds(20) + Between(0, 60'000);
+  const absl::Duration heal = absl::Seconds(20) + Between(0, 100'000);
   queue_.At(heal, [this] { Heal(); });
   EverySecond();
   while (checker_.violation().empty() && !Finished() &&
@@ -605,6 +565,7 @@ SimResult ClusterSim::Run() {
   }
   if (checker_.violation().empty()) {
     checker_.OnEnd(*state_, staging_, outputs_);
+    CheckCauses();
   }
   for (const auto& [index, job] : state_->jobs()) ++result_.jobs[job->state];
   result_.violation = checker_.violation();

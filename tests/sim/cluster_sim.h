@@ -21,8 +21,16 @@
 
 namespace millrace::sim {
 
+// What a seed has more of.
+enum class Focus {
+  kAny,
+  kEpochs,  // Maps with other records each time, whose outputs get lost.
+  kLosses,  // Workers that wake up just when they are declared lost.
+};
+
 struct SimOptions {
   uint64_t seed = 0;
+  Focus focus = Focus::kAny;
   master::StateMutant state_mutant;
   master::SchedulerMutant scheduler_mutant;
 };
@@ -98,6 +106,8 @@ class ClusterSim final : private WorkerWorld {
   void KillWorker(ModelWorker& worker, absl::Duration down);
   void EverySecond();
   bool Finished() const;
+  // Jobs fail for what is in them, or too many losses.
+  void CheckCauses();
 
   bool Chance(double p);
   absl::Duration Between(double low_ms, double high_ms);
@@ -164,6 +174,7 @@ class ClusterSim final : private WorkerWorld {
   bool faults_ = true;
   bool store_ails_ = false;
   double severity_ = 1;
+  double log_ms_ = 8;  // An entry takes at most so long.
   std::set<JobId> staging_;
   std::map<std::string, JobId> outputs_;
   std::map<JobId, const SimJob*> sim_jobs_;

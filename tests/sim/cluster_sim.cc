@@ -139,7 +139,7 @@ void ClusterSim::StartMaster() {
   ++term_;
   ++result_.terms;
   Note(Cat("master leads term ", term_));
-  Feed(master::BecameLeader{term_});
+  Feed(master::BecameLeader{term_, {}});
 }
 
 void ClusterSim::StopMaster() {
@@ -187,7 +187,7 @@ void ClusterSim::LoseTerm() {
     ++term_;
     ++result_.terms;
     Note(Cat("master leads term ", term_));
-    Feed(master::BecameLeader{term_});
+    Feed(master::BecameLeader{term_, {}});
   });
 }
 

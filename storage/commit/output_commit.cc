@@ -86,6 +86,18 @@ class Publisher {
         staging_(StagingPath(output_, decision.job)),
         final_(JoinPath(staging_, "final")) {}
 
+  absl::Status Check(bool paranoid, size_t* lost) const {
+    MR_RETURN_IF_ERROR(CheckNames());
+    MR_ASSIGN_OR_RETURN(const bool published, IsPublished());
+    if (published) return absl::OkStatus();
+    for (size_t i = 0; i < decision_.winners.size(); ++i) {
+      const absl::Status status = CheckWinner(decision_.winners[i], paranoid);
+      if (absl::IsDataLoss(status)) *lost = i;
+      MR_RETURN_IF_ERROR(status);
+    }
+    return absl::OkStatus();
+  }
+
   absl::Status Run(bool paranoid) {
     MR_RETURN_IF_ERROR(CheckNames());
     const absl::StatusOr<bool> published = IsPublished();
@@ -396,6 +408,11 @@ absl::Status PrepareStaging(FileSystem& fs, const std::string& output_spelled,
                "output on another file system")));
   }
   return Annotate(status, context);
+}
+
+absl::Status CheckWinners(FileSystem& fs, const Decision& decision,
+                          bool paranoid, size_t* lost) {
+  return Publisher(fs, decision).Check(paranoid, lost);
 }
 
 absl::Status Publish(FileSystem& fs, const Decision& decision, bool paranoid) {

@@ -60,6 +60,17 @@ bool IsStagingName(std::string_view name);
 absl::Status PrepareStaging(FileSystem& fs, const std::string& output,
                             const JobId& job);
 
+// Checks each winner as Publish does (size, inode, that it is a regular file;
+// with `paranoid` its checksum), and that nothing is at the output path.
+// Changes nothing; the manifest of the decision need not be there yet. To be
+// run before the decision is made, any number of times.
+//   kAlreadyExists  somebody made `output` meanwhile
+//   kDataLoss       a winner is gone or not what was reported; `*lost` is its
+//                   position
+//   others          may be retried
+absl::Status CheckWinners(FileSystem& fs, const Decision& decision,
+                          bool paranoid, size_t* lost);
+
 // Steps C2 to C6 of the design: checks each winner (size, inode, that it is a
 // regular file; with `paranoid` its checksum), moves them to S/final, writes
 // _MANIFEST there, syncs files and directories, renames S/final to the output,

@@ -482,5 +482,34 @@ TEST_F(PosixCommitTest, DanglingLinkAtTheOutputExists) {
             absl::StatusCode::kAlreadyExists);
 }
 
+TEST(CheckWinnersTest, ChecksAsPublishDoesAndChangesNothing) {
+  Stage stage;
+  size_t lost = 99;
+  stage.decision.manifest_json.clear();  // Not made yet.
+  const auto before = stage.fs.AllFiles("/w");
+  EXPECT_TRUE(CheckWinners(stage.fs, stage.decision, true, &lost).ok());
+  EXPECT_EQ(lost, 99u);
+  EXPECT_EQ(stage.fs.AllFiles("/w"), before);
+
+  stage.decision.winners[2].xxh3 ^= 1;
+  EXPECT_TRUE(CheckWinners(stage.fs, stage.decision, false, &lost).ok())
+      << "contents are read only if asked for";
+  EXPECT_TRUE(
+      absl::IsDataLoss(CheckWinners(stage.fs, stage.decision, true, &lost)));
+  EXPECT_EQ(lost, 2u);
+  stage.decision.winners[1].bytes += 1;
+  EXPECT_TRUE(
+      absl::IsDataLoss(CheckWinners(stage.fs, stage.decision, false, &lost)));
+  EXPECT_EQ(lost, 1u);
+  EXPECT_TRUE(stage.fs.RemoveFile(stage.decision.winners[0].staged_path).ok());
+  EXPECT_TRUE(
+      absl::IsDataLoss(CheckWinners(stage.fs, stage.decision, false, &lost)));
+  EXPECT_EQ(lost, 0u);
+
+  EXPECT_TRUE(stage.fs.MakeDirectory(kOutput).ok());
+  EXPECT_TRUE(absl::IsAlreadyExists(
+      CheckWinners(stage.fs, stage.decision, false, &lost)));
+}
+
 }  // namespace
 }  // namespace millrace::storage

@@ -6,7 +6,7 @@
 #include "common/logging.h"
 #include "common/status_macros.h"
 #include "common/strings.h"
-#include "common/version.h"
+#include "storage/commit/manifest_builder.h"
 #include "storage/commit/output_commit.h"
 #include "storage/output/part_writer.h"
 
@@ -223,52 +223,24 @@ absl::Status LocalJob::Publish() {
 }
 
 storage::Manifest LocalJob::MakeManifest() const {
-  storage::Manifest manifest;
-  manifest.job_id = job_id_.ToHex();
-  manifest.job_name = job_.name;
-  manifest.version = std::string(Version());
-  manifest.created_at =
-      absl::FormatTime(absl::RFC3339_sec, clock_.Now(), absl::UTCTimeZone());
-  manifest.output_format =
+  storage::ManifestHeader header;
+  header.job = job_id_;
+  header.job_name = job_.name;
+  header.output_format =
       job_.output == internal::OutputKind::kText ? "text" : "fixed";
-  manifest.record_bytes = job_.output_record_bytes;
-  const proto::TaskDone& plan = core_.plan();
-  manifest.plan_hash = HexEncode(plan.plan_hash());
-  manifest.maps = core_.num_maps();
-  manifest.partitions = core_.num_partitions();
-  manifest.input_files = plan.input_files();
-  manifest.input_bytes = plan.input_bytes();
-
-  const auto add = [&](const Winner& winner) {
-    for (const proto::Counter& counter : winner.done.counters()) {
-      manifest.counters[counter.group()][counter.name()] += counter.value();
-    }
-    const proto::Ledger& ledger = winner.done.ledger();
-    manifest.ledger["emitted_records"] += ledger.emitted_records();
-    manifest.ledger["output_records"] += ledger.output_records();
-    const auto add_sum = [&](const char* line, const proto::RecordSum& sum) {
-      manifest.ledger[Cat(line, "_records")] += sum.records();
-      manifest.ledger[Cat(line, "_hash")] += sum.hash();
-    };
-    if (ledger.has_combine_out()) {
-      manifest.ledger["combine_in_records"] += ledger.combine_in_records();
-      add_sum("combine_out", ledger.combine_out());
-    }
-    if (ledger.has_written()) add_sum("written", ledger.written());
-    if (ledger.has_fetched()) add_sum("fetched", ledger.fetched());
-    if (ledger.has_merged()) add_sum("merged", ledger.merged());
+  header.record_bytes = job_.output_record_bytes;
+  header.created_at = clock_.Now();
+  storage::Manifest manifest = storage::StartManifest(header, core_.plan());
+  const auto add = [&](uint32_t index, const Winner& winner) {
+    storage::AddCounters(winner.done.counters(), &manifest);
+    storage::AddLedger(winner.done.ledger(), &manifest.ledger);
     if (!winner.done.has_output()) return;
-    const proto::OutputFile& file = winner.done.output();
-    storage::ManifestFile& out = manifest.files.emplace_back();
-    out.name = BaseName(file.path());
-    out.bytes = file.bytes();
-    out.records = file.records();
-    out.xxh3 = file.xxh3();
-    out.attempt_uid = winner.uid.ToHex();
+    storage::AddFile(storage::PartName(index), winner.done.output(), winner.uid,
+                     &manifest);
   };
-  for (uint32_t i = 0; i < core_.num_maps(); ++i) add(core_.map_winner(i));
+  for (uint32_t i = 0; i < core_.num_maps(); ++i) add(i, core_.map_winner(i));
   for (uint32_t i = 0; i < core_.num_partitions(); ++i) {
-    add(core_.reduce_winner(i));
+    add(i, core_.reduce_winner(i));
   }
   return manifest;
 }

@@ -1,0 +1,188 @@
+// What the leader commands. Ids of a wrong form are a bug of a master: noted
+// and passed over, since there is nobody to answer for.
+#include <utility>
+
+#include "common/strings.h"
+#include "worker/agent/agent_core.h"
+#include "worker/agent/job_setup.h"
+
+namespace millrace::worker {
+namespace {
+
+proto::TaskKind KindOf(const proto::Grant& grant) {
+  switch (grant.task_case()) {
+    case proto::Grant::kPlan:
+      return proto::PLAN_TASK;
+    case proto::Grant::kMap:
+      return proto::MAP_TASK;
+    case proto::Grant::kReduce:
+      return proto::REDUCE_TASK;
+    case proto::Grant::kCheck:
+      return proto::CHECK_TASK;
+    case proto::Grant::kPublish:
+      return proto::PUBLISH_TASK;
+    case proto::Grant::TASK_NOT_SET:
+      break;
+  }
+  return proto::TASK_KIND_UNSPECIFIED;
+}
+
+proto::AttemptFailure Failure(proto::FailureCause cause, std::string message,
+                              bool retryable) {
+  proto::AttemptFailure failure;
+  failure.set_cause(cause);
+  failure.set_message(std::move(message));
+  failure.set_retryable(retryable);
+  return failure;
+}
+
+}  // namespace
+
+void AgentCore::OnJob(const proto::JobIntroduction& introduction) {
+  const auto id = JobId::FromBytes(introduction.job_id());
+  if (!id.has_value()) {
+    Say(true, "a job without a proper id is introduced");
+    return;
+  }
+  if (absl::Status status = CheckSpec(introduction.spec()); !status.ok()) {
+    // Its grants will fail, and say so to the leader.
+    Say(true, Cat("[job=", id->ToShort(), "] ", ToStd(status.message())));
+    return;
+  }
+  Job& job = jobs_[*id];
+  if (!job.spec.has_value()) job.spec = introduction.spec();
+}
+
+void AgentCore::OnGrant(const proto::Grant& grant) {
+  const proto::AttemptRef& ref = grant.attempt();
+  const auto uid = AttemptUid::FromBytes(ref.attempt_uid());
+  const auto id = JobId::FromBytes(ref.job_id());
+  if (!uid.has_value() || !id.has_value()) {
+    Say(true, "a grant without proper ids");
+    return;
+  }
+  const auto [at, is_new] = attempts_.try_emplace(*uid);
+  Attempt& attempt = at->second;
+  if (!is_new) {
+    if (attempt.state == State::kOver) {
+      attempt.told_at = -absl::InfiniteDuration();
+    }
+    return;
+  }
+  attempt.uid = *uid;
+  attempt.job = *id;
+  attempt.grant = grant;
+  attempt.progress.set_attempt_uid(ref.attempt_uid());
+  attempt.progress_news = true;
+
+  const bool runs_program =
+      grant.has_plan() || grant.has_map() || grant.has_reduce();
+  const auto job = jobs_.find(*id);
+  if (job == jobs_.end() || !job->second.spec.has_value()) {
+    Fail(attempt, Failure(proto::INTERNAL,
+                          "granted before its job was introduced", true));
+  } else if (job->second.dropping) {
+    Fail(attempt, Failure(proto::CANCELLED, "its job was dropped", true));
+  } else if (KindOf(grant) == proto::TASK_KIND_UNSPECIFIED ||
+             KindOf(grant) != ref.task().kind()) {
+    Fail(attempt, Failure(proto::INTERNAL,
+                          "granted as another kind of task than it is", false));
+  } else if (disk_low_ && runs_program) {
+    Fail(attempt,
+         Failure(proto::DISK_FULL,
+                 Cat("only ", HumanBytes(free_disk_bytes_), " are free below ",
+                     options_.layout.root, " of worker ", options_.name),
+                 true));
+  } else {
+    Prepare(attempt);
+  }
+}
+
+void AgentCore::OnLocations(const proto::Locations& locations) {
+  const auto id = JobId::FromBytes(locations.job_id());
+  if (!id.has_value()) {
+    Say(true, "locations of a job without a proper id");
+    return;
+  }
+  const auto job = jobs_.find(*id);
+  if (job != jobs_.end() && job->second.dropping) return;
+  Do(UpdateLocations{locations});
+}
+
+void AgentCore::OnKill(const proto::Kill& kill) {
+  const auto uid = AttemptUid::FromBytes(kill.attempt_uid());
+  if (!uid.has_value()) return;
+  const auto at = attempts_.find(*uid);
+  if (at == attempts_.end() || at->second.state == State::kOver) return;
+  Fail(at->second, Failure(proto::CANCELLED, kill.reason(), true));
+}
+
+void AgentCore::OnDropAttempt(const proto::DropAttempt& drop) {
+  const auto uid = AttemptUid::FromBytes(drop.attempt_uid());
+  const auto id = JobId::FromBytes(drop.job_id());
+  if (!uid.has_value() || !id.has_value()) return;
+  const auto at = attempts_.find(*uid);
+  if (at != attempts_.end() && at->second.state != State::kOver) {
+    Fail(at->second, Failure(proto::CANCELLED, "nobody needs it", true));
+    return;
+  }
+  const auto job = jobs_.find(*id);
+  if (job == jobs_.end() || job->second.dropping) return;
+  job->second.held.erase(*uid);
+  const proto::JobSpec* spec = SpecOf(*id);
+  Do(DeleteAttempt{*uid, *id, spec == nullptr ? "" : spec->output()});
+}
+
+void AgentCore::OnDropJob(const proto::DropJob& drop) {
+  const auto id = JobId::FromBytes(drop.job_id());
+  if (!id.has_value()) return;
+  // Unknown here: something of an earlier start may be on disk all the same.
+  Job& job = jobs_[*id];
+  job.dropping = true;
+  job.held.clear();
+  if (drop.remove_staging() && !drop.output().empty() &&
+      drop.output()[0] == '/') {
+    job.drop_output = drop.output();
+  }
+  for (auto at = attempts_.begin(); at != attempts_.end();) {
+    if (at->second.job != *id) {
+      ++at;
+      continue;
+    }
+    if (at->second.state != State::kOver) Release(at->second, true);
+    at = attempts_.erase(at);
+  }
+  for (auto& [number, child] : children_) {
+    if (child.job == *id && child.state == ChildState::kIdle) {
+      Vacate(number, child);
+    }
+  }
+  std::erase_if(fetch_failures_, [&](const auto& entry) {
+    return entry.second.reduce().job_id() == drop.job_id();
+  });
+  Do(ForgetFetches{*id});
+  DeleteIfAlone(*id);
+}
+
+void AgentCore::DeleteIfAlone(const JobId& id) {
+  Job& job = jobs_[id];
+  if (!job.dropping || job.deleting.has_value() || job.work > 0) return;
+  for (const auto& [number, child] : children_) {
+    if (child.job == id) return;
+  }
+  job.deleting = job.drop_output;
+  Do(DeleteJob{id, job.drop_output});
+}
+
+void AgentCore::OnAck(const proto::Ack& ack) {
+  for (const std::string& bytes : ack.attempt_uids()) {
+    const auto uid = AttemptUid::FromBytes(bytes);
+    if (!uid.has_value()) continue;
+    const auto at = attempts_.find(*uid);
+    if (at != attempts_.end() && at->second.state == State::kOver) {
+      attempts_.erase(at);
+    }
+  }
+}
+
+}  // namespace millrace::worker

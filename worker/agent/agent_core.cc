@@ -1,0 +1,377 @@
+#include "worker/agent/agent_core.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "common/strings.h"
+#include "proto/messages/job.pb.h"
+
+namespace millrace::worker {
+namespace {
+
+proto::AttemptPhase PhaseOf(bool preparing, bool waiting) {
+  if (preparing) return proto::PREPARING;
+  return waiting ? proto::WAITING : proto::EXECUTING;
+}
+
+}  // namespace
+
+AgentCore::AgentCore(AgentOptions options, std::vector<FoundOutput> found,
+                     Random& random)
+    : options_(std::move(options)),
+      random_(random),
+      incarnation_(WorkerIncarnation::Generate(random)),
+      cluster_(options_.cluster) {
+  for (FoundOutput& output : found) {
+    jobs_[output.job].held[output.attempt] = {output.map_index,
+                                              std::move(output.root)};
+  }
+}
+
+std::vector<Effect> AgentCore::Start() {
+  Do(BecomeIncarnation{incarnation_});
+  Do(MeasureDisk{});
+  return std::exchange(effects_, {});
+}
+
+std::vector<Effect> AgentCore::Step(const Event& event, absl::Duration now) {
+  now_ = now;
+  std::visit([this](const auto& e) { On(e); }, event);
+  Schedule();
+  TellNews();
+  return std::exchange(effects_, {});
+}
+
+const proto::JobSpec* AgentCore::SpecOf(const JobId& job) const {
+  const auto at = jobs_.find(job);
+  if (at == jobs_.end() || !at->second.spec.has_value()) return nullptr;
+  return &*at->second.spec;
+}
+
+// ------------------------------------------------------------------ streams
+
+void AgentCore::On(const StreamOpened& event) {
+  stream_ = event.stream;
+  welcomed_ = false;
+  // News of the old stream: Hello has all that matters, and the fetcher reports
+  // again what still fails.
+  fetch_failures_.clear();
+  for (auto& [uid, attempt] : attempts_) {
+    attempt.told_at = -absl::InfiniteDuration();
+    attempt.progress_news = true;
+  }
+  disk_news_ = true;
+  proto::WorkerMessage message;
+  *message.mutable_hello() = MakeHello();
+  Do(Send{stream_, std::move(message)});
+  last_sent_ = now_;
+}
+
+void AgentCore::On(const StreamClosed& event) {
+  if (event.stream != stream_) return;
+  if (welcomed_) away_since_ = now_;
+  stream_ = 0;
+  welcomed_ = false;
+}
+
+void AgentCore::HangUp() {
+  if (stream_ == 0) return;
+  Do(CloseStream{stream_});
+  if (welcomed_) away_since_ = now_;
+  stream_ = 0;
+  welcomed_ = false;
+}
+
+proto::Hello AgentCore::MakeHello() {
+  proto::Hello hello;
+  hello.set_protocol_version(proto::WORKER_PROTOCOL_VERSION);
+  hello.set_version(options_.version);
+  if (!cluster_.is_zero()) {
+    hello.set_cluster_id(std::string(cluster_.bytes()));
+  }
+  hello.set_name(options_.name);
+  hello.set_incarnation(std::string(incarnation_.bytes()));
+  hello.set_host_id(options_.host_id);
+  hello.set_address(options_.address);
+  hello.set_spool_dir(options_.layout.Spool());
+  hello.set_slots(options_.slots);
+  hello.set_pid(options_.pid);
+  hello.set_term_seen(term_seen_);
+  for (auto& [uid, attempt] : attempts_) {
+    if (attempt.state == State::kOver) {
+      *hello.add_outcomes() = attempt.outcome;
+      attempt.told_at = now_;
+      continue;
+    }
+    proto::RunningAttempt* running = hello.add_running();
+    *running->mutable_attempt() = attempt.grant.attempt();
+    running->set_epoch(attempt.grant.epoch());
+    *running->mutable_progress() = attempt.progress;
+    running->mutable_progress()->set_phase(PhaseOf(
+        attempt.state == State::kPreparing, attempt.state == State::kWaiting));
+  }
+  for (const auto& [id, job] : jobs_) {
+    hello.add_jobs(std::string(id.bytes()));
+    if (job.dropping) continue;  // It is being deleted.
+    for (const auto& [uid, output] : job.held) {
+      proto::HeldOutput* held = hello.add_held();
+      held->set_job_id(std::string(id.bytes()));
+      held->set_map_index(output.first);
+      held->set_attempt_uid(std::string(uid.bytes()));
+      held->set_root(output.second);
+    }
+  }
+  return hello;
+}
+
+void AgentCore::On(const MasterSays& event) {
+  if (event.stream != stream_) return;
+  const proto::MasterMessage& message = event.message;
+  if (message.has_refused()) {
+    // Whoever refuses commands nothing; a standby does not even know the term.
+    OnRefused(message.refused());
+    return;
+  }
+  if (message.term() < term_seen_) {
+    Say(true, Cat("a master of term ", message.term(), " commands, but term ",
+                  term_seen_, " has been seen; looking for its leader"));
+    HangUp();
+    return;
+  }
+  term_seen_ = message.term();
+  if (message.has_welcome()) {
+    OnWelcome(message.welcome());
+    return;
+  }
+  if (!welcomed_) {
+    Say(true, "a master commands before it has said Welcome");
+    HangUp();
+    return;
+  }
+  switch (message.message_case()) {
+    case proto::MasterMessage::kJob:
+      OnJob(message.job());
+      break;
+    case proto::MasterMessage::kGrant:
+      OnGrant(message.grant());
+      break;
+    case proto::MasterMessage::kLocations:
+      OnLocations(message.locations());
+      break;
+    case proto::MasterMessage::kKill:
+      OnKill(message.kill());
+      break;
+    case proto::MasterMessage::kDropAttempt:
+      OnDropAttempt(message.drop_attempt());
+      break;
+    case proto::MasterMessage::kDropJob:
+      OnDropJob(message.drop_job());
+      break;
+    case proto::MasterMessage::kAck:
+      OnAck(message.ack());
+      break;
+    case proto::MasterMessage::kDrain:
+      Say(false, message.drain().draining() ? "draining: no new attempts"
+                                            : "no longer draining");
+      break;
+    case proto::MasterMessage::kRefused:
+    case proto::MasterMessage::kWelcome:
+    case proto::MasterMessage::MESSAGE_NOT_SET:
+      break;
+  }
+}
+
+void AgentCore::OnWelcome(const proto::Welcome& welcome) {
+  const auto cluster = ClusterId::FromBytes(welcome.cluster_id());
+  if (!cluster.has_value() || cluster->is_zero()) {
+    Say(true, "a master says Welcome without a cluster id");
+    HangUp();
+    return;
+  }
+  if (cluster_.is_zero()) {
+    cluster_ = *cluster;
+    Do(JoinCluster{cluster_});
+  } else if (cluster_ != *cluster) {
+    Do(GiveUp{Cat(options_.layout.root, " belongs to cluster ",
+                  cluster_.ToShort(), ", the masters to cluster ",
+                  cluster->ToShort(),
+                  "; name another directory or other masters")});
+    return;
+  }
+  const auto or_default = [](int64_t ms, absl::Duration otherwise) {
+    return ms > 0 ? absl::Milliseconds(ms) : otherwise;
+  };
+  heartbeat_interval_ =
+      or_default(welcome.heartbeat_interval_ms(), heartbeat_interval_);
+  silence_limit_ = or_default(welcome.silence_limit_ms(), silence_limit_);
+  welcomed_ = true;
+  Say(false, Cat("joined cluster ", cluster_.ToShort(), " in term ", term_seen_,
+                 " as ", incarnation_.ToShort()));
+}
+
+void AgentCore::OnRefused(const proto::Refused& refused) {
+  switch (refused.reason()) {
+    case proto::INCARNATION_LOST:
+      Say(true, Cat("declared lost (", refused.message(),
+                    "): everything is stopped, and comes back as new"));
+      LoseIncarnation();
+      break;
+    case proto::WRONG_CLUSTER:
+      Do(GiveUp{Cat(options_.layout.root,
+                    " belongs to another cluster than the masters: ",
+                    refused.message())});
+      break;
+    case proto::PROTOCOL_VERSION:
+      Do(GiveUp{Cat("the masters speak another version of the worker ",
+                    "protocol: ", refused.message())});
+      break;
+    case proto::NAME_TAKEN:
+      Say(true, Cat("refused: ", refused.message(), "; tried again until the ",
+                    "worker of this name is gone"));
+      break;
+    case proto::NOT_LEADER:  // The link finds the leader.
+    default:
+      break;
+  }
+}
+
+void AgentCore::LoseIncarnation() {
+  // Its children go with it; what they wrote is garbage, except finished map
+  // outputs, which the new incarnation may offer.
+  while (!attempts_.empty()) {
+    Attempt& attempt = attempts_.begin()->second;
+    if (attempt.state != State::kOver) Release(attempt, false);
+    attempts_.erase(attempts_.begin());
+  }
+  fetch_failures_.clear();
+  incarnation_ = WorkerIncarnation::Generate(random_);
+  Do(BecomeIncarnation{incarnation_});
+  HangUp();
+}
+
+// --------------------------------------------------------------------- news
+
+void AgentCore::FillProgress(proto::Update* update) {
+  for (auto& [uid, attempt] : attempts_) {
+    if (attempt.state == State::kOver || !attempt.progress_news) continue;
+    attempt.progress_news = false;
+    attempt.progress.set_phase(PhaseOf(attempt.state == State::kPreparing,
+                                       attempt.state == State::kWaiting));
+    *update->add_progress() = attempt.progress;
+  }
+}
+
+// Outcomes, failed fetches, dropped jobs and a disk that fills go out at once;
+// progress waits for the heartbeat.
+void AgentCore::TellNews() {
+  if (!connected()) return;
+  proto::WorkerMessage message;
+  proto::Update* update = message.mutable_update();
+  bool urgent = false;
+  for (auto& [uid, attempt] : attempts_) {
+    if (attempt.state != State::kOver ||
+        now_ - attempt.told_at < options_.retell_interval) {
+      continue;
+    }
+    *update->add_outcomes() = attempt.outcome;
+    attempt.told_at = now_;
+    urgent = true;
+  }
+  for (auto& [key, failure] : fetch_failures_) {
+    *update->add_fetch_failures() = std::move(failure);
+    urgent = true;
+  }
+  fetch_failures_.clear();
+  for (const JobId& job : dropped_jobs_) {
+    update->add_dropped_jobs(std::string(job.bytes()));
+    urgent = true;
+  }
+  dropped_jobs_.clear();
+  if (disk_news_) urgent = true;
+  if (!urgent && now_ - last_sent_ < heartbeat_interval_) return;
+  disk_news_ = false;
+  FillProgress(update);
+  update->set_free_disk_bytes(free_disk_bytes_);
+  update->set_disk_low(disk_low_);
+  Do(Send{stream_, std::move(message)});
+  last_sent_ = now_;
+}
+
+// ----------------------------------------------------------- disk and clock
+
+void AgentCore::On(const DiskMeasured& event) {
+  free_disk_bytes_ = event.free_bytes;
+  const uint64_t limit = options_.free_disk_bytes_min;
+  const bool low = free_disk_bytes_ < (disk_low_ ? limit + limit / 4 : limit);
+  if (low == disk_low_) return;
+  disk_low_ = low;
+  disk_news_ = true;
+  Say(low, Cat(low ? "takes no attempts: " : "takes attempts again: ",
+               HumanBytes(free_disk_bytes_), " are free below ",
+               options_.layout.root));
+}
+
+void AgentCore::On(const Tick& event) {
+  for (const ChildStanding& standing : event.children) {
+    const auto at = children_.find(standing.child);
+    if (at == children_.end() || at->second.state != ChildState::kBusy) {
+      continue;
+    }
+    Attempt* attempt = AttemptOf(at->second);
+    if (attempt == nullptr) continue;
+    proto::AttemptProgress& progress = attempt->progress;
+    if (progress.records() == standing.records &&
+        progress.input_bytes() == standing.input_bytes) {
+      continue;
+    }
+    progress.set_records(standing.records);
+    progress.set_input_bytes(standing.input_bytes);
+    attempt->progress_news = true;
+  }
+  for (auto& [number, child] : children_) {
+    if (child.state == ChildState::kIdle &&
+        now_ - child.idle_since >= options_.idle_child_max) {
+      Vacate(number, child);
+    }
+  }
+  for (auto& [id, job] : jobs_) {
+    if (now_ < job.delete_again) continue;
+    job.delete_again = absl::InfiniteDuration();
+    DeleteIfAlone(id);
+  }
+  if (now_ - disk_measured_ >= options_.disk_check_interval) {
+    disk_measured_ = now_;
+    Do(MeasureDisk{});
+  }
+}
+
+void AgentCore::On(const JobDeleted& event) {
+  const auto at = jobs_.find(event.job);
+  if (at == jobs_.end() || !at->second.deleting.has_value()) return;
+  Job& job = at->second;
+  const bool all = *job.deleting == job.drop_output;
+  job.deleting.reset();
+  if (!event.status.ok()) {
+    Say(true, Cat("[job=", event.job.ToShort(),
+                  "] not yet deleted: ", ToStd(event.status.message())));
+    job.delete_again = now_ + options_.delete_retry_interval;
+    return;
+  }
+  if (!all) {  // Told meanwhile to delete more.
+    DeleteIfAlone(event.job);
+    return;
+  }
+  jobs_.erase(at);
+  dropped_jobs_.insert(event.job);
+  TrimBlobs trim;
+  for (const auto& [id, other] : jobs_) {
+    trim.keep.insert(other.blobs.begin(), other.blobs.end());
+  }
+  // What is not kept may be gone from now on.
+  std::erase_if(blobs_ready_, [&](const std::string& sha256) {
+    return !trim.keep.contains(sha256);
+  });
+  Do(std::move(trim));
+}
+
+}  // namespace millrace::worker

@@ -1,0 +1,284 @@
+// The program `millrace-worker`.
+#include <signal.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <system_error>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/synchronization/mutex.h"
+#include "absl/synchronization/notification.h"
+#include "common/clock.h"
+#include "common/file_system.h"
+#include "common/flag_kinds.h"
+#include "common/logging.h"
+#include "common/random.h"
+#include "common/status_macros.h"
+#include "common/strings.h"
+#include "common/version.h"
+#include "rpc/credentials.h"
+#include "rpc/leader_finder.h"
+#include "rpc/server.h"
+#include "worker/rpc/grpc_blob_client.h"
+#include "worker/rpc/grpc_master_link.h"
+#include "worker/shuffle/grpc_transport.h"
+#include "worker/shuffle/server.h"
+#include "worker/shuffle/shuffle_fetcher.h"
+#include "worker/spool/live_attempts.h"
+#include "worker/worker.h"
+
+namespace millrace::worker {
+namespace {
+
+enum ExitCode : int { kOk = 0, kUsage = 2, kRefused = 5 };
+
+constexpr uint64_t kSlotsMax = 4096;
+// A store that hangs holds up threads that nobody can wake; the process ends
+// all the same.
+constexpr absl::Duration kStopPatience = absl::Seconds(10);
+
+struct Flags {
+  std::string masters;
+  std::string directory;
+  std::string name;
+  uint32_t slots = std::max(1u, std::thread::hardware_concurrency());
+  std::string host_id;
+  std::string listen = "127.0.0.1:0";
+  std::string address_file;
+  std::string shuffle_memory = "256MiB";
+  std::string free_disk_min = "1GiB";
+};
+
+int Complain(int exit_code, std::string_view what) {
+  std::fprintf(stderr, "millrace-worker: %s\n", std::string(what).c_str());
+  return exit_code;
+}
+
+void AddFlags(CLI::App& app, Flags& flags) {
+  app.set_version_flag("--version", Cat("millrace-worker ", Version()));
+  app.set_config("--config", "", "Read flags from this file (key = value)");
+  app.add_option("--masters", flags.masters,
+                 "Masters of the cluster: host:port,host:port,...")
+      ->required();
+  app.add_option("--dir", flags.directory,
+                 "Where programs, intermediate data and logs are kept; made if "
+                 "missing, and this worker's alone")
+      ->required();
+  app.add_option("--name", flags.name,
+                 "Name in the cluster, kept over restarts; made up if not "
+                 "given");
+  AddNumber(app, "--slots", flags.slots, "Tasks that run at the same time", 1,
+            kSlotsMax)
+      ->capture_default_str();
+  app.add_option("--host-id", flags.host_id,
+                 "Workers of the same host id read each other's intermediate "
+                 "files directly; default: the worker's name, so that none do");
+  app.add_option("--listen", flags.listen,
+                 "Address to serve intermediate data and logs on; port 0 takes "
+                 "a free one. Off loopback this needs TLS, which is not built "
+                 "yet")
+      ->capture_default_str();
+  app.add_option("--address-file", flags.address_file,
+                 "Write host:port here once it serves");
+  AddBytes(app, "--shuffle-memory", flags.shuffle_memory,
+           "Memory for intermediate data fetched from other workers; what is "
+           "more goes to disk",
+           1 << 20)
+      ->capture_default_str();
+  AddBytes(app, "--min-free-disk", flags.free_disk_min,
+           "Free space below --dir under which no tasks are taken", 1)
+      ->capture_default_str();
+  app.footer(
+      "Stops at SIGTERM; its intermediate data stay, and are offered again "
+      "when it is started anew.\n"
+      "Exit codes: 0 stopped by a signal, 2 usage, 5 refused.");
+}
+
+std::string HostName() {
+  char name[256] = {};
+  if (gethostname(name, sizeof name - 1) != 0) return "";
+  const std::string_view whole(name);
+  return std::string(whole.substr(0, std::min<size_t>(whole.find('.'), 40)));
+}
+
+// Complete or not there, whoever reads it.
+absl::Status WriteAddress(FileSystem& fs, const std::string& path,
+                          const std::string& address) {
+  const std::string temporary = Cat(path, ".new");
+  fs.RemoveFile(temporary).IgnoreError();  // Of a start that was cut off.
+  MR_RETURN_IF_ERROR(WriteWholeFile(fs, temporary, Cat(address, "\n")));
+  return fs.Rename(temporary, path);
+}
+
+// Everything of a worker process, in the order in which it is made; unmade in
+// the reverse order, after Stop().
+class Process {
+ public:
+  // `on_give_up` is called on a thread of the worker.
+  absl::Status Start(const Flags& flags,
+                     const std::vector<std::string>& masters,
+                     std::function<void(const std::string&)> on_give_up) {
+    FileSystem& fs = FileSystem::Posix();
+    Clock& clock = Clock::Real();
+    const rpc::Credentials& credentials = rpc::LoopbackCredentials();
+
+    WorkerDirectoryOptions directory;
+    // Other workers of this host, and job processes, use paths below it.
+    std::error_code error;
+    directory.path =
+        std::filesystem::absolute(flags.directory, error).lexically_normal();
+    if (error) return absl::UnknownError(error.message());
+    directory.name = flags.name;
+    directory.host_name = HostName();
+    MR_ASSIGN_OR_RETURN(directory.boot_id, BootId(fs));
+    MR_ASSIGN_OR_RETURN(directory_,
+                        WorkerDirectory::Open(fs, directory, *random_));
+    const WorkerLayout& layout = directory_->layout();
+
+    WorkerOptions options;
+    options.slots = flags.slots;
+    options.host_id =
+        flags.host_id.empty() ? directory_->name() : flags.host_id;
+    options.free_disk_bytes_min = *ParseBytes(flags.free_disk_min);
+
+    store_ = std::make_unique<SpoolStore>(layout, live_);
+    shuffle_ = std::make_unique<ShuffleServer>(fs, *store_);
+    MR_ASSIGN_OR_RETURN(server_, rpc::Server::Start(credentials, flags.listen,
+                                                    {shuffle_->service()}));
+    options.address = server_->address().ToString();
+
+    FetchOptions fetch;
+    fetch.host_id = options.host_id;
+    fetch.spool_dir = layout.Spool();
+    fetch.memory_bytes = *ParseBytes(flags.shuffle_memory);
+    transport_ = MakeGrpcTransport(credentials);
+    fetcher_ = MakeFetcher(fetch, clock, fs, Random::Entropy(), *transport_);
+    blob_client_ =
+        MakeBlobClient(credentials, masters, clock, fs, Random::Entropy());
+    link_ = MakeMasterLink(credentials, masters, Random::Entropy());
+
+    const WorkerEdges edges{fs,        clock, *random_,   *link_, *blob_client_,
+                            *fetcher_, live_, *directory_};
+    worker_ = std::make_unique<Worker>(options, edges, std::move(on_give_up));
+    MR_RETURN_IF_ERROR(worker_->Start());
+    LOG(INFO) << "worker " << directory_->name() << " serves on "
+              << options.address << " from " << layout.root << " with "
+              << options.slots << " slots";
+    if (flags.address_file.empty()) return absl::OkStatus();
+    return WriteAddress(fs, flags.address_file, options.address);
+  }
+
+  // Whatever Start has made so far.
+  ~Process() {
+    // Nobody may call the worker when it is gone, and the server's handlers end
+    // before what they serve from.
+    if (worker_ != nullptr) worker_->Stop();
+    link_.reset();
+    fetcher_.reset();
+    if (server_ != nullptr) server_->Shutdown(absl::Seconds(1));
+    worker_.reset();
+  }
+
+ private:
+  const std::unique_ptr<Random> random_ = Random::Entropy();
+  std::unique_ptr<WorkerDirectory> directory_;
+  LiveAttempts live_;
+  std::unique_ptr<SpoolStore> store_;
+  std::unique_ptr<ShuffleServer> shuffle_;
+  std::unique_ptr<rpc::Server> server_;
+  std::unique_ptr<FetchTransport> transport_;
+  std::unique_ptr<Fetcher> fetcher_;
+  std::unique_ptr<BlobClient> blob_client_;
+  std::unique_ptr<MasterLink> link_;
+  std::unique_ptr<Worker> worker_;
+};
+
+// Why the worker gave up. Thread-safe.
+class Reason {
+ public:
+  void Set(const std::string& text) {
+    absl::MutexLock lock(&mu_);
+    text_ = text;
+  }
+  std::string Get() const {
+    absl::MutexLock lock(&mu_);
+    return text_;
+  }
+
+ private:
+  mutable absl::Mutex mu_;
+  std::string text_ ABSL_GUARDED_BY(mu_);
+};
+
+int Serve(const Flags& flags, const std::vector<std::string>& masters) {
+  // Before any thread starts, so that all of them leave the signals to
+  // sigwait().
+  sigset_t signals;
+  sigemptyset(&signals);
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
+    sigaddset(&signals, signal);
+  }
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  signal(SIGPIPE, SIG_IGN);
+
+  Reason reason;
+  auto process = std::make_unique<Process>();
+  const absl::Status started =
+      process->Start(flags, masters, [&reason](const std::string& why) {
+        reason.Set(why);
+        kill(getpid(), SIGTERM);
+      });
+  if (!started.ok()) return Complain(kRefused, ToStd(started.message()));
+
+  int signal_number = 0;
+  sigwait(&signals, &signal_number);
+  const std::string why = reason.Get();
+  const int exit_code = why.empty() ? kOk : Complain(kRefused, why);
+  if (why.empty()) LOG(INFO) << "stopping: signal " << signal_number;
+
+  absl::Notification stopped;
+  std::thread watch([&stopped, exit_code] {
+    if (stopped.WaitForNotificationWithTimeout(kStopPatience)) return;
+    LOG(ERROR) << "work on a store hangs; it is left where it is";
+    _exit(exit_code);
+  });
+  process.reset();
+  stopped.Notify();
+  watch.join();
+  return exit_code;
+}
+
+}  // namespace
+}  // namespace millrace::worker
+
+int main(int argc, char** argv) {
+  using namespace millrace;          // NOLINT(google-build-using-namespace)
+  using namespace millrace::worker;  // NOLINT(google-build-using-namespace)
+
+  CLI::App app("Runs the tasks of a Millrace cluster on this host.",
+               "millrace-worker");
+  Flags flags;
+  AddFlags(app, flags);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) return app.exit(error);
+    return Complain(kUsage, Cat(error.what(), "; see millrace-worker --help"));
+  }
+  const absl::StatusOr<std::vector<std::string>> masters =
+      rpc::ParseMasters(flags.masters);
+  if (!masters.ok()) {
+    return Complain(kUsage,
+                    Cat("--masters: ", ToStd(masters.status().message())));
+  }
+  InitLogging(argv[0], 0);
+  return Serve(flags, *masters);
+}

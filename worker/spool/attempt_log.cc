@@ -1,0 +1,91 @@
+#include "worker/spool/attempt_log.h"
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "common/logging.h"
+#include "common/strings.h"
+
+namespace millrace::worker {
+
+AttemptLog::AttemptLog(FileSystem& fs, const WorkerLayout& layout,
+                       const JobId& job, const AttemptUid& attempt,
+                       size_t head_bytes, size_t tail_bytes)
+    : head_left_(head_bytes), tail_(0, tail_bytes) {
+  fs.MakeDirectory(layout.JobLogs(job)).IgnoreError();  // Or it is there.
+  absl::StatusOr<std::unique_ptr<WriteFile>> file =
+      fs.Create(layout.AttemptLog(job, attempt));
+  if (file.ok()) {
+    file_ = *std::move(file);
+  } else if (!absl::IsAlreadyExists(file.status())) {
+    LOG_EVERY_N(WARNING, 100)
+        << "no log is kept: " << ToStd(file.status().message());
+  }
+}
+
+AttemptLog::~AttemptLog() {
+  if (file_ == nullptr) return;
+  absl::Status status;
+  if (tail_.total_bytes() > 0) status = file_->Append(tail_.Text());
+  if (status.ok()) status = file_->Close();
+  if (!status.ok()) {
+    LOG_EVERY_N(WARNING, 100)
+        << "a log is incomplete: " << ToStd(status.message());
+  }
+}
+
+void AttemptLog::Append(std::string_view text) {
+  if (file_ == nullptr) return;
+  const std::string_view head = text.substr(0, head_left_);
+  if (!head.empty()) {
+    head_left_ -= head.size();
+    if (absl::Status status = file_->Append(head); !status.ok()) {
+      LOG_EVERY_N(WARNING, 100)
+          << "a log is incomplete: " << ToStd(status.message());
+      file_.reset();
+      return;
+    }
+  }
+  tail_.Append(text.substr(head.size()));
+}
+
+void TrimLogs(FileSystem& fs, const WorkerLayout& layout,
+              const std::set<JobId>& keep, size_t jobs_max,
+              uint64_t bytes_max) {
+  struct Old {
+    int64_t mtime_ns;
+    uint64_t bytes;
+    std::string path;
+  };
+  const absl::StatusOr<std::vector<DirEntry>> entries = fs.List(layout.Logs());
+  if (!entries.ok()) return;
+  std::vector<Old> old;
+  uint64_t total = 0;
+  for (const DirEntry& entry : *entries) {
+    const auto job = JobId::FromHex(entry.name);
+    if (!job.has_value() || keep.contains(*job)) continue;
+    const std::string path = JoinPath(layout.Logs(), entry.name);
+    const absl::StatusOr<FileInfo> info = fs.Stat(path);
+    const absl::StatusOr<std::vector<DirEntry>> files = fs.List(path);
+    if (!info.ok() || !files.ok()) continue;
+    Old job_logs{info->identity.mtime_ns, 0, path};
+    for (const DirEntry& file : *files) {
+      const absl::StatusOr<FileInfo> size = fs.Stat(JoinPath(path, file.name));
+      if (size.ok()) job_logs.bytes += size->identity.size;
+    }
+    total += job_logs.bytes;
+    old.push_back(std::move(job_logs));
+  }
+  std::sort(old.begin(), old.end(),
+            [](const Old& a, const Old& b) { return a.mtime_ns < b.mtime_ns; });
+  size_t left = old.size();
+  for (const Old& job_logs : old) {
+    if (left <= jobs_max && total <= bytes_max) return;
+    fs.RemoveTree(job_logs.path).IgnoreError();
+    --left;
+    total -= job_logs.bytes;
+  }
+}
+
+}  // namespace millrace::worker

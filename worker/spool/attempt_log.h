@@ -1,0 +1,47 @@
+// What attempts printed, kept for people: one file per attempt, of bounded
+// size, readable while it grows and for a while after the job.
+#ifndef MILLRACE_WORKER_SPOOL_ATTEMPT_LOG_H_
+#define MILLRACE_WORKER_SPOOL_ATTEMPT_LOG_H_
+
+#include <cstdint>
+#include <memory>
+#include <set>
+#include <string>
+#include <string_view>
+
+#include "common/file_system.h"
+#include "common/ids.h"
+#include "supervisor/bounded_log.h"
+#include "worker/spool/layout.h"
+
+namespace millrace::worker {
+
+// The first `head_bytes` go to the file as they come; of the rest the last
+// `tail_bytes` are added at the end, behind a line that says how much is
+// missing. Nothing fails: what cannot be written is lost, and the attempt goes
+// on. Thread-compatible.
+class AttemptLog {
+ public:
+  // Makes logs/<job> if need be.
+  AttemptLog(FileSystem& fs, const WorkerLayout& layout, const JobId& job,
+             const AttemptUid& attempt, size_t head_bytes, size_t tail_bytes);
+  ~AttemptLog();
+  AttemptLog(const AttemptLog&) = delete;
+  AttemptLog& operator=(const AttemptLog&) = delete;
+
+  void Append(std::string_view text);
+
+ private:
+  std::unique_ptr<WriteFile> file_;  // Null: could not be made.
+  size_t head_left_;
+  supervisor::BoundedLog tail_;
+};
+
+// Removes the logs of jobs that are over, the oldest first, until no more than
+// `jobs_max` and `bytes_max` are left of them. Those in `keep` stay.
+void TrimLogs(FileSystem& fs, const WorkerLayout& layout,
+              const std::set<JobId>& keep, size_t jobs_max, uint64_t bytes_max);
+
+}  // namespace millrace::worker
+
+#endif  // MILLRACE_WORKER_SPOOL_ATTEMPT_LOG_H_

@@ -1,0 +1,105 @@
+#include "worker/spool/spool_scan.h"
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "common/logging.h"
+#include "common/status_macros.h"
+#include "common/strings.h"
+#include "engine/format/index.h"
+
+namespace millrace::worker {
+namespace {
+
+void Delete(FileSystem& fs, const std::string& path) {
+  const absl::Status status = fs.RemoveTree(path);
+  if (!status.ok()) {
+    LOG(WARNING) << "not deleted: " << ToStd(status.message());
+  }
+}
+
+// As TaskDone.map_output_root has it.
+std::string RootBytes(const Hash128Value& root) {
+  std::string bytes(16, '\0');
+  for (int i = 0; i < 8; ++i) {
+    bytes[i] = static_cast<char>(root.low >> (8 * i));
+    bytes[8 + i] = static_cast<char>(root.high >> (8 * i));
+  }
+  return bytes;
+}
+
+absl::StatusOr<FoundOutput> Inspect(FileSystem& fs, const std::string& path,
+                                    const JobId& job, const AttemptUid& uid) {
+  MR_ASSIGN_OR_RETURN(const std::unique_ptr<ReadFile> file, fs.OpenRead(path));
+  MR_ASSIGN_OR_RETURN(const engine::InspectedMapOutput found,
+                      engine::InspectMapOutput(*file, path));
+  if (found.identity.job != job || found.identity.attempt != uid ||
+      found.identity.run != 0) {
+    return absl::DataLossError(
+        Av(Cat("map output ", path, ": it belongs elsewhere")));
+  }
+  FoundOutput output;
+  output.job = job;
+  output.map_index = found.identity.map_index;
+  output.attempt = uid;
+  output.root = RootBytes(found.summary.root);
+  return output;
+}
+
+// True: something of the attempt is worth keeping.
+bool ScanAttempt(FileSystem& fs, const std::string& directory, const JobId& job,
+                 const AttemptUid& uid, std::vector<FoundOutput>* found) {
+  const std::string path = JoinPath(directory, kMapOutputName);
+  absl::StatusOr<FoundOutput> output = Inspect(fs, path, job, uid);
+  if (!output.ok()) {
+    if (!absl::IsNotFound(output.status())) {
+      LOG(WARNING) << "not offered again: " << ToStd(output.status().message());
+    }
+    return false;
+  }
+  found->push_back(*std::move(output));
+  // Spill runs that the attempt had no time to remove.
+  const absl::StatusOr<std::vector<DirEntry>> entries = fs.List(directory);
+  if (entries.ok()) {
+    for (const DirEntry& entry : *entries) {
+      if (entry.name != kMapOutputName) {
+        Delete(fs, JoinPath(directory, entry.name));
+      }
+    }
+  }
+  return true;
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<FoundOutput>> ScanSpool(FileSystem& fs,
+                                                   const WorkerLayout& layout) {
+  const std::string spool = layout.Spool();
+  MR_ASSIGN_OR_RETURN(const std::vector<DirEntry> jobs, fs.List(spool));
+  std::vector<FoundOutput> found;
+  for (const DirEntry& job_entry : jobs) {
+    const std::string job_path = JoinPath(spool, job_entry.name);
+    const auto job = JobId::FromHex(job_entry.name);
+    const absl::StatusOr<std::vector<DirEntry>> attempts = fs.List(job_path);
+    if (!job.has_value() || !attempts.ok()) {
+      Delete(fs, job_path);
+      continue;
+    }
+    bool keep_job = false;
+    for (const DirEntry& entry : *attempts) {
+      const std::string path = JoinPath(job_path, entry.name);
+      const auto uid = AttemptUid::FromHex(entry.name);
+      if (uid.has_value() && ScanAttempt(fs, path, *job, *uid, &found)) {
+        keep_job = true;
+      } else {
+        Delete(fs, path);
+      }
+    }
+    if (!keep_job) Delete(fs, job_path);
+  }
+  return found;
+}
+
+}  // namespace millrace::worker

@@ -29,6 +29,39 @@ TEST(FetchCore, AnotherAttemptsOutputTakesThePlaceOfOneUnderWay) {
   ExpectReady(world, reduce, 0, {&now});
 }
 
+TEST(FetchCore, BytesOfOneAttemptAreNeverContinuedWithThoseOfAnother) {
+  FetchWorld world;
+  const TestOutput old = Output(0, 1), now = Output(0, 2);
+  world.Locate({&old}, world.AddWorker(1));
+  const AttemptUid reduce = world.StartReduce(0, 1);
+  world.SendBytes(world.Only(), old, 500);
+  world.End(world.Only().start.transfer, kCut);
+  world.Locate({&now}, world.AddWorker(2));
+  EXPECT_EQ(world.Only().start.offset, 0);
+  EXPECT_TRUE(world.Only().start.want_index);
+  world.CompleteAll();
+  ExpectReady(world, reduce, 0, {&now});
+  EXPECT_EQ(world.started_.size(), 2);
+}
+
+TEST(FetchCore, RoomOfATransferThatWasLeftIsUsedAgain) {
+  FetchWorld world;
+  const TestOutput first = Output(0, 1), second = Output(0, 2);
+  const auto w1 = world.AddWorker(1);
+  world.Locate({&first}, w1);
+  world.StartReduce(0, 1);
+  world.SendBytes(world.Only(), first, 500);
+  const uint64_t used = world.core_.memory_used();
+  for (int i = 0; i < 10; ++i) {
+    // Lost in the middle; then it, or another of its length, is there again.
+    world.Lose(first);
+    world.CompleteAll();
+    world.Locate({&first}, w1);
+    world.SendBytes(world.Only(), first, 500);
+  }
+  EXPECT_EQ(world.core_.memory_used(), used);
+}
+
 TEST(FetchCore, WhatHasBeenFetchedStaysGoodWhenItsPlaceChanges) {
   FetchWorld world;
   const TestOutput a = Output(0, 1), b = Output(1, 1), a2 = Output(0, 2);

@@ -226,7 +226,10 @@ void ExpectReady(const FetchWorld& world, const AttemptUid& attempt,
     EXPECT_EQ(got.section.hash(), entry.sum.hash);
     EXPECT_EQ(got.section.digest(), entry.digest);
     EXPECT_EQ(got.section.blocks(), entry.blocks);
-    EXPECT_EQ(world.Section(attempt, got), outputs[map]->partition(partition));
+    // Their bytes would fill the screen.
+    EXPECT_TRUE(world.Section(attempt, got) ==
+                outputs[map]->partition(partition))
+        << "map " << map;
   }
 }
 

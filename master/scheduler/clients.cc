@@ -187,7 +187,7 @@ void OnKill(SoftState& soft, const ClientKill& kill) {
   if (waiting.size() > 1) return;
   proto::LogEntry entry;
   entry.mutable_cancelled()->set_job_id(std::string(job->id.bytes()));
-  entry.mutable_cancelled()->set_reason(kill.reason.substr(0, kReasonBytesMax));
+  entry.mutable_cancelled()->set_reason(CutText(kill.reason, kReasonBytesMax));
   soft.Propose(std::move(entry));
 }
 

@@ -58,14 +58,12 @@ void Applier::EndJob(Job* job, proto::JobState state) {
 }
 
 void Applier::FailJob(Job* job, proto::JobFailure failure) {
-  auto cut = [](std::string* text, size_t from) {
-    if (text->size() <= kFailureTextBytesMax) return;
-    *text = text->substr(from == 0 ? 0 : text->size() - kFailureTextBytesMax,
-                         kFailureTextBytesMax);
-  };
-  cut(failure.mutable_message(), 0);
-  cut(failure.mutable_stack(), 0);
-  cut(failure.mutable_log_tail(), 1);
+  failure.set_message(CutText(failure.message(), kFailureTextBytesMax));
+  failure.set_stack(CutText(failure.stack(), kFailureTextBytesMax));
+  std::string* tail = failure.mutable_log_tail();  // Its end tells why.
+  if (tail->size() > kFailureTextBytesMax) {
+    tail->erase(0, tail->size() - kFailureTextBytesMax);
+  }
   job->failure = std::move(failure);
   EndJob(job, proto::FAILED);
 }
@@ -168,7 +166,7 @@ void Applier::Apply(const proto::Cancelled& entry) {
   if (job == nullptr) return;
   job->failure.emplace();
   job->failure->set_cause(proto::CANCELLED);
-  job->failure->set_message(entry.reason().substr(0, kFailureTextBytesMax));
+  job->failure->set_message(CutText(entry.reason(), kFailureTextBytesMax));
   EndJob(job, proto::KILLED);
 }
 

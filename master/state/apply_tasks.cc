@@ -15,10 +15,10 @@ namespace millrace::master {
 namespace {
 
 std::string Cut(const std::string& text) {
-  return text.substr(0, kFailureTextBytesMax);
+  return CutText(text, kFailureTextBytesMax);
 }
 
-// The end is what tells why.
+// Of a log, which need not be text. The end is what tells why.
 std::string CutFront(const std::string& text) {
   if (text.size() <= kFailureTextBytesMax) return text;
   return text.substr(text.size() - kFailureTextBytesMax);

@@ -28,6 +28,10 @@ struct TaskId {
 // "map 17", "reduce 3", "the plan", "the check", "the publication".
 std::string ToString(const TaskId& task);
 
+// The first `bytes_max` bytes of a text, or somewhat less: whole characters of
+// UTF-8, since a message with half of one is not read by Protobuf.
+std::string CutText(const std::string& text, size_t bytes_max);
+
 }  // namespace millrace::master
 
 #endif  // MILLRACE_MASTER_STATE_TASK_ID_H_

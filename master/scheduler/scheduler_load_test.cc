@@ -1,0 +1,54 @@
+// That many jobs and many tasks cost what they should. The bars leave room for
+// a busy machine and for sanitizers; what is quadratic misses them by far.
+#include <gtest/gtest.h>
+
+#include "common/clock.h"
+#include "common/strings.h"
+#include "master/scheduler/testing/harness.h"
+
+namespace millrace::master {
+namespace {
+
+using testing::Harness;
+
+absl::Duration Timed(const std::function<void()>& what) {
+  const absl::Duration from = Clock::Real().Monotonic();
+  what();
+  return Clock::Real().Monotonic() - from;
+}
+
+TEST(SchedulerLoadTest, ThousandJobsAreListedInMilliseconds) {
+  Harness h;
+  const SessionId w = h.Join(1, "w1", 8);
+  for (int i = 0; i < 1000; ++i) h.SubmitJob(Cat("/out", i));
+  for (const proto::Grant& grant : h.TakeGrants(w)) h.Finish(w, grant, 50, 5);
+  absl::Duration best = absl::InfiniteDuration();
+  for (int i = 0; i < 5; ++i) {
+    best = std::min(best, Timed([&] {
+                      proto::ListJobsReply reply;
+                      h.core().FillJobs(0, &reply);
+                      ASSERT_EQ(reply.jobs_size(), 1000);
+                    }));
+  }
+  RecordProperty("microseconds",
+                 static_cast<int>(absl::ToInt64Microseconds(best)));
+  EXPECT_LT(best, absl::Milliseconds(100));
+}
+
+TEST(SchedulerLoadTest, TenThousandMapsCostMicrosecondsEach) {
+  constexpr uint32_t kMaps = 10'000;
+  Harness h;
+  std::vector<SessionId> workers;
+  for (uint64_t i = 1; i <= 4; ++i)
+    workers.push_back(h.Join(i, Cat("w", i), 2));
+  const JobId job = h.SubmitJob("/out");
+  const absl::Duration took = Timed([&] { h.RunAll(workers, kMaps, 4); });
+  EXPECT_EQ(h.Status(job).state(), proto::SUCCEEDED);
+  EXPECT_EQ(h.Status(job).attempts().launched(), kMaps + 5u);
+  RecordProperty("microseconds_per_map",
+                 static_cast<int>(absl::ToInt64Microseconds(took) / kMaps));
+  EXPECT_LT(took / kMaps, absl::Microseconds(500));
+}
+
+}  // namespace
+}  // namespace millrace::master

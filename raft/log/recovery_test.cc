@@ -350,6 +350,41 @@ TEST_F(RecoveryTest, ALogThatEndsBeforeAnInstalledSnapshotBeginsAnew) {
             absl::StatusCode::kDataLoss);
 }
 
+// A back-up of the same member, put back in part: every file is right by
+// itself, and the entries have the same indexes and terms.
+TEST(MixedPastTest, IsRefused) {
+  const auto live = [](SimDisk& disk, uint8_t kind) {
+    LogRunner runner(SmallLogOptions(), disk);
+    for (uint64_t i = 1; i <= 9; ++i) {
+      auto entries = MakeEntries(i, 1, 1, 1700);
+      entries[0].kind = kind;
+      LogAppend append;
+      append.entries = entries;
+      append.hard_state = HardState{1, 0, i};
+      ASSERT_TRUE(runner.log()->Append(append).ok());
+      ASSERT_TRUE(runner.log()->Sync().ok());
+    }
+  };
+  SimDisk one;
+  ASSERT_TRUE(Recover(SmallLogOptions(), LogSnapshot(), one).ok());
+  const auto other = one.AfterProcessDeath();  // The same ids.
+  live(one, 1);
+  live(*other, 2);
+  const std::vector<std::string> names = one.Names(kLog);
+  ASSERT_EQ(names.size(), 5u);
+  ASSERT_EQ(other->Names(kLog), names);
+  for (const std::string& name : names) {
+    const std::string path = JoinPath(kLog, name);
+    const auto mixed = one.AfterProcessDeath();
+    mixed->SetContents(path, other->Contents(path));
+    const auto log = Recover(SmallLogOptions(), LogSnapshot(), *mixed);
+    ASSERT_TRUE(absl::IsDataLoss(log.status())) << name << log.status();
+    EXPECT_THAT(std::string(log.status().message()),
+                HasSubstr("offset 0: the segment does not follow the one "
+                          "before it"));
+  }
+}
+
 // Records that nobody here writes, under right checksums.
 class ForgedRecordTest : public testing::Test {
  protected:

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <thread>
@@ -168,36 +169,81 @@ TEST(SingleLogTest, EachStartLeadsANewTermAndReplaysTheLog) {
   }
 }
 
-// A start that is killed before it proposes anything has still used its term.
-TEST(SingleLogTest, TheTermIsDurableBeforeItLeads) {
-  auto disk = std::make_unique<SimDisk>();
-  for (uint64_t start = 1; start <= 4; ++start) {
-    RecordingSink sink;
-    std::unique_ptr<SimDisk> after;
-    {
-      const auto log = MustOpen(SmallOptions(), *disk, sink);
-      ASSERT_EQ(sink.WaitUntilLeading(), start);
-      after = disk->AfterPowerCut(SimDisk::LoseAll);
-    }
-    disk = std::move(after);
-  }
-}
+// Cuts the power in the very moment it is told something.
+class PowerCuttingSink final : public LogSink {
+ public:
+  struct Cut {
+    std::unique_ptr<SimDisk> disk;
+    uint64_t term = 0;
+    std::vector<std::string> payloads;  // Handed over until then.
+  };
 
-TEST(SingleLogTest, WhatWasHandedOverSurvivesAPowerCut) {
+  explicit PowerCuttingSink(SimDisk& disk) : disk_(disk) {}
+
+  void OnCommitted(std::vector<CommittedEntry> entries) override {
+    absl::MutexLock lock(&mu_);
+    for (CommittedEntry& entry : entries) {
+      payloads_.push_back(std::move(entry.payload));
+    }
+    cuts_.push_back({disk_.AfterPowerCut(SimDisk::LoseAll), term_, payloads_});
+  }
+  void OnLeading(uint64_t term) override {
+    absl::MutexLock lock(&mu_);
+    term_ = term;
+    cuts_.push_back({disk_.AfterPowerCut(SimDisk::LoseAll), term_, payloads_});
+  }
+  void OnFollowing(uint64_t, std::string) override {}
+
+  void WaitUntilLeading() {
+    absl::MutexLock lock(&mu_);
+    const auto leading = [this] { return term_ != 0; };
+    mu_.Await(absl::Condition(&leading));
+  }
+  void WaitFor(size_t count) {
+    absl::MutexLock lock(&mu_);
+    const auto enough = [&] { return payloads_.size() >= count; };
+    mu_.Await(absl::Condition(&enough));
+  }
+  // After the log has stopped.
+  std::vector<Cut> TakeCuts() {
+    absl::MutexLock lock(&mu_);
+    return std::move(cuts_);
+  }
+
+ private:
+  SimDisk& disk_;
+  absl::Mutex mu_;
+  uint64_t term_ ABSL_GUARDED_BY(mu_) = 0;
+  std::vector<std::string> payloads_ ABSL_GUARDED_BY(mu_);
+  std::vector<Cut> cuts_ ABSL_GUARDED_BY(mu_);
+};
+
+TEST(SingleLogTest, WhatIsToldSurvivesAPowerCut) {
   SimDisk disk;
-  RecordingSink sink;
-  const auto log = MustOpen(SmallOptions(), disk, sink);
-  ASSERT_EQ(sink.WaitUntilLeading(), 1u);
-  for (size_t i = 0; i < 60; ++i) {
-    ASSERT_TRUE(
-        log->Propose(1, {Cat("entry ", i), std::string(i * 20, 'x')}).ok());
-    const std::vector<std::string> handed = sink.WaitFor(2 * i + 2);
-    const auto after = disk.AfterPowerCut(SimDisk::LoseAll);
+  PowerCuttingSink sink(disk);
+  std::vector<std::string> expected;
+  {
+    const auto log = MustOpen(SmallOptions(), disk, sink);
+    sink.WaitUntilLeading();
+    for (size_t i = 0; i < 60; ++i) {
+      expected.push_back(Cat("entry ", i, std::string(i * 20, 'x')));
+      ASSERT_TRUE(log->Propose(1, {expected.back()}).ok());
+      if (i % 3 == 2) sink.WaitFor(i + 1);
+    }
+  }
+  const auto cuts = sink.TakeCuts();
+  ASSERT_GE(cuts.size(), 20u);
+  for (const PowerCuttingSink::Cut& cut : cuts) {
     RecordingSink again;
-    const auto reopened = MustOpen(SmallOptions(), *after, again);
-    ASSERT_EQ(again.WaitUntilLeading(), 2u);
-    ASSERT_EQ(again.WaitFor(handed.size()), handed);
-    ASSERT_EQ(again.count(), handed.size());
+    const auto log = MustOpen(SmallOptions(), *cut.disk, again);
+    // The term that it led is not led twice.
+    ASSERT_EQ(again.WaitUntilLeading(), cut.term + 1);
+    ASSERT_GE(again.replayed(), cut.payloads.size());
+    const std::vector<std::string> found = again.WaitFor(cut.payloads.size());
+    ASSERT_TRUE(
+        std::equal(cut.payloads.begin(), cut.payloads.end(), found.begin()));
+    ASSERT_LE(found.size(), expected.size());
+    ASSERT_TRUE(std::equal(found.begin(), found.end(), expected.begin()));
   }
 }
 
@@ -379,7 +425,8 @@ TEST(SingleLogTest, AFullDiskMakesWhatWasAcceptedWait) {
   ASSERT_TRUE(log->Propose(1, payloads).ok());
   const size_t before = sink.WaitFor(1).size();
   EXPECT_LT(before, payloads.size());
-  while (log->Propose(1, {"y"}).ok()) std::this_thread::yield();
+  // Until the log has noticed, one at a time.
+  while (log->Propose(1, {}).ok()) std::this_thread::yield();
   EXPECT_LT(sink.count(), payloads.size());
   disk.SetFreeBytes(1 << 20);
   EXPECT_THAT(sink.WaitFor(payloads.size()).back(), SizeIs(3000));
@@ -427,7 +474,7 @@ TEST(SingleLogTest, AFailedSyncEndsItAndNothingIsHandedOver) {
   EXPECT_THAT(std::string(fatal.Wait().message()),
               HasSubstr("cannot go on after an error of the disk"));
   const size_t count = sink.count();
-  while (log->Propose(1, {"c"}).ok()) std::this_thread::yield();
+  while (log->Propose(1, {}).ok()) std::this_thread::yield();
   EXPECT_TRUE(absl::IsFailedPrecondition(log->Propose(1, {"c"})));
   log.reset();
   EXPECT_EQ(sink.count(), count);

@@ -88,6 +88,28 @@ TEST(WorkerProgramTest, ServesUntilSigtermAndKeepsItsDirectoryToItself) {
   EXPECT_THAT(elsewhere.err, HasSubstr("0.0.0.0"));
 }
 
+TEST(WorkerProgramTest, OneThatWasKilledMakesRoomForTheNext) {
+  TempDir directory;
+  const std::vector<std::string> flags = {
+      "--masters",     kNobody,          "--dir",
+      directory / "w", "--address-file", directory / "address"};
+  for (int i = 0; i < 5; ++i) {
+    RunningProgram worker(Worker(flags));
+    ASSERT_TRUE(worker.WaitUntil([&] {
+      return std::filesystem::exists(directory / "address");
+    })) << worker.err();
+    std::filesystem::remove(directory / "address");
+    worker.Signal(SIGKILL);  // Not waited for.
+    RunningProgram next(Worker(flags));
+    ASSERT_TRUE(next.WaitUntil([&] {
+      return std::filesystem::exists(directory / "address");
+    })) << next.err();
+    std::filesystem::remove(directory / "address");
+    next.Signal(SIGTERM);
+    EXPECT_EQ(next.Wait().exit_code, 0);
+  }
+}
+
 TEST(WorkerProgramTest, FlagsMayComeFromAFile) {
   TempDir directory;
   const std::string config = directory.Write(

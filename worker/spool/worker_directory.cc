@@ -1,6 +1,7 @@
 #include "worker/spool/worker_directory.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -10,15 +11,19 @@
 #include <string_view>
 #include <utility>
 
+#include "absl/strings/ascii.h"
+#include "absl/strings/numbers.h"
 #include "common/errno_status.h"
 #include "common/logging.h"
 #include "common/status_macros.h"
 #include "common/strings.h"
+#include "supervisor/pidfd.h"
 
 namespace millrace::worker {
 namespace {
 
 constexpr uint64_t kSmallFileBytesMax = 4096;
+constexpr int kEndPatienceMs = 1000;
 constexpr std::string_view kClusterKey = "cluster ";
 constexpr std::string_view kNameKey = "name ";
 
@@ -36,6 +41,24 @@ absl::Status Replace(FileSystem& fs, const std::string& path,
   MR_RETURN_IF_ERROR(WriteWholeFile(fs, temporary, text));
   MR_RETURN_IF_ERROR(fs.Rename(temporary, path));
   return fs.SyncDirectory(ParentPath(path));
+}
+
+// Who has written its pid to the lock file; 0: nobody yet.
+pid_t HolderOf(int fd) {
+  char text[32] = {};
+  const ssize_t n = pread(fd, text, sizeof text - 1, 0);
+  int pid = 0;
+  if (n <= 0 || !absl::SimpleAtoi(text, &pid) || pid <= 0) return 0;
+  return pid;
+}
+
+// Whether the process ends soon, or has ended.
+bool AwaitEnd(pid_t pid) {
+  if (pid == 0 || pid == getpid()) return false;
+  const supervisor::UniqueFd process(supervisor::PidfdOpen(pid));
+  if (!process.valid()) return errno == ESRCH;
+  pollfd end = {process.get(), POLLIN, 0};
+  return poll(&end, 1, kEndPatienceMs) > 0;
 }
 
 // A name is shown to people and compared; it makes no paths.
@@ -114,13 +137,14 @@ absl::Status WorkerDirectory::TakeLock() {
   lock_ = supervisor::UniqueFd(
       open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
   if (!lock_.valid()) return ErrnoStatus(errno, "open", path);
-  if (flock(lock_.get(), LOCK_EX | LOCK_NB) != 0) {
+  pid_t holder = 0;
+  while (flock(lock_.get(), LOCK_EX | LOCK_NB) != 0) {
     if (errno != EWOULDBLOCK) return ErrnoStatus(errno, "lock", path);
-    char holder[32] = {};
-    const ssize_t n = pread(lock_.get(), holder, sizeof holder - 1, 0);
-    const std::string_view pid(holder, n > 0 ? static_cast<size_t>(n) : 0);
+    // One that was killed a moment ago lets go when it is gone; waited for
+    // once.
+    if (holder == 0 && AwaitEnd(holder = HolderOf(lock_.get()))) continue;
     return absl::FailedPreconditionError(
-        Av(Cat("another worker ", pid.empty() ? "" : Cat("(pid ", pid, ") "),
+        Av(Cat("another worker ", holder == 0 ? "" : Cat("(pid ", holder, ") "),
                "uses ", layout_.root, "; each needs a directory of its own")));
   }
   const std::string pid = Cat(getpid());

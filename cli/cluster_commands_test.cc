@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <nlohmann/json.hpp>
 #include <string>
@@ -164,11 +165,49 @@ TEST_F(ClusterCommandsTest, CtrlCDetachesAndSaysHowToComeBack) {
     return program.err().find("millrace submit: job ") != std::string::npos;
   }));
   program.Signal(SIGINT);
+  program.Signal(SIGTERM);  // As timeout(1) may: process and group.
   const ProgramResult result = program.Wait();
   EXPECT_EQ(result.exit_code, 130) << result;
   const std::string id = HexEncode(state_.Submitted()[0]).substr(0, 8);
   EXPECT_THAT(result.err, HasSubstr("millrace status -w " + id));
   EXPECT_EQ(state_.Job(state_.Submitted()[0]).status().state(), proto::QUEUED);
+}
+
+// script(1) gives the program a terminal, and what it wrote to us.
+TEST_F(ClusterCommandsTest, OnATerminalOneLineIsRewritten) {
+  if (access("/usr/bin/script", X_OK) != 0) GTEST_SKIP() << "no script(1)";
+  for (const bool no_color : {false, true}) {
+    proto::GetJobReply job = AddJob(kId, proto::RUNNING);
+    job.mutable_status()->set_waiting_for("a worker");
+    state_.SetJob(job);
+    ProgramOptions options = Options({});
+    options.argv = {"/usr/bin/script", "-qec", MILLRACE_BIN " status -w 1f",
+                    "/dev/null"};
+    options.environment.push_back("TERM=xterm");
+    options.environment.push_back(no_color ? "NO_COLOR=1" : "NO_COLOR=");
+    RunningProgram program(options);
+    EXPECT_TRUE(program.WaitUntil(
+        [&] { return program.out().find("a worker") != std::string::npos; }));
+    End(kId, proto::SUCCEEDED);
+    const ProgramResult result = program.Wait();
+    EXPECT_EQ(result.exit_code, 0) << result;
+    EXPECT_EQ(result.out.find("\r\033[K") != std::string::npos, !no_color)
+        << result;
+    EXPECT_THAT(result.out, HasSubstr("wordcount: 0 records")) << result;
+  }
+}
+
+TEST_F(ClusterCommandsTest, DescribeDoesWithoutTasksThatAreTooMany) {
+  proto::GetJobReply job = AddJob(kId, proto::RUNNING);
+  for (int i = 0; i < 60'000; ++i) {
+    proto::TaskStatus& task = *job.add_tasks();
+    task.set_last_failure(std::string(80, 'x'));
+  }
+  state_.SetJob(job);
+  const ProgramResult result = Run({"describe", "1f"});
+  EXPECT_EQ(result.exit_code, 0) << result;
+  EXPECT_THAT(result.out, HasSubstr("RUNNING"));
+  EXPECT_THAT(result.err, HasSubstr("too many tasks"));
 }
 
 TEST_F(ClusterCommandsTest, ARequestIdGivesTheSameJob) {
@@ -227,6 +266,9 @@ TEST_F(ClusterCommandsTest, StatusByPrefixOrTheNewest) {
     EXPECT_EQ(nlohmann::json::parse(result.out)["id"], HexEncode(kId));
   }
   EXPECT_THAT(Run({"status", "1f"}).out, HasSubstr("RUNNING"));
+  End(kId, proto::FAILED, proto::CRASHED);
+  EXPECT_EQ(Run({"status", "1f"}).exit_code, 0);
+  EXPECT_EQ(Run({"status", "1f", "-w"}).exit_code, 1);
   ExpectError(Run({"status", "2f"}), 4, "2f");
   ExpectError(Run({"status", "nonsense"}), 2, "nonsense");
 }
@@ -249,7 +291,7 @@ TEST_F(ClusterCommandsTest, StatusAndWaitEndWithTheJob) {
 
 TEST_F(ClusterCommandsTest, WaitTimesOut) {
   AddJob(kId, proto::RUNNING);
-  ExpectError(Run({"wait", "1f", "--timeout", "0.2s"}), 124, "RUNNING");
+  ExpectError(Run({"wait", "1f", "--timeout", "0.2s"}), 124, "has not ended");
   End(kId, proto::SUCCEEDED);
   const ProgramResult result = Run({"wait", "1f", "--timeout", "20s"});
   EXPECT_EQ(result.exit_code, 0) << result;

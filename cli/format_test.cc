@@ -370,7 +370,9 @@ TEST_F(ProgressDisplayTest, PlainLinesComeWithChangesAndNotTooOften) {
   ProgressDisplay display(out_, false, "p", clock_);
   proto::JobStatus status;
   status.set_state(proto::QUEUED);
-  display.Update(status);  // Printed.
+  display.Update(status);  // It may be over in a moment.
+  status.set_waiting_for("workers");
+  display.Update(status);  // Printed: that it waits is news.
   clock_.Advance(absl::Seconds(5));
   display.Update(status);  // Nothing has changed.
   status = Running();
@@ -385,7 +387,7 @@ TEST_F(ProgressDisplayTest, PlainLinesComeWithChangesAndNotTooOften) {
   display.Update(status);  // The report will say so.
   const std::string text = Written();
   EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 3) << text;
-  EXPECT_THAT(text, HasSubstr("p: queued\np: map 3/8"));
+  EXPECT_THAT(text, HasSubstr("p: queued  waiting for: workers\np: map 3/8"));
   EXPECT_THAT(text, HasSubstr("\np: map 8/8"));
   EXPECT_THAT(text, Not(HasSubstr("\r")));
 }

@@ -5,9 +5,18 @@
 
 #include <thread>
 
+#include "absl/time/time.h"
 #include "cli/exit_code.h"
+#include "common/clock.h"
 
 namespace millrace::cli {
+namespace {
+
+// Who sends a signal to a process and to its group, as timeout(1) does, means
+// one interrupt, not two.
+constexpr absl::Duration kOneInterrupt = absl::Seconds(1);
+
+}  // namespace
 
 // Waits for the signals in a thread of its own, so that no handler runs in the
 // middle of anything. SIGUSR1, sent by the destructor to the thread alone, ends
@@ -20,12 +29,18 @@ struct Interrupt::Watcher {
     }
     pthread_sigmask(SIG_BLOCK, &signals, &before);
     thread = std::thread([this, &stop] {
+      absl::Duration first = absl::InfiniteDuration();
       while (true) {
         int number = 0;
         sigwait(&signals, &number);
         if (number == SIGUSR1) return;
-        if (stop.stopped()) _exit(kInterrupted);
-        stop.Stop();
+        const absl::Duration now = Clock::Real().Monotonic();
+        if (first == absl::InfiniteDuration()) {
+          first = now;
+          stop.Stop();
+        } else if (now - first >= kOneInterrupt) {
+          _exit(kInterrupted);
+        }
       }
     });
   }

@@ -10,8 +10,9 @@
 namespace millrace::cli {
 
 // SIGINT, SIGTERM and SIGHUP stop calls to the cluster for as long as this
-// lives. A second one ends the process at once. Make it before anything that
-// starts threads: they inherit which signals are blocked. One at a time.
+// lives. Another one, a second later or more, ends the process at once. Make it
+// before anything that starts threads: they inherit which signals are blocked.
+// One at a time.
 class Interrupt {
  public:
   Interrupt();

@@ -34,8 +34,10 @@ std::string TotalsText(const proto::TaskTotals& totals) {
   return text;
 }
 
-std::string DoneBytes(uint64_t done, uint64_t total) {
-  return done >= total
+std::string DoneBytes(const proto::JobStatus& status, uint64_t done,
+                      uint64_t total) {
+  // Of what is left when a job has succeeded, nobody needs to know.
+  return done >= total || status.state() == proto::SUCCEEDED
              ? HumanBytes(total)
              : Cat(HumanBytes(done), " of ", HumanBytes(total), " done");
 }
@@ -228,9 +230,9 @@ std::string JobText(const proto::JobStatus& status, absl::Time now) {
   if (status.planned()) {
     text += Line("maps", TotalsText(status.maps()));
     text += Line("reduces", TotalsText(status.reduces()));
-    text += Line("input",
-                 DoneBytes(status.input_bytes_done(), status.input_bytes()));
-    text += Line("shuffle", DoneBytes(status.shuffle_bytes_done(),
+    text += Line("input", DoneBytes(status, status.input_bytes_done(),
+                                    status.input_bytes()));
+    text += Line("shuffle", DoneBytes(status, status.shuffle_bytes_done(),
                                       status.shuffle_bytes_total()));
   }
   text += Line("attempts", AttemptsText(status.attempts()));

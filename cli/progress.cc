@@ -158,6 +158,9 @@ void ProgressDisplay::ShowLive(const std::string& line) {
 
 void ProgressDisplay::ShowPlain(const proto::JobStatus& status,
                                 const std::string& line, absl::Duration time) {
+  if (began_ == absl::InfiniteDuration()) began_ = time;
+  // A job of less than a second says only how it ended.
+  if (time - began_ < kPlainInterval && status.waiting_for().empty()) return;
   const std::string step = StepOf(status);
   if (step == last_step_ || time - shown_ < kPlainInterval) return;
   last_step_ = step;

@@ -53,7 +53,8 @@ class ProgressDisplay {
 
   // Shows the status if it is time: at most 5 times a second on a terminal;
   // otherwise when the state or a tenth of a phase has changed, at most once a
-  // second. Not of a job that has ended.
+  // second and not in the first one, except for what the job waits for. Not of
+  // a job that has ended.
   void Update(const proto::JobStatus& status);
   // Removes the live line, so that something else can be printed.
   void Clear();
@@ -68,6 +69,7 @@ class ProgressDisplay {
   const std::string prefix_;
   Clock& clock_;
   RateMeter rate_;
+  absl::Duration began_ = absl::InfiniteDuration();
   absl::Duration shown_ = -absl::InfiniteDuration();
   bool line_open_ = false;
   std::string last_step_;  // What a plain line is about.

@@ -39,7 +39,7 @@ ExitCode RunStatus(const Globals& globals, const StatusFlags& flags) {
   if (!cluster.ok()) return FailCluster(cluster.status(), "status");
   const absl::StatusOr<proto::JobStatus> status = Find(**cluster, flags.id);
   if (!status.ok()) return FailCluster(status.status(), "status");
-  if (flags.watch && !client::HasEnded(status->state())) {
+  if (flags.watch) {
     return WatchToEnd(**cluster, HexEncode(status->job_id()),
                       {.command = "status", .json = flags.format == "json"});
   }
@@ -61,9 +61,8 @@ void AddStatus(CLI::App& app, Globals& globals, Action& action) {
   command->add_flag("-w,--watch", flags->watch,
                     "Show its progress until it ends");
   command->footer(
-      "Without -w the exit code is 0 whatever the state. With -w, on a job "
-      "that "
-      "has\nnot ended, it is that of the job, as of millrace wait.");
+      "Without -w the exit code is 0 whatever the state; with -w it is that of "
+      "the job,\nas of millrace wait.");
   command->callback([flags, &globals, &action] {
     action = [flags, &globals] { return RunStatus(globals, *flags); };
   });

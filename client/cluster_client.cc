@@ -91,6 +91,17 @@ struct ClusterClient::Impl {
     return call;
   }
 
+  // A master that shuts down cancels its calls. That is no wish of ours:
+  // another one will answer.
+  grpc::Status AsSeenHere(grpc::Status status) {
+    if (status.error_code() != grpc::StatusCode::CANCELLED || stop.stopped()) {
+      return status;
+    }
+    return grpc::Status(
+        grpc::StatusCode::UNAVAILABLE,
+        "cancelled by the other side: " + status.error_message());
+  }
+
   // One unary call of a service to the leader.
   template <typename Stub, typename Request, typename Reply>
   absl::Status Ask(std::string_view what,
@@ -103,7 +114,8 @@ struct ClusterClient::Impl {
     return leader.Call(what, Usual(), [&](Attempt& attempt) {
       reply->Clear();
       const std::unique_ptr<Stub> stub = new_stub(attempt.channel, {});
-      return (stub.get()->*method)(&attempt.context, request, reply);
+      return AsSeenHere(
+          (stub.get()->*method)(&attempt.context, request, reply));
     });
   }
 
@@ -152,8 +164,10 @@ absl::StatusOr<uint64_t> ClusterClient::Impl::PutBlob(FileSystem& fs,
   MR_ASSIGN_OR_RETURN(const FileInfo info, file->Stat());
   const uint64_t size = info.identity.size;
   rpc::CallOptions call = Usual();
-  call.attempt_timeout +=
+  const absl::Duration transfer =
       absl::Seconds(static_cast<int64_t>(size / kPutBytesPerSecondMin));
+  call.attempt_timeout += transfer;
+  call.total_timeout += transfer;
   absl::Status local = absl::OkStatus();  // What goes wrong on this side.
   bool existed = false;
   const absl::Status status = leader.Call(
@@ -184,12 +198,11 @@ absl::StatusOr<uint64_t> ClusterClient::Impl::PutBlob(FileSystem& fs,
           offset += *n;
           // False: the other side has answered early; Finish says what.
           if (!writer->Write(chunk)) break;
-          attempt.Progress();
         } while (offset < size);
         writer->WritesDone();
         const grpc::Status finished = writer->Finish();
         if (finished.ok()) existed = reply.existed();
-        return finished;
+        return AsSeenHere(finished);
       });
   MR_RETURN_IF_ERROR(status);
   MR_RETURN_IF_ERROR(local);
@@ -295,6 +308,7 @@ absl::StatusOr<proto::JobStatus> ClusterClient::Wait(
           ? clock.Monotonic() + std::max(options.timeout, absl::ZeroDuration())
           : absl::InfiniteDuration();
   std::optional<proto::JobStatus> last;
+  bool reached = true;  // The master that was asked last.
   const auto too_late = [&] {
     return limited && clock.Monotonic() >= deadline;
   };
@@ -330,26 +344,27 @@ absl::StatusOr<proto::JobStatus> ClusterClient::Wait(
           }
         }
         const grpc::Status finished = reader->Finish();
+        reached =
+            heard || finished.error_code() != grpc::StatusCode::UNAVAILABLE;
         if (too_late()) return grpc::Status::OK;
         // A stream that was silent for long was alive until now: patience
         // begins here.
         if (heard) attempt.Progress();
         return finished.ok() ? grpc::Status(grpc::StatusCode::UNAVAILABLE,
                                             "the watch ended before the job")
-                             : finished;
+                             : impl_->AsSeenHere(finished);
       });
   if (last.has_value() && HasEnded(last->state())) return *last;
-  if (too_late() && !absl::IsNotFound(status) &&
-      !absl::IsInvalidArgument(status) && !absl::IsCancelled(status) &&
-      last.has_value()) {
-    return absl::DeadlineExceededError(
-        Av(Cat("job ", HexEncode(last->job_id()).substr(0, 8), " is still ",
-               StateName(last->state()), " after ",
-               ToStd(absl::FormatDuration(options.timeout)))));
-  }
   MR_RETURN_IF_ERROR(status);
-  return absl::UnavailableError(
-      Av(Cat("watch job ", id_prefix, ": nothing was heard of it")));
+  if (!reached) {
+    return absl::UnavailableError(
+        Av(Cat("watch job ", id_prefix, ": no master was reached")));
+  }
+  return absl::DeadlineExceededError(
+      Av(Cat("job ", id_prefix.substr(0, 8), " has not ended after ",
+             ToStd(absl::FormatDuration(options.timeout)),
+             last.has_value() ? Cat("; it is ", StateName(last->state()))
+                              : "; nothing was heard of it")));
 }
 
 absl::StatusOr<proto::KillJobReply> ClusterClient::Kill(
@@ -433,7 +448,7 @@ absl::Status ClusterClient::ReadLog(
         return grpc::Status::OK;
       }
     }
-    return reader->Finish();
+    return impl_->AsSeenHere(reader->Finish());
   };
   // A connection that gave something and then broke is worth new patience.
   while (true) {

@@ -170,6 +170,17 @@ TEST_F(ClusterClientTest, AnOversizedReplyIsAnErrorAndNoRetry) {
   EXPECT_EQ(master_.Calls("GetJob"), 1);
 }
 
+TEST_F(ClusterClientTest, CallsThatAStoppingMasterCancelsAreRepeated) {
+  AddJob(kId, proto::SUCCEEDED);
+  const auto client = Connect(master_.address());
+  for (const char* method : {"GetJob", "WatchJob", "Submit", "Put"}) {
+    master_.Misbehave(method, {absl::CancelledError("stopping"), false});
+  }
+  EXPECT_TRUE(client->GetJob("1f").ok());
+  EXPECT_TRUE(client->Wait("1f", {}).ok());
+  EXPECT_TRUE(client->Submit(MakeJob(), NewRequest()).ok());
+}
+
 TEST_F(ClusterClientTest, RefusalsAreNotRepeated) {
   const auto client = Connect(master_.address());
   master_.Misbehave("Submit",
@@ -292,8 +303,19 @@ TEST_F(ClusterClientTest, WaitGivesUpAtItsTimeoutAndNoSooner) {
   const absl::Duration began = Clock::Real().Monotonic();
   const auto end = client->Wait("1f", wait);
   EXPECT_TRUE(absl::IsDeadlineExceeded(end.status())) << end.status();
-  EXPECT_THAT(MessageOf(end.status()), HasSubstr("RUNNING"));
+  EXPECT_THAT(MessageOf(end.status()), HasSubstr("has not ended"));
   EXPECT_GE(Clock::Real().Monotonic() - began, absl::Milliseconds(200));
+}
+
+TEST_F(ClusterClientTest, WaitTellsAMasterThatIsGoneFromAJobThatTakesLong) {
+  std::string gone;
+  {
+    FakeMaster passing(state_);
+    gone = passing.address();
+  }
+  WaitOptions wait;
+  wait.timeout = absl::Milliseconds(300);
+  EXPECT_TRUE(absl::IsUnavailable(Connect(gone)->Wait("1f", wait).status()));
 }
 
 TEST_F(ClusterClientTest, WaitForAnUnknownJobIsNotFound) {

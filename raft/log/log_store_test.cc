@@ -4,12 +4,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <atomic>
 #include <memory>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "absl/synchronization/mutex.h"
 #include "common/random.h"
 #include "raft/log/segment_log.h"
 #include "raft/log/testing/log_model.h"
@@ -225,13 +225,17 @@ TEST_P(LogStoreTest, IsAList) {
 }
 
 TEST_P(LogStoreTest, ReadersRunBesideTheWriter) {
+  constexpr uint64_t kEntries = 200;
   ASSERT_TRUE(Append({}, HardState{1, 0, 0}).ok());
-  std::atomic<bool> done = false;
+  absl::Mutex mu;
+  uint64_t appended = 0;
   std::thread reader([&] {
-    uint64_t next = 1;
-    while (!done || next <= store_->last_index()) {
+    for (uint64_t next = 1; next <= kEntries;) {
+      const auto more = [&] { return appended >= next; };
+      mu.LockWhen(absl::Condition(&more));
+      mu.Unlock();
       const uint64_t last = store_->last_index();
-      if (next > last) continue;
+      ASSERT_GE(last, next);
       const auto entries = store_->Read(next, last + 1, 2000);
       ASSERT_TRUE(entries.ok()) << entries.status();
       for (const LogEntry& entry : *entries) {
@@ -240,13 +244,14 @@ TEST_P(LogStoreTest, ReadersRunBesideTheWriter) {
       }
     }
   });
-  for (uint64_t i = 1; i <= 600; ++i) {
+  for (uint64_t i = 1; i <= kEntries; ++i) {
     EXPECT_TRUE(Append(MakeEntries(i, 1, 1, 200)).ok());
-    if (i % 10 == 0) {
+    if (i % 20 == 0) {
       EXPECT_TRUE(store_->Sync().ok());
     }
+    absl::MutexLock lock(&mu);
+    appended = i;
   }
-  done = true;
   reader.join();
 }
 

@@ -474,12 +474,14 @@ absl::Status SegmentLog::PrepareSpare() {
 }
 
 bool SegmentLog::WantsSpare() const {
-  return end_ > segment_bytes_ / 2 && !has_spare();
+  if (end_ <= segment_bytes_ / 2) return false;
+  absl::MutexLock lock(&mu_);
+  return spare_ == Spare::kNone;
 }
 
 bool SegmentLog::has_spare() const {
   absl::MutexLock lock(&mu_);
-  return spare_ != Spare::kNone;
+  return spare_ == Spare::kReady || spare_ == Spare::kTaken;
 }
 
 absl::StatusOr<std::unique_ptr<DiskFile>> SegmentLog::TakeSpare() {

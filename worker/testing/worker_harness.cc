@@ -222,11 +222,11 @@ proto::Hello WorkerTest::StartWorker() {
   options.path = directory_ / "w";
   options.name = "w1";
   options.boot_id = boot_id_;
-  auto opened = WorkerDirectory::Open(fs_, options, *random_);
+  auto opened = WorkerDirectory::Open(fs_, options, *worker_random_);
   CHECK(opened.ok()) << opened.status();
   worker_directory_ = *std::move(opened);
   fetcher_ = std::make_unique<FakeFetcher>(worker_directory_->layout());
-  const WorkerEdges edges{fs_,     Clock::Real(),     *random_,
+  const WorkerEdges edges{fs_,     Clock::Real(),     *worker_random_,
                           leader_, masters_,          *fetcher_,
                           live_,   *worker_directory_};
   masters_.FailWith(absl::OkStatus());  // An earlier worker shut it down.

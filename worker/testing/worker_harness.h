@@ -130,7 +130,8 @@ class WorkerTest : public testing::Test {
 
   TempDir directory_;
   FaultyFileSystem fs_{FileSystem::Posix()};
-  std::unique_ptr<Random> random_ = Random::Entropy();
+  std::unique_ptr<Random> random_ = Random::Entropy();         // The test's.
+  std::unique_ptr<Random> worker_random_ = Random::Entropy();  // Its loop's.
   WorkerOptions options_;
   std::string boot_id_ = "boot";
   FakeBlobClient masters_;

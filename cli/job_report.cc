@@ -114,7 +114,7 @@ std::string FailureLine(const proto::JobStatus& status) {
   if (status.state() == proto::KILLED) {
     line += "was killed";
     if (!failure.message().empty()) {
-      line += Cat(": ", Printable(failure.message(), 1000));
+      line += Cat(": ", OneLine(failure.message()));
     }
     return line;
   }
@@ -128,7 +128,7 @@ std::string FailureLine(const proto::JobStatus& status) {
   }
   line += Cat(proto::FailureCause_Name(failure.cause()), ": ",
               failure.message().empty() ? "no reason given"
-                                        : Printable(failure.message(), 2000));
+                                        : OneLine(failure.message(), 2000));
   const char* advice = Advice(failure.cause());
   if (*advice != '\0') line += Cat("; ", advice);
   return line;

@@ -29,7 +29,7 @@ std::string FirstLine(std::string_view text, std::string_view program) {
   if (text.substr(0, prefix.size()) == prefix) {
     text.remove_prefix(prefix.size());
   }
-  return Printable(text, 400);
+  return OneLine(text, 400);
 }
 
 std::string HowItEnded(const ChildResult& result) {

@@ -27,6 +27,12 @@ std::string TestDir() {
   return pattern;
 }
 
+TEST(StringsTest, OneLineLeavesQuotesAndEscapesControlCharacters) {
+  EXPECT_EQ(OneLine("a \"quoted\" C:\\path"), "a \"quoted\" C:\\path");
+  EXPECT_EQ(OneLine("two\nlines\x1b[31m"), "two\\nlines\\x1b[31m");
+  EXPECT_EQ(OneLine("12345", 3), "123...");
+}
+
 TEST(StringsTest, Utf8IsWhatTheStandardAllows) {
   for (const char* good :
        {"", "plain", "gr\u00f6\u00dfe", "\u0800\ud7ff\ue000\uffff",

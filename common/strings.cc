@@ -24,6 +24,20 @@ std::string Printable(std::string_view text, size_t max_bytes) {
   return shown;
 }
 
+std::string OneLine(std::string_view text, size_t max_bytes) {
+  std::string line;
+  for (const char c : text.substr(0, max_bytes)) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte >= 0x20 && byte != 0x7f) {
+      line += c;
+    } else {
+      line += absl::CHexEscape(absl::string_view(&c, 1));
+    }
+  }
+  if (text.size() > max_bytes) line += "...";
+  return line;
+}
+
 bool IsUtf8(std::string_view text) {
   for (size_t i = 0; i < text.size();) {
     const auto lead = static_cast<unsigned char>(text[i++]);

@@ -52,6 +52,11 @@ std::string HumanBytes(uint64_t bytes);
 // `text` are shown, then "...".
 std::string Printable(std::string_view text, size_t max_bytes = 200);
 
+// A message that somebody else made, as part of a line: control characters are
+// escaped, quotes and backslashes are not, since it has its own. At most
+// `max_bytes` of it, then "...".
+std::string OneLine(std::string_view text, size_t max_bytes = 1000);
+
 // Whether the bytes are UTF-8 as RFC 3629 has it. Protobuf's `string` and JSON
 // take nothing else.
 bool IsUtf8(std::string_view text);

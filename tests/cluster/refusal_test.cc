@@ -1,0 +1,257 @@
+// What a cluster refuses, and how it says so: the documented exit code, one
+// clear line, no daemon hurt, nothing left.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include "common/strings.h"
+#include "tests/cluster/behaviour.h"
+
+namespace millrace {
+namespace {
+
+using ::testing::HasSubstr;
+
+constexpr int kJobFailed = 1;
+constexpr int kUsage = 2;
+constexpr int kUnreachable = 3;
+constexpr int kNotFound = 4;
+constexpr int kRefused = 5;
+constexpr int kKilled = 6;
+
+class RefusalTest : public BehaviourTest {
+ protected:
+  // The exit code, and all of `parts` on stderr.
+  static void ExpectFailure(const ProgramResult& result, int exit_code,
+                            const std::vector<std::string>& parts) {
+    EXPECT_EQ(result.exit_code, exit_code) << result;
+    for (const std::string& part : parts) {
+      EXPECT_THAT(result.err, HasSubstr(part)) << result;
+    }
+  }
+  // The daemons are the processes that were started, and they still work.
+  void ExpectClusterWorks() {
+    EXPECT_TRUE(cluster_->master().running());
+    for (int i = 0; i < cluster_->num_workers(); ++i) {
+      EXPECT_TRUE(cluster_->worker(i).running());
+    }
+    const ProgramResult result =
+        cluster_->Cli(SubmitWords("plain", {}, 0, "afterwards"));
+    EXPECT_EQ(result.exit_code, 0) << result;
+    ExpectRightCounts("afterwards");
+  }
+  // Neither an output nor anything that a job kept beside it.
+  void ExpectNothingBeside(const std::string& output) {
+    EXPECT_TRUE(WaitUntil([&] { return Beside(output).empty(); }))
+        << testing::PrintToString(Beside(output));
+  }
+  std::vector<std::string> Beside(const std::string& output) {
+    std::vector<std::string> names = data_.Names();
+    names.erase(std::remove_if(names.begin(), names.end(),
+                               [&](const std::string& name) {
+                                 return name.rfind(output, 0) != 0;
+                               }),
+                names.end());
+    return names;
+  }
+  ProgramResult SubmitProgram(const std::string& program) {
+    return cluster_->Cli({"submit", program, "--input", data_ / "in",
+                          "--output", data_ / "out"});
+  }
+};
+
+TEST_F(RefusalTest, ProgramsThatAreNone) {
+  StartCluster({.workers = 1});
+  ExpectFailure(SubmitProgram(data_ / "nothing"), kNotFound, {"nothing"});
+  const std::string text = data_.Write("text", "no program\n");
+  ExpectFailure(SubmitProgram(text), kRefused, {"text", "execut"});
+  chmod(text.c_str(), 0700);
+  ExpectFailure(SubmitProgram(text), kUsage, {"text"});
+  ExpectFailure(SubmitProgram("/bin/true"), kUsage, {"/bin/true", "Millrace"});
+  const std::string other =
+      data_.Write("other",
+                  "#!/bin/sh\n"
+                  "echo '{\"millrace\": \"99.0\", \"task_protocol\": 99, "
+                  "\"name\": \"x\"}'\n");
+  chmod(other.c_str(), 0700);
+  ExpectFailure(SubmitProgram(other), kUsage, {"other", "99"});
+  ExpectNothingBeside("out");
+  ExpectClusterWorks();
+}
+
+TEST_F(RefusalTest, ProgramThatDoesNotStartOnTheWorker) {
+  StartCluster({.workers = 1});
+  // Describes itself here, and cannot be loaded there: as with a library that
+  // only the submitting machine has.
+  const std::string program = data_.Write(
+      "picky",
+      Cat("#!/bin/sh\n"
+          "if [ \"$1\" = --describe ]; then exec ",
+          MILLRACE_BEHAVIOUR_JOB,
+          " \"$@\"; fi\n"
+          "echo 'error while loading shared libraries: libpicky.so' >&2\n"
+          "exit 127\n"));
+  chmod(program.c_str(), 0700);
+  ExpectFailure(SubmitProgram(program), kJobFailed, {"libpicky.so"});
+  ExpectNothingBeside("out");
+  ExpectClusterWorks();
+}
+
+TEST_F(RefusalTest, InputsAndOutputsThatCannotBe) {
+  StartCluster({.workers = 1});
+  const auto submit = [&](const std::string& input, const std::string& output) {
+    return cluster_->Cli({"submit", MiniCluster::Program("wordcount"),
+                          "--input", input, "--output", output});
+  };
+  ExpectFailure(submit(data_ / "missing", data_ / "out"), kNotFound,
+                {"input \"", "missing\"", "no such file"});
+  ExpectFailure(submit(data_ / "none-*", data_ / "out"), kNotFound,
+                {"none-*\" matches no file"});
+  ExpectFailure(submit(data_ / "in", data_ / "in"), kRefused,
+                {"output", "in exists"});
+  ExpectFailure(submit(data_ / "in", data_ / "no/parent"), kJobFailed,
+                {"no/parent"});
+  ExpectNothingBeside("out");
+  ExpectClusterWorks();
+}
+
+TEST_F(RefusalTest, UserCodeThatThrowsNamesThePlace) {
+  StartCluster({.workers = 1});
+  // behaviour_job without its arguments.
+  const ProgramResult result =
+      cluster_->Cli({"submit", MILLRACE_BEHAVIOUR_JOB, "--input", data_ / "in",
+                     "--output", data_ / "out", "--max-attempts", "2"});
+  ExpectFailure(result, kJobFailed,
+                {"m0/1 on w0", "USER_EXCEPTION", "out_of_range", ", in setup",
+                 "Tokenize::Setup"});
+  ExpectNothingBeside("out");
+  ExpectClusterWorks();
+}
+
+TEST_F(RefusalTest, UnreachableMasters) {
+  StartCluster({.workers = 0});
+  ExpectFailure(
+      cluster_->Cli({"--cluster", "127.0.0.1:1", "--patience", "1s", "list"}),
+      kUnreachable, {"127.0.0.1:1"});
+  ExpectFailure(cluster_->Cli({"--cluster", "nonsense", "list"}), kUsage,
+                {"nonsense"});
+}
+
+TEST_F(RefusalTest, UnknownJobsAndWorkers) {
+  StartCluster({.workers = 0});
+  for (const char* command :
+       {"status", "describe", "wait", "kill", "logs", "counters"}) {
+    SCOPED_TRACE(command);
+    ExpectFailure(cluster_->Cli({command, "abcdef"}), kNotFound, {"abcdef"});
+    ExpectFailure(cluster_->Cli({command, "xyz"}), kUsage, {"xyz"});
+  }
+  ExpectFailure(cluster_->Cli({"worker", "drain", "nobody"}), kNotFound,
+                {"nobody"});
+}
+
+TEST_F(RefusalTest, WithoutWorkersAJobWaitsAndSaysWhy) {
+  StartCluster({.workers = 0});
+  const std::string job = SubmitDetached("plain");
+  EXPECT_EQ(StatusText(job, "state"), "QUEUED");
+  EXPECT_THAT(StatusText(job, "waiting_for"), HasSubstr("no worker"));
+  const ProgramResult waited =
+      cluster_->Cli({"wait", job, "--timeout", "200ms"});
+  EXPECT_EQ(waited.exit_code, 124) << waited;
+}
+
+TEST_F(RefusalTest, SecondJobWithTheSameOutputIsRefusedNamingTheFirst) {
+  StartCluster({.workers = 1});
+  const std::string first = SubmitDetached("slow", {}, 5);
+  const ProgramResult second = cluster_->Cli(SubmitWords("plain"));
+  ExpectFailure(second, kRefused, {first.substr(0, 8), "out"});
+  EXPECT_EQ(cluster_->Cli({"wait", first}).exit_code, 0);
+  ExpectRightCounts();
+  ExpectFailure(cluster_->Cli(SubmitWords("plain")), kRefused, {"out exists"});
+}
+
+TEST_F(RefusalTest, SameRequestIdIsTheSameJob) {
+  StartCluster({.workers = 1});
+  const std::string id = "00112233445566778899aabbccddeeff";
+  const std::string first = SubmitDetached("plain", {"--request-id", id});
+  const std::string again = SubmitDetached("plain", {"--request-id", id});
+  EXPECT_EQ(first, again);
+  EXPECT_EQ(cluster_->Cli({"wait", first}).exit_code, 0);
+  ExpectRightCounts();
+}
+
+TEST_F(RefusalTest, KilledInEachState) {
+  StartCluster({.workers = 1});
+  // Running.
+  const std::string running = SubmitDetached("slow", {}, 200, "running");
+  EXPECT_TRUE(
+      WaitUntil([&] { return StatusNumber(running, "maps", "running") > 0; }));
+  // Queued behind it: one slot.
+  const std::string queued = SubmitDetached("slow", {}, 200, "queued");
+  EXPECT_EQ(cluster_->Cli({"kill", queued}).exit_code, 0);
+  EXPECT_EQ(StatusText(queued, "state"), "KILLED");
+  EXPECT_EQ(cluster_->Cli({"kill", running}).exit_code, 0);
+  EXPECT_EQ(StatusText(running, "state"), "KILLED");
+  EXPECT_EQ(cluster_->Cli({"wait", running}).exit_code, kKilled);
+  // Ended.
+  const ProgramResult again = cluster_->Cli({"kill", running});
+  EXPECT_EQ(StatusText(running, "state"), "KILLED") << again;
+  ExpectNothingBeside("running");
+  ExpectNothingBeside("queued");
+  ExpectClusterWorks();
+}
+
+TEST_F(RefusalTest, DaemonsThatMayNotStart) {
+  StartCluster({.workers = 1});
+  const auto start = [&](std::vector<std::string> argv) {
+    ProgramOptions options;
+    options.argv = std::move(argv);
+    return RunProgram(options);
+  };
+  const std::string master = MiniCluster::Program("millrace-master");
+  const std::string worker = MiniCluster::Program("millrace-worker");
+  const std::string address = cluster_->master().address();
+  // A port in use, a directory in use, an address off loopback.
+  ExpectFailure(start({master, "--dir", data_ / "m2", "--listen", address}),
+                kRefused, {address});
+  ExpectFailure(start({master, "--dir", cluster_->Path("master")}), kRefused,
+                {cluster_->Path("master")});
+  ExpectFailure(start({master, "--dir", data_ / "m3", "--listen", "0.0.0.0:0"}),
+                kRefused, {"TLS"});
+  ExpectFailure(
+      start({worker, "--masters", address, "--dir", cluster_->Path("w0")}),
+      kRefused, {cluster_->Path("w0")});
+  ExpectFailure(start({worker, "--masters", "nowhere", "--dir", data_ / "w"}),
+                kUsage, {"nowhere"});
+  ExpectFailure(start({worker, "--masters", address}), kUsage, {"--dir"});
+  ExpectClusterWorks();
+}
+
+TEST_F(RefusalTest, WorkerWithTheDataOfAnotherCluster) {
+  StartCluster({.workers = 1});
+  EXPECT_EQ(cluster_->worker(0).Stop(), 0);
+  MiniCluster other({.workers = 0});
+  ProgramOptions options;
+  options.argv = {MiniCluster::Program("millrace-worker"), "--masters",
+                  other.master().address(), "--dir", cluster_->Path("w0")};
+  ExpectFailure(RunProgram(options), kRefused, {"cluster"});
+}
+
+TEST_F(RefusalTest, DrainedWorkerGetsNothing) {
+  StartCluster({.workers = 2});
+  EXPECT_EQ(cluster_->Cli({"worker", "drain", "w0"}).exit_code, 0);
+  EXPECT_EQ(cluster_->Cli({"worker", "drain", "w1"}).exit_code, 0);
+  const std::string job = SubmitDetached("plain");
+  EXPECT_THAT(StatusText(job, "waiting_for"), HasSubstr("drain"));
+  EXPECT_EQ(cluster_->Cli({"worker", "undrain", "w1"}).exit_code, 0);
+  EXPECT_EQ(cluster_->Cli({"wait", job}).exit_code, 0);
+  ExpectRightCounts();
+}
+
+}  // namespace
+}  // namespace millrace

@@ -330,6 +330,7 @@ void OnOutcome(SoftState& soft, SoftWorker& worker,
     return AckAndForget(soft, number, *job_id, *uid, /*drop=*/false);
   }
   const TaskId task = TaskId::From(outcome.attempt().task());
+  if (task.kind < proto::PLAN_TASK || task.kind > proto::PUBLISH_TASK) return;
   const Attempt* known = soft.FindAttempt(*uid);
   if (known != nullptr && known->reported) return;  // Acked when applied.
   if (Settled(*job->job, task, *uid) && !soft.options.mutant.believe_reports) {

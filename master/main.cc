@@ -12,6 +12,7 @@
 #include "common/strings.h"
 #include "common/version.h"
 #include "master/master.h"
+#include "rpc/address_file.h"
 #include "rpc/credentials.h"
 
 namespace millrace::master {
@@ -47,15 +48,6 @@ void AddFlags(CLI::App& app, Flags& flags) {
   app.footer("Exit codes: 0 stopped by a signal, 2 usage, 5 refused.");
 }
 
-// Complete or not there, whoever reads it.
-absl::Status WriteAddress(FileSystem& fs, const std::string& path,
-                          const std::string& address) {
-  const std::string temporary = Cat(path, ".new");
-  fs.RemoveFile(temporary).IgnoreError();  // Of a start that was cut off.
-  MR_RETURN_IF_ERROR(WriteWholeFile(fs, temporary, Cat(address, "\n")));
-  return fs.Rename(temporary, path);
-}
-
 int Serve(const Flags& flags) {
   // Before any thread starts, so that all of them leave the signals to
   // sigwait().
@@ -75,7 +67,7 @@ int Serve(const Flags& flags) {
   }
   if (!flags.address_file.empty()) {
     const absl::Status written =
-        WriteAddress(fs, flags.address_file, (*master)->address());
+        rpc::WriteAddressFile(fs, flags.address_file, (*master)->address());
     if (!written.ok()) return Complain(kRefused, ToStd(written.message()));
   }
   LOG(INFO) << "serving on " << (*master)->address() << " from "

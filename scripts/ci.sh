@@ -3,7 +3,7 @@
 #
 #   scripts/ci.sh dev | release [CTEST ARGUMENTS...]   configure, build, test
 #   scripts/ci.sh asan [unit | all]     address and undefined-behaviour sanitizer
-#   scripts/ci.sh tsan                  data races in supervisor, common and the fetcher
+#   scripts/ci.sh tsan                  data races where threads are: see below
 #   scripts/ci.sh tsa                   lock annotations, checked by Clang
 #   scripts/ci.sh clang-tidy [FILE...]  .clang-tidy, over all sources by default
 #   scripts/ci.sh fuzz TARGET [SECONDS] one fuzzer; findings go to build/fuzz/
@@ -60,8 +60,11 @@ case "$step" in
     fi
     ;;
   tsan)
-    build tsan common_test supervisor_test worker_fetch_test
-    run_tests tsan -R '^(common_test|supervisor_test|worker_fetch_test)$'
+    # Not what links gRPC: the packaged one is not instrumented.
+    tests=(common_test supervisor_test worker_agent_test worker_fetch_test
+      worker_test)
+    build tsan "${tests[@]}"
+    run_tests tsan -R "^($(IFS='|'; echo "${tests[*]}"))\$"
     ;;
   tsa)
     build tsa
@@ -71,7 +74,8 @@ case "$step" in
     build tsa mr_proto_messages
     files=("$@")
     (($# > 0)) || mapfile -t files < <(
-      find api cli common engine jobs storage supervisor tests -name '*.cc' \
+      find api cli client common engine jobs master raft rpc storage \
+        supervisor tests worker -name '*.cc' \
         -not -path '*/fuzz/*' -not -path '*/install/*' \
         -not -path '*/compile_fail/*')
     printf '%s\0' "${files[@]}" | xargs -0 -P "$jobs" -n 2 \

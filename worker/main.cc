@@ -24,6 +24,7 @@
 #include "common/status_macros.h"
 #include "common/strings.h"
 #include "common/version.h"
+#include "rpc/address_file.h"
 #include "rpc/credentials.h"
 #include "rpc/leader_finder.h"
 #include "rpc/server.h"
@@ -109,15 +110,6 @@ std::string HostName() {
   return std::string(whole.substr(0, std::min<size_t>(whole.find('.'), 40)));
 }
 
-// Complete or not there, whoever reads it.
-absl::Status WriteAddress(FileSystem& fs, const std::string& path,
-                          const std::string& address) {
-  const std::string temporary = Cat(path, ".new");
-  fs.RemoveFile(temporary).IgnoreError();  // Of a start that was cut off.
-  MR_RETURN_IF_ERROR(WriteWholeFile(fs, temporary, Cat(address, "\n")));
-  return fs.Rename(temporary, path);
-}
-
 // Everything of a worker process, in the order in which it is made; unmade in
 // the reverse order, after Stop().
 class Process {
@@ -173,7 +165,7 @@ class Process {
               << options.address << " from " << layout.root << " with "
               << options.slots << " slots";
     if (flags.address_file.empty()) return absl::OkStatus();
-    return WriteAddress(fs, flags.address_file, options.address);
+    return rpc::WriteAddressFile(fs, flags.address_file, options.address);
   }
 
   // Whatever Start has made so far.

@@ -19,7 +19,7 @@ function(mr_long_test)
                COMMAND scripts/once.sh ${MR_NAME} ${MR_COMMAND})
 endfunction()
 
-mr_meta_test(NAME asan_unit TIMEOUT 1500 LABELS meta sanitizer
+mr_meta_test(NAME asan_unit TIMEOUT 3000 LABELS meta sanitizer
              COMMAND scripts/ci.sh asan unit)
 
 mr_long_test(NAME asan_all TIMEOUT 7200 LABELS sanitizer

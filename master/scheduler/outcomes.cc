@@ -306,7 +306,7 @@ void OnDecided(SoftState& soft, const proto::Decided& entry) {
 
 }  // namespace
 
-void ForgetAttempt(SoftState& soft, const AttemptUid& uid) {
+void ForgetAttempt(SoftState& soft, AttemptUid uid) {
   Attempt* attempt = soft.FindAttempt(uid);
   if (attempt == nullptr) return;
   const TaskId task = attempt->task;

@@ -19,7 +19,8 @@ void OnFetchFailure(SoftState& soft, SoftWorker& worker,
 
 // The attempt came to nothing, and the log does not know it: its task is
 // runnable again.
-void ForgetAttempt(SoftState& soft, const AttemptUid& uid);
+// `uid` by value: it may be the attempt's own, which goes with it.
+void ForgetAttempt(SoftState& soft, AttemptUid uid);
 
 // An entry about an attempt, a winner or a job as a whole was applied or
 // refused. Called while this master leads.

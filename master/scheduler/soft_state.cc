@@ -112,7 +112,7 @@ void SoftState::Recount(const Attempt& attempt, bool took, bool takes) {
   }
 }
 
-void SoftState::RemoveAttempt(const AttemptUid& uid) {
+void SoftState::RemoveAttempt(AttemptUid uid) {
   const auto found = attempts.find(uid);
   if (found == attempts.end()) return;
   const Attempt attempt = std::move(found->second);

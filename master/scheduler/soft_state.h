@@ -231,7 +231,8 @@ struct SoftState {
                       const TaskId& task, WorkerNumber worker, uint32_t epoch,
                       uint32_t number);
   // Forgets it. Its task is not made runnable by this.
-  void RemoveAttempt(const AttemptUid& uid);
+  // `uid` by value: it may be the attempt's own, which goes with it.
+  void RemoveAttempt(AttemptUid uid);
   void SetReported(Attempt& attempt);
   void SetPhase(Attempt& attempt, proto::AttemptPhase phase);
   // Tells its worker to stop it, once.

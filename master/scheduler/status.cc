@@ -171,7 +171,8 @@ void FillTask(const SoftState& soft, const Job& job, const TaskId& id,
     status->set_state("done");
     status->set_worker(workers[task->worker].name);
     status->set_attempt_uid(std::string(task->uid.bytes()));
-    const proto::Ledger& ledger = UnpackDone(job, *task).done.ledger();
+    const UnpackedDone unpacked = UnpackDone(job, *task);
+    const proto::Ledger& ledger = unpacked.done.ledger();
     status->set_records(id.kind == proto::MAP_TASK ? ledger.emitted_records()
                                                    : ledger.output_records());
   } else if (attempt != nullptr) {

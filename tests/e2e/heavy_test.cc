@@ -90,8 +90,10 @@ TEST_F(HeavyTest, FiftyMillionValuesOfOneKey) {
       RunHeavy("group_job", {"--memory=64M", "--reducers=2"});
   ExpectSuccess(result);
   EXPECT_THAT(ReadOutput(), ::testing::StartsWith(Cat("k\t", values, "\t")));
+#ifndef __SANITIZE_ADDRESS__  // It keeps what was freed, and shadows of it.
   // Budget of one task, and what a process is made of.
   EXPECT_LT(result.peak_rss_bytes, uint64_t{64 + 16 + 32} << 20);
+#endif
 }
 
 TEST_F(HeavyTest, TwelveMillionDistinctKeys) {

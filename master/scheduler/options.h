@@ -12,8 +12,8 @@ namespace millrace::master {
 // Rules to leave out, as StateMutant.
 struct SchedulerMutant {
   // Reports are not looked at before they are proposed. Changes nothing that
-  // matters: the check when an entry is applied is the guarantee, and this shows
-  // it.
+  // matters: the check when an entry is applied is the guarantee, and this
+  // shows it.
   bool believe_reports = false;
   bool grant_unheard = false;     // Before all workers have reported.
   bool keep_lost_grants = false;  // A Hello that does not know an attempt.

@@ -21,9 +21,9 @@ using ::testing::UnorderedElementsAre;
 class JobRequestTest : public ::testing::Test {
  protected:
   JobRequestTest() {
-    fs_.SetContents("/work/job", "program");
-    fs_.SetContents("/work/words", "stop");
-    fs_.SetContents("/work/in/a[1].txt", "x");
+    fs_.SetContents("/desk/job", "program");
+    fs_.SetContents("/desk/words", "stop");
+    fs_.SetContents("/desk/in/a[1].txt", "x");
     description_.job.set_name("wordcount");
     description_.job.set_reduces(true);
     request_.program = "./job";
@@ -34,7 +34,7 @@ class JobRequestTest : public ::testing::Test {
   }
 
   absl::StatusOr<PreparedJob> Prepare() {
-    return PrepareJob(fs_, "/work", description_, request_);
+    return PrepareJob(fs_, "/desk", description_, request_);
   }
 
   void ExpectWrong(const std::string& part) {
@@ -54,8 +54,8 @@ TEST_F(JobRequestTest, PathsBecomeAbsoluteAndFilesBlobs) {
   request_.arguments = {"a", "b c"};
   const auto job = Prepare();
   ASSERT_TRUE(job.ok()) << job.status();
-  EXPECT_THAT(job->spec.inputs(), ElementsAre("/work/in"));
-  EXPECT_EQ(job->spec.output(), "/work/out");
+  EXPECT_THAT(job->spec.inputs(), ElementsAre("/desk/in"));
+  EXPECT_EQ(job->spec.output(), "/desk/out");
   EXPECT_EQ(job->spec.name(), "wordcount");
   EXPECT_EQ(job->spec.program_name(), "job");
   EXPECT_EQ(job->spec.program_sha256(), Sha256Of("program"));
@@ -66,8 +66,8 @@ TEST_F(JobRequestTest, PathsBecomeAbsoluteAndFilesBlobs) {
   // The seed of a local run of this job.
   EXPECT_EQ(job->spec.job_seed(), Hash64Seeded("wordcount", 9));
   EXPECT_THAT(job->blobs,
-              UnorderedElementsAre(Pair(Sha256Of("program"), "/work/job"),
-                                   Pair(Sha256Of("stop"), "/work/words")));
+              UnorderedElementsAre(Pair(Sha256Of("program"), "/desk/job"),
+                                   Pair(Sha256Of("stop"), "/desk/words")));
 }
 
 TEST_F(JobRequestTest, NoTimeoutAndNoLogLimitAreSaidSo) {
@@ -95,11 +95,11 @@ TEST_F(JobRequestTest, PatternsAreSeenFromHereAndDirectoriesAboveAreNone) {
 
 TEST_F(JobRequestTest, AFileThatLooksLikeAPatternKeepsItsName) {
   request_.settings.inputs = {"in/a[1].txt"};
-  EXPECT_THAT(Prepare()->spec.inputs(), ElementsAre("/work/in/a[1].txt"));
+  EXPECT_THAT(Prepare()->spec.inputs(), ElementsAre("/desk/in/a[1].txt"));
 }
 
 TEST_F(JobRequestTest, AnExistingOutputIsRefusedUnlessTheRequestIsRepeated) {
-  request_.settings.output = "/work/in";
+  request_.settings.output = "/desk/in";
   EXPECT_TRUE(absl::IsAlreadyExists(Prepare().status()));
   request_.refuse_existing_output = false;
   EXPECT_TRUE(Prepare().ok());
@@ -110,7 +110,7 @@ TEST_F(JobRequestTest, WhatNoClusterWouldTakeIsRefused) {
   ExpectWrong("--output");
   request_.settings.output = "/";
   ExpectWrong("--output");
-  request_.settings.output = "..";  // Of /work: the root.
+  request_.settings.output = "..";  // Of /desk: the root.
   ExpectWrong("--output");
   request_.settings.output = "out";
   request_.settings.inputs = {""};

@@ -128,8 +128,7 @@ absl::StatusOr<std::unique_ptr<BlobStore::Writer>> BlobStore::Put(
   {
     absl::MutexLock lock(&mu_);
     temporary =
-        JoinPath(options_.directory,
-                 Cat(kTemporaryPrefix, HexEncode(Cat(random_.Next64()))));
+        JoinPath(options_.directory, Cat(kTemporaryPrefix, random_.Next64()));
   }
   MR_ASSIGN_OR_RETURN(std::unique_ptr<WriteFile> file, fs_.Create(temporary));
   return std::unique_ptr<Writer>(

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "common/ids.h"
+#include "raft/core/types.h"
 
 namespace millrace::raft {
 
@@ -17,22 +18,6 @@ struct LogIdentity {
   ClusterId cluster;
   uint64_t member = 0;  // Never 0, which means "nobody" in a vote.
   friend bool operator==(const LogIdentity&, const LogIdentity&) = default;
-};
-
-// What a member must remember beside the entries (Raft paper, figure 2).
-struct HardState {
-  uint64_t term = 0;    // Never decreases.
-  uint64_t vote = 0;    // Member voted for in `term`; 0: none yet.
-  uint64_t commit = 0;  // Known to be committed; a lower bound.
-  friend bool operator==(const HardState&, const HardState&) = default;
-};
-
-struct LogEntry {
-  uint64_t index = 0;  // 1, 2, ... without gaps.
-  uint64_t term = 0;   // Never decreases with the index.
-  uint8_t kind = 0;    // The caller's: what the payload is.
-  std::string payload;
-  friend bool operator==(const LogEntry&, const LogEntry&) = default;
 };
 
 // What a log may rely on instead of entries: the newest durable snapshot.

@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cstdio>
+#include <future>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -72,11 +73,16 @@ absl::StatusOr<std::string> WorkingDirectory() {
 // Everything that can be said against the job without the cluster.
 absl::StatusOr<client::PreparedJob> Prepare(const Globals& globals,
                                             const SubmitFlags& flags) {
+  // The program is hashed while it describes itself; each takes milliseconds.
+  std::future<absl::StatusOr<std::string>> sha256 = std::async(
+      std::launch::async,
+      [&flags] { return Sha256OfFile(FileSystem::Posix(), flags.program); });
   MR_ASSIGN_OR_RETURN(
       const client::ProgramDescription description,
       client::DescribeProgram(flags.program, globals.program_arguments));
   client::JobRequest request;
   request.program = flags.program;
+  MR_ASSIGN_OR_RETURN(request.program_sha256, sha256.get());
   request.arguments = globals.program_arguments;
   request.name = flags.name;
   request.user = UserName();

@@ -11,9 +11,10 @@
 
 namespace millrace {
 
-BehaviourTest::BehaviourTest() {
+BehaviourTest::BehaviourTest(int lines, int splits)
+    : lines_(lines), splits_(splits) {
   std::string text;
-  for (int i = 0; i < kLines; ++i) {
+  for (int i = 0; i < lines; ++i) {
     // Lines of one length, so that the splits are of one size.
     std::string line = Cat("w", i % 7, " x", i % 11, " line", i);
     line.resize(29, '.');
@@ -33,11 +34,11 @@ void BehaviourTest::StartCluster(const MiniCluster::Options& options) {
 std::vector<std::string> BehaviourTest::SubmitWords(
     const std::string& behaviour, const std::vector<std::string>& flags, int ms,
     const std::string& output) const {
-  std::vector<std::string> words = {"submit",       MILLRACE_BEHAVIOUR_JOB,
-                                    "--input",      data_ / "in",
-                                    "--output",     data_ / output,
-                                    "--split-bytes", Cat(30 * kLines / kSplits),
-                                    "--reducers",   "3"};
+  std::vector<std::string> words = {"submit",        MILLRACE_BEHAVIOUR_JOB,
+                                    "--input",       data_ / "in",
+                                    "--output",      data_ / output,
+                                    "--split-bytes", Cat(30 * lines_ / splits_),
+                                    "--reducers",    Cat(kReducers)};
   words.insert(words.end(), flags.begin(), flags.end());
   for (const std::string& word :
        {std::string("--"), behaviour, data_ / "traces", Cat(ms)}) {

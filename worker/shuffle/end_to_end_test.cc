@@ -163,8 +163,7 @@ TEST_F(EndToEndTest, EndsInTheMiddleOfTransfers) {
   a_.Hold(outputs_[0]);
   StartReduce(0);
   Locate(a_, 1, {outputs_[0]});
-  while (observer_.progress().empty()) {
-  }
+  EXPECT_FALSE(observer_.AwaitProgress(1).empty());
   fetcher_.reset();
 }
 

@@ -127,6 +127,27 @@ TEST_F(ClusterCommandsTest, SubmitDetachedPrintsTheIdAlone) {
   EXPECT_EQ(state_.Blob(spec.program_sha256()), kProgram);
 }
 
+TEST_F(ClusterCommandsTest, AProgramIsFoundAsAShellFindsIt) {
+  ProgramOptions options =
+      Options({"submit", "named", "--input", "in", "--output", "out", "-d"});
+  temp_.Write("programs/named", kProgram);
+  chmod((temp_ / "programs/named").c_str(), 0755);
+  ExpectError(RunProgram(options), 4, "named");
+  options.environment.push_back("PATH=/bin:/usr/bin:" + temp_ / "programs");
+  const ProgramResult found = RunProgram(options);
+  EXPECT_EQ(found.exit_code, 0) << found;
+  // What is here comes first.
+  temp_.Write("named", "no program");
+  ExpectError(RunProgram(options), 5, "may not be executed");
+}
+
+TEST_F(ClusterCommandsTest, ClusterStatusIsOfTheClusterStartedLast) {
+  temp_.Write("config/millrace/context.json",
+              R"({"cluster": "127.0.0.1:1", "directory": "/started/last"})");
+  ExpectError(Run({"cluster", "status"}), 4, "/started/last");
+  ExpectError(Run({"cluster", "status", "--dir", "other"}), 4, "/other");
+}
+
 TEST_F(ClusterCommandsTest, SubmitWaitsAndSummarises) {
   const ProgramResult result = SubmitAndEnd({}, proto::SUCCEEDED);
   EXPECT_EQ(result.exit_code, 0) << result;

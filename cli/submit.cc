@@ -5,9 +5,11 @@
 
 #include <array>
 #include <cstdio>
+#include <cstdlib>
 #include <future>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -20,6 +22,7 @@
 #include "client/describe_program.h"
 #include "client/job_request.h"
 #include "common/errno_status.h"
+#include "common/file_system.h"
 #include "common/ids.h"
 #include "common/job_flags.h"
 #include "common/sha256.h"
@@ -70,18 +73,35 @@ absl::StatusOr<std::string> WorkingDirectory() {
   return std::string(buffer.data());
 }
 
+// The file that a shell would run: a name without a slash that is no file here
+// is looked for in $PATH.
+std::string FindProgram(const std::string& name) {
+  const char* const path = std::getenv("PATH");
+  if (path == nullptr || name.empty() || name.find('/') != std::string::npos ||
+      access(name.c_str(), F_OK) == 0) {
+    return name;
+  }
+  std::istringstream directories(path);
+  for (std::string directory; std::getline(directories, directory, ':');) {
+    const std::string file = JoinPath(directory, name);
+    if (!directory.empty() && access(file.c_str(), X_OK) == 0) return file;
+  }
+  return name;
+}
+
 // Everything that can be said against the job without the cluster.
 absl::StatusOr<client::PreparedJob> Prepare(const Globals& globals,
                                             const SubmitFlags& flags) {
+  const std::string program = FindProgram(flags.program);
   // The program is hashed while it describes itself; each takes milliseconds.
   std::future<absl::StatusOr<std::string>> sha256 = std::async(
       std::launch::async,
-      [&flags] { return Sha256OfFile(FileSystem::Posix(), flags.program); });
+      [&program] { return Sha256OfFile(FileSystem::Posix(), program); });
   MR_ASSIGN_OR_RETURN(
       const client::ProgramDescription description,
-      client::DescribeProgram(flags.program, globals.program_arguments));
+      client::DescribeProgram(program, globals.program_arguments));
   client::JobRequest request;
-  request.program = flags.program;
+  request.program = program;
   MR_ASSIGN_OR_RETURN(request.program_sha256, sha256.get());
   request.arguments = globals.program_arguments;
   request.name = flags.name;
@@ -151,7 +171,8 @@ void AddSubmit(CLI::App& app, Globals& globals, Action& action) {
   auto flags = std::make_shared<SubmitFlags>();  // Shared with both callbacks.
   command
       ->add_option("BIN", flags->program,
-                   "The job program, such as ./wordcount")
+                   "The job program, such as ./wordcount; a name that is no "
+                   "file here is looked for in $PATH")
       ->required();
   command->option_defaults()->always_capture_default(true);
   flags->job.AddDataFlags(*command, std::nullopt);

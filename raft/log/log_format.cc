@@ -1,7 +1,6 @@
 #include "raft/log/log_format.h"
 
 #include <algorithm>
-#include <bit>
 #include <cstring>
 
 #include "absl/status/status.h"
@@ -10,36 +9,15 @@
 #include "common/logging.h"
 #include "common/status_macros.h"
 #include "common/strings.h"
+#include "raft/log/encoding.h"
 
 namespace millrace::raft {
 namespace {
-
-static_assert(std::endian::native == std::endian::little,
-              "the numbers of the format are copied as they are in memory");
 
 constexpr std::string_view kSegmentMagic = "MRSEGLOG";
 constexpr std::string_view kRecordMagic = "MRLR";
 constexpr std::string_view kIdMagic = "MRMEMBER";
 constexpr uint32_t kFormatVersion = 1;
-
-template <typename T>
-void Put(std::string& out, T value) {
-  out.append(reinterpret_cast<const char*>(&value), sizeof value);
-}
-
-template <typename T>
-T Get(std::string_view bytes, uint64_t at) {
-  T value;
-  std::memcpy(&value, bytes.data() + at, sizeof value);
-  return value;
-}
-
-bool AllZero(std::string_view bytes) {
-  return std::all_of(bytes.begin(), bytes.end(),
-                     [](char c) { return c == '\0'; });
-}
-
-uint64_t NonZero(uint64_t hash) { return hash == 0 ? 1 : hash; }
 
 // Offsets of the segment header's fields; the table is in docs/formats.md.
 constexpr uint64_t kHeaderChecksumAt = 104;

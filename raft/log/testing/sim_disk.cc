@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <optional>
 #include <utility>
 
 #include "common/errno_status.h"
@@ -27,6 +28,11 @@ void SetSector(std::string* bytes, uint64_t sector, std::string_view content) {
     bytes->resize(begin + content.size());
   }
   bytes->replace(begin, content.size(), content);
+}
+
+bool IsOfWritesAlone(SimFault fault) {
+  return fault == SimFault::kShortWrite || fault == SimFault::kLostWrite ||
+         fault == SimFault::kMisdirectedWrite;
 }
 
 }  // namespace
@@ -59,7 +65,7 @@ class SimDisk::File final : public DiskFile {
   absl::StatusOr<size_t> ReadAt(uint64_t offset, char* buffer,
                                 size_t size) override {
     absl::MutexLock lock(&disk_.mu_);
-    MR_RETURN_IF_ERROR(disk_.CheckPower());
+    MR_RETURN_IF_ERROR(disk_.BeginLook("read", path_));
     const std::string& bytes = node_->cached;
     if (offset >= bytes.size()) return 0;
     const size_t n = std::min<uint64_t>(size, bytes.size() - offset);
@@ -71,9 +77,19 @@ class SimDisk::File final : public DiskFile {
                                  std::string_view data) override {
     absl::MutexLock lock(&disk_.mu_);
     auto fault = SimFault::kIoError;
+    std::optional<size_t> written;  // As far as the caller is told.
     if (absl::Status s = disk_.BeginCall("write", path_, &fault); !s.ok()) {
-      if (fault != SimFault::kShortWrite) return s;
-      data = data.substr(0, (data.size() + 1) / 2);
+      if (!IsOfWritesAlone(fault)) return s;
+      if (fault == SimFault::kLostWrite) return data.size();
+      if (fault == SimFault::kShortWrite) {
+        data = data.substr(0, (data.size() + 1) / 2);
+      } else {
+        offset += static_cast<uint64_t>(disk_.shift_bytes_);
+        // Before the beginning it would be huge.
+        if (offset >= node_->cached.size()) return data.size();
+        written = data.size();
+        data = data.substr(0, node_->cached.size() - offset);
+      }
     }
     if (data.empty()) return 0;
     std::string& bytes = node_->cached;
@@ -85,7 +101,7 @@ class SimDisk::File final : public DiskFile {
          sector <= (offset + data.size() - 1) / kSector; ++sector) {
       node_->versions[sector].push_back(SectorOf(bytes, sector));
     }
-    return data.size();
+    return written.value_or(data.size());
   }
 
   absl::Status Sync() override {
@@ -93,7 +109,7 @@ class SimDisk::File final : public DiskFile {
     auto fault = SimFault::kIoError;
     if (absl::Status s = disk_.BeginCall("sync", path_, &fault); !s.ok()) {
       if (fault == SimFault::kSyncDropsPages) node_->versions.clear();
-      if (fault != SimFault::kShortWrite) return s;
+      if (!IsOfWritesAlone(fault)) return s;
     }
     for (const auto& [sector, versions] : node_->versions) {
       SetSector(&node_->synced, sector, versions.back());
@@ -104,7 +120,7 @@ class SimDisk::File final : public DiskFile {
 
   absl::StatusOr<uint64_t> Size() override {
     absl::MutexLock lock(&disk_.mu_);
-    MR_RETURN_IF_ERROR(disk_.CheckPower());
+    MR_RETURN_IF_ERROR(disk_.BeginLook("stat", path_));
     return node_->cached.size();
   }
 
@@ -136,11 +152,23 @@ SimDisk::~SimDisk() = default;
 
 // ------------------------------------------------------------------- control
 
-void SimDisk::FailCall(uint64_t call, SimFault fault) {
+void SimDisk::FailCall(uint64_t call, SimFault fault, int64_t shift_sectors) {
   absl::MutexLock lock(&mu_);
   fail_call_ = call;
   fault_ = fault;
+  shift_bytes_ = shift_sectors * static_cast<int64_t>(kSector);
   fault_happened_ = false;
+}
+
+void SimDisk::FailLook(uint64_t look) {
+  absl::MutexLock lock(&mu_);
+  fail_look_ = look;
+  fault_happened_ = false;
+}
+
+uint64_t SimDisk::looks() const {
+  absl::MutexLock lock(&mu_);
+  return looks_;
 }
 
 void SimDisk::CutPowerAfter(uint64_t call) {
@@ -163,6 +191,16 @@ bool SimDisk::fault_happened() const {
   return fault_happened_;
 }
 
+std::string SimDisk::fault_call() const {
+  absl::MutexLock lock(&mu_);
+  return fault_call_;
+}
+
+bool SimDisk::has_power() const {
+  absl::MutexLock lock(&mu_);
+  return CheckPower().ok();
+}
+
 void SimDisk::SetFreeBytes(uint64_t bytes) {
   absl::MutexLock lock(&mu_);
   free_bytes_ = bytes;
@@ -173,6 +211,15 @@ absl::Status SimDisk::CheckPower() const {
   return absl::OkStatus();
 }
 
+absl::Status SimDisk::BeginLook(std::string_view operation,
+                                std::string_view path) {
+  ++looks_;
+  MR_RETURN_IF_ERROR(CheckPower());
+  if (looks_ != fail_look_) return absl::OkStatus();
+  fault_happened_ = true;
+  return ErrnoStatus(EIO, operation, path);
+}
+
 absl::Status SimDisk::BeginCall(std::string_view operation,
                                 std::string_view path, SimFault* fault) {
   ++calls_;
@@ -180,6 +227,7 @@ absl::Status SimDisk::BeginCall(std::string_view operation,
   last_call_ = Cat(calls_, " ", operation, " ", path);
   if (calls_ != fail_call_) return absl::OkStatus();
   fault_happened_ = true;
+  fault_call_ = last_call_;
   *fault = fault_;
   return ErrnoStatus(fault_ == SimFault::kNoSpace ? ENOSPC : EIO, operation,
                      path);
@@ -323,7 +371,7 @@ std::vector<std::string> SimDisk::Names(const std::string& directory) const {
 absl::StatusOr<std::unique_ptr<DiskFile>> SimDisk::Open(
     const std::string& path) {
   absl::MutexLock lock(&mu_);
-  MR_RETURN_IF_ERROR(CheckPower());
+  MR_RETURN_IF_ERROR(BeginLook("open", path));
   NodePtr node = Find(path);
   if (node == nullptr) return ErrnoStatus(ENOENT, "open", path);
   if (node->is_directory) return ErrnoStatus(EISDIR, "open", path);
@@ -335,7 +383,7 @@ absl::StatusOr<std::unique_ptr<DiskFile>> SimDisk::CreateWith(
   absl::MutexLock lock(&mu_);
   auto fault = SimFault::kIoError;
   if (absl::Status s = BeginCall(operation, path, &fault); !s.ok()) {
-    if (fault != SimFault::kShortWrite) return s;
+    if (!IsOfWritesAlone(fault)) return s;
   }
   MR_ASSIGN_OR_RETURN(const NodePtr directory, Directory(ParentPath(path)));
   const std::string name = BaseName(path);
@@ -364,7 +412,7 @@ absl::Status SimDisk::MakeDirectory(const std::string& path) {
   absl::MutexLock lock(&mu_);
   auto fault = SimFault::kIoError;
   if (absl::Status s = BeginCall("make directory", path, &fault); !s.ok()) {
-    if (fault != SimFault::kShortWrite) return s;
+    if (!IsOfWritesAlone(fault)) return s;
   }
   if (const NodePtr node = Find(path)) {
     return node->is_directory ? absl::OkStatus()
@@ -381,7 +429,7 @@ absl::Status SimDisk::MakeDirectory(const std::string& path) {
 absl::StatusOr<std::vector<std::string>> SimDisk::List(
     const std::string& directory) {
   absl::MutexLock lock(&mu_);
-  MR_RETURN_IF_ERROR(CheckPower());
+  MR_RETURN_IF_ERROR(BeginLook("list", directory));
   MR_ASSIGN_OR_RETURN(const NodePtr node, Directory(directory));
   std::vector<std::string> names;
   for (const auto& [name, child] : node->names) names.push_back(name);
@@ -392,7 +440,7 @@ absl::Status SimDisk::Rename(const std::string& from, const std::string& to) {
   absl::MutexLock lock(&mu_);
   auto fault = SimFault::kIoError;
   if (absl::Status s = BeginCall("rename", from, &fault); !s.ok()) {
-    if (fault != SimFault::kShortWrite) return s;
+    if (!IsOfWritesAlone(fault)) return s;
   }
   CHECK_EQ(ParentPath(from), ParentPath(to));
   MR_ASSIGN_OR_RETURN(const NodePtr directory, Directory(ParentPath(from)));
@@ -407,7 +455,7 @@ absl::Status SimDisk::Remove(const std::string& path) {
   absl::MutexLock lock(&mu_);
   auto fault = SimFault::kIoError;
   if (absl::Status s = BeginCall("remove", path, &fault); !s.ok()) {
-    if (fault != SimFault::kShortWrite) return s;
+    if (!IsOfWritesAlone(fault)) return s;
   }
   if (Find(path) == nullptr) return ErrnoStatus(ENOENT, "remove", path);
   MR_ASSIGN_OR_RETURN(const NodePtr directory, Directory(ParentPath(path)));
@@ -420,7 +468,7 @@ absl::Status SimDisk::SyncDirectory(const std::string& path) {
   absl::MutexLock lock(&mu_);
   auto fault = SimFault::kIoError;
   if (absl::Status s = BeginCall("sync directory", path, &fault); !s.ok()) {
-    if (fault != SimFault::kShortWrite) return s;
+    if (!IsOfWritesAlone(fault)) return s;
   }
   MR_ASSIGN_OR_RETURN(const NodePtr directory, Directory(path));
   directory->synced_names = directory->names;
@@ -433,7 +481,7 @@ absl::StatusOr<std::unique_ptr<DiskLock>> SimDisk::Lock(
   absl::MutexLock lock(&mu_);
   auto fault = SimFault::kIoError;
   if (absl::Status s = BeginCall("lock", path, &fault); !s.ok()) {
-    if (fault != SimFault::kShortWrite) return s;
+    if (!IsOfWritesAlone(fault)) return s;
   }
   MR_ASSIGN_OR_RETURN(const NodePtr directory, Directory(ParentPath(path)));
   if (Find(path) == nullptr) {

@@ -8,7 +8,8 @@
 //
 // Calls that change something are numbered from 1. A test can fail one of them,
 // or have the power cut right after one: from then on all calls fail, and
-// AfterPowerCut() gives the disk that the next start finds.
+// AfterPowerCut() gives the disk that the next start finds. Calls that only
+// look are numbered apart and can fail as well.
 //
 // Simplifications: a file's size follows its sectors; CreateZeroed syncs the
 // content but not the name, as it promises; moving between directories is not
@@ -34,8 +35,10 @@ namespace millrace::raft {
 enum class SimFault {
   kIoError,
   kNoSpace,
-  // The write stops half-way and says so; other calls are not affected.
-  kShortWrite,
+  // These do not affect other calls than writes.
+  kShortWrite,        // Stops half-way and says so.
+  kLostWrite,         // Says that it wrote, and did not.
+  kMisdirectedWrite,  // Goes to another place of the file; see FailCall.
   // As Linux does it: the sync fails, and what it should have written is taken
   // to be clean. Readers still see it until the power goes; no later sync
   // writes it. Calls that are not syncs of files fail with an I/O error.
@@ -55,8 +58,14 @@ class SimDisk final : public Disk {
   SimDisk();
   ~SimDisk() override;
 
-  // Call number `call` fails, once. Replaces what was set before.
-  void FailCall(uint64_t call, SimFault fault);
+  // Call number `call` fails, once. Replaces what was set before. A misdirected
+  // write goes `shift_sectors` further back in the file, or is lost where there
+  // is no such place.
+  void FailCall(uint64_t call, SimFault fault, int64_t shift_sectors = 0);
+  // Opening, listing, reading, asking for a size: number `look`, from 1, fails
+  // once with an I/O error.
+  void FailLook(uint64_t look);
+  uint64_t looks() const;
   // All calls after number `call` fail as if the power were gone.
   void CutPowerAfter(uint64_t call);
   // Calls made so far, those that failed included.
@@ -64,6 +73,9 @@ class SimDisk final : public Disk {
   // What the last calls were, for messages: "12 write /d/log/spare".
   std::string last_call() const;
   bool fault_happened() const;
+  // Which call it was that failed; empty: none, or one that looks.
+  std::string fault_call() const;
+  bool has_power() const;
   // What FreeBytes answers; CreateZeroed fails when it asks for more. Files
   // take nothing off it.
   void SetFreeBytes(uint64_t bytes);
@@ -110,6 +122,9 @@ class SimDisk final : public Disk {
   absl::Status BeginCall(std::string_view operation, std::string_view path,
                          SimFault* fault) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::Status CheckPower() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Counts a call that looks; an error if it is to fail.
+  absl::Status BeginLook(std::string_view operation, std::string_view path)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   NodePtr Find(std::string_view path) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::StatusOr<NodePtr> Directory(std::string_view path) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -127,7 +142,11 @@ class SimDisk final : public Disk {
   std::string last_call_ ABSL_GUARDED_BY(mu_);
   uint64_t fail_call_ ABSL_GUARDED_BY(mu_) = 0;
   SimFault fault_ ABSL_GUARDED_BY(mu_) = SimFault::kIoError;
+  int64_t shift_bytes_ ABSL_GUARDED_BY(mu_) = 0;
+  uint64_t looks_ ABSL_GUARDED_BY(mu_) = 0;
+  uint64_t fail_look_ ABSL_GUARDED_BY(mu_) = 0;
   bool fault_happened_ ABSL_GUARDED_BY(mu_) = false;
+  std::string fault_call_ ABSL_GUARDED_BY(mu_);
   uint64_t power_until_ ABSL_GUARDED_BY(mu_) = UINT64_MAX;
   uint64_t free_bytes_ ABSL_GUARDED_BY(mu_) = uint64_t{1} << 40;
 };

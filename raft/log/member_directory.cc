@@ -2,7 +2,9 @@
 
 #include <map>
 #include <utility>
+#include <vector>
 
+#include "absl/strings/match.h"
 #include "common/file_system.h"
 #include "common/status_macros.h"
 #include "common/strings.h"
@@ -34,6 +36,15 @@ absl::Status RemoveFalseStart(const std::string& directory, Disk& disk) {
           Cat("the file is missing, but ", segment.path, " has been in use"));
     }
     MR_RETURN_IF_ERROR(disk.Remove(segment.path));
+  }
+  const std::string snap = SnapshotDirectory(directory);
+  const auto names = disk.List(snap);
+  if (!names.ok() && !absl::IsNotFound(names.status())) return names.status();
+  for (const std::string& name : names.value_or(std::vector<std::string>())) {
+    if (!absl::EndsWith(name, ".snap")) continue;
+    return DamagedLog(
+        directory, JoinPath(directory, "id"), 0,
+        Cat("the file is missing, but there is ", JoinPath(snap, name)));
   }
   return absl::OkStatus();
 }
@@ -89,6 +100,10 @@ absl::StatusOr<LogIdentity> ReadId(const std::string& directory, Disk& disk) {
 
 std::string SparePath(std::string_view directory) {
   return JoinPath(LogDirectory(directory), "spare");
+}
+
+std::string SnapshotDirectory(std::string_view directory) {
+  return JoinPath(directory, "snap");
 }
 
 absl::StatusOr<MemberDirectory> OpenMemberDirectory(

@@ -32,6 +32,9 @@ absl::StatusOr<MemberDirectory> OpenMemberDirectory(
 // Where the next segment stands before it has a name.
 std::string SparePath(std::string_view directory);
 
+// Where snapshots are.
+std::string SnapshotDirectory(std::string_view directory);
+
 }  // namespace millrace::raft
 
 #endif  // MILLRACE_RAFT_LOG_MEMBER_DIRECTORY_H_

@@ -74,11 +74,14 @@ class Recovery {
       MR_RETURN_IF_ERROR(ReadSegment());
     }
     MR_RETURN_IF_ERROR(RepairTail());
-    if (log_.state.last_index() < options_.snapshot.index &&
-        !options_.snapshot.installed) {
+    const LogSnapshot& snapshot = options_.snapshot;
+    const uint64_t reaches = std::max(options_.last_index_min,
+                                      snapshot.installed ? 0 : snapshot.index);
+    if (log_.state.last_index() < reaches &&
+        !options_.mutant.end_before_snapshot) {
       return Damage(log_.end,
                     Cat("the log ends with entry ", log_.state.last_index(),
-                        ", the snapshot with ", options_.snapshot.index));
+                        ", the snapshot with ", reaches));
     }
     for (const std::string& path : dropped_) {
       MR_RETURN_IF_ERROR(disk_.Remove(path));
@@ -114,7 +117,8 @@ class Recovery {
     }
     segment_ = &log_.segments.begin()->second;
     const uint64_t before = segment_->first_index - 1;  // Entries before it.
-    if (segment_->first_index == 0 || before > options_.snapshot.index ||
+    if (segment_->first_index == 0 ||
+        (before > options_.snapshot.index && !options_.mutant.begin_anywhere) ||
         (before == 0) != (segment_->seq == 1)) {
       return Damage(0, Cat("the log begins with entry ", segment_->first_index,
                            " in segment ", segment_->seq, "; at least segment ",
@@ -141,7 +145,7 @@ class Recovery {
       if (!header) {
         return EndOfRecords("no record begins here that was written here");
       }
-      if (header->chain != log_.chain) {
+      if (header->chain != log_.chain && !options_.mutant.ignore_chain) {
         return Damage(log_.end, "the record does not follow the one before it");
       }
       if (!RecordIntact(at, *header)) {
@@ -206,7 +210,8 @@ class Recovery {
       }
       return absl::OkStatus();
     }
-    if (header->chain != log_.chain || header->first_index != next_index_) {
+    if ((header->chain != log_.chain && !options_.mutant.ignore_chain) ||
+        header->first_index != next_index_) {
       return Damage(0, "the segment does not follow the one before it");
     }
     LogState& state = log_.state;
@@ -284,6 +289,12 @@ class Recovery {
 
   // At log_.end there is no valid record. `why` says what there is.
   absl::Status EndOfRecords(std::string_view why) {
+    if (options_.mutant.drop_bad_middle) {
+      log_.segments.erase(log_.segments.upper_bound(segment_->seq),
+                          log_.segments.end());
+      log_.torn_bytes = std::max(UsedBytes(bytes_), log_.end) - log_.end;
+      return absl::OkStatus();
+    }
     if (AtLastSegment()) return CheckTail(why);
     return FinishRoll(why);
   }
@@ -333,7 +344,7 @@ class Recovery {
          at = bytes_.find("MRLR", at + 1)) {
       if (at % 8 != 0) continue;
       const auto later = ParseRecordHeader(bytes.substr(at), at, log_.seed);
-      if (later && later->mark > end) {
+      if (later && later->mark > end && !options_.mutant.ignore_marks) {
         return Damage(end, Cat(why, ", although the record at ", at,
                                " says that it had been synced"));
       }
@@ -360,12 +371,15 @@ class Recovery {
       MR_RETURN_IF_ERROR(previous->Sync());
     }
     const std::string_view bytes = bytes_;
-    const std::string zeros(log_.torn_bytes, '\0');
+    const LogMutant& mutant = options_.mutant;
+    const std::string zeros(mutant.keep_torn_tail ? 0 : log_.torn_bytes, '\0');
     MR_RETURN_IF_ERROR(
         Annotate(WriteFully(*log_.file, log_.end, zeros), segment_->path));
-    MR_RETURN_IF_ERROR(Annotate(
-        WriteFully(*log_.file, mark_, bytes.substr(mark_, log_.end - mark_)),
-        segment_->path));
+    if (!mutant.sync_only) {
+      MR_RETURN_IF_ERROR(Annotate(
+          WriteFully(*log_.file, mark_, bytes.substr(mark_, log_.end - mark_)),
+          segment_->path));
+    }
     return log_.file->Sync();
   }
 

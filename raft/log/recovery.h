@@ -29,6 +29,7 @@
 #include "raft/log/disk.h"
 #include "raft/log/log_state.h"
 #include "raft/log/log_types.h"
+#include "raft/log/mutants.h"
 
 namespace millrace::raft {
 
@@ -60,6 +61,10 @@ struct RecoveryOptions {
   // The log must not begin later than behind it, nor end before it; the latter
   // only if the snapshot was taken here.
   LogSnapshot snapshot;
+  // The log must hold this entry, or begin behind it: there is reason to
+  // believe that it once did.
+  uint64_t last_index_min = 0;
+  LogMutant mutant;
 };
 
 std::string LogDirectory(std::string_view directory);

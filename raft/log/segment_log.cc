@@ -40,73 +40,7 @@ bool NeedsTermFirst(const HardState& now, const HardState& next) {
   return next.term != now.term || next.vote != now.vote;
 }
 
-absl::Status CheckOptions(const SegmentLogOptions& options) {
-  if (options.directory.empty()) {
-    return absl::InvalidArgumentError("the log's directory has no name");
-  }
-  if (options.segment_bytes % kSegmentHeaderBytes != 0 ||
-      options.segment_bytes < 2 * kSegmentHeaderBytes ||
-      options.segment_bytes > kSegmentBytesMax) {
-    return absl::InvalidArgumentError(
-        Av(Cat("a log segment of ", options.segment_bytes,
-               " bytes: it takes a multiple of ", kSegmentHeaderBytes,
-               ", at least twice that, at most ", kSegmentBytesMax)));
-  }
-  return absl::OkStatus();
-}
-
 }  // namespace
-
-absl::StatusOr<std::unique_ptr<SegmentLog>> SegmentLog::Open(
-    const SegmentLogOptions& options, Disk& disk, Random& random) {
-  MR_RETURN_IF_ERROR(CheckOptions(options));
-  MR_ASSIGN_OR_RETURN(MemberDirectory directory,
-                      OpenMemberDirectory(options.directory, options.cluster,
-                                          options.segment_bytes, disk, random));
-  RecoveryOptions recovery;
-  recovery.directory = options.directory;
-  recovery.identity = directory.identity;
-  recovery.snapshot = options.snapshot;
-  MR_ASSIGN_OR_RETURN(RecoveredLog recovered, RecoverLog(recovery, disk));
-  std::unique_ptr<SegmentLog> log(new SegmentLog(
-      options, disk, std::move(directory), std::move(recovered)));
-  MR_RETURN_IF_ERROR(log->CatchUpWithSnapshot());
-  return log;
-}
-
-absl::Status SegmentLog::CatchUpWithSnapshot() {
-  const LogSnapshot& snapshot = options_.snapshot;
-  if (!snapshot.installed || snapshot.index < first_index()) {
-    return absl::OkStatus();
-  }
-  const absl::StatusOr<uint64_t> term = Term(snapshot.index);
-  if (term.ok() && *term == snapshot.term) return absl::OkStatus();
-  const HardState hard = hard_state();
-  if (hard.term < snapshot.term) {
-    // The leader that sent it had this term; here no vote was cast in it.
-    LogAppend append;
-    append.hard_state = HardState{snapshot.term, 0, hard.commit};
-    MR_RETURN_IF_ERROR(Append(append));
-  }
-  return Reset(snapshot.index, snapshot.term);
-}
-
-SegmentLog::SegmentLog(const SegmentLogOptions& options, Disk& disk,
-                       MemberDirectory directory, RecoveredLog recovered)
-    : options_(options),
-      disk_(disk),
-      directory_(std::move(directory)),
-      torn_bytes_(recovered.torn_bytes),
-      file_(std::move(recovered.file)),
-      path_(recovered.segments.rbegin()->second.path),
-      seq_(recovered.segments.rbegin()->first),
-      segment_bytes_(recovered.segment_bytes),
-      seed_(recovered.seed),
-      chain_(recovered.chain),
-      end_(recovered.end),
-      synced_(recovered.end),
-      state_(std::move(recovered.state)),
-      segments_(std::move(recovered.segments)) {}
 
 SegmentLog::~SegmentLog() = default;
 
@@ -318,7 +252,9 @@ absl::Status SegmentLog::Append(const LogAppend& append) {
 absl::Status SegmentLog::Sync() {
   MR_RETURN_IF_ERROR(failure());
   if (synced_ == end_) return absl::OkStatus();
-  if (absl::Status s = file_->Sync(); !s.ok()) return Fatal(s);
+  absl::Status status = file_->Sync();
+  if (!status.ok() && options_.mutant.retry_failed_sync) status = file_->Sync();
+  if (!status.ok()) return Fatal(status);
   synced_ = end_;
   return absl::OkStatus();
 }
@@ -356,7 +292,9 @@ absl::Status SegmentLog::Roll(uint64_t next_index, uint64_t prev_term,
     ReturnSpare(std::move(file));
     return status;
   }
-  if (status.ok()) status = disk_.SyncDirectory(log);
+  if (status.ok() && !options_.mutant.skip_directory_sync) {
+    status = disk_.SyncDirectory(log);
+  }
   if (status.ok()) status = WriteFully(*file_, end_, end.bytes());
   if (status.ok()) status = file_->Sync();
   if (!status.ok()) return Fatal(status);
@@ -398,6 +336,7 @@ absl::Status SegmentLog::DropThrough(uint64_t index) {
   {
     absl::MutexLock lock(&mu_);
     MR_RETURN_IF_ERROR(failure_);
+    if (options_.mutant.drop_past_snapshot) index = state_.hard_state().commit;
     if (index > state_.hard_state().commit) {
       return absl::InternalError(
           Av(Cat("entry ", index, " is not committed and must be kept")));
@@ -421,9 +360,15 @@ absl::Status SegmentLog::DropThrough(uint64_t index) {
   // The newest first, durably: from then on the log begins behind the gap, and
   // never at a segment that cannot begin one.
   const std::string log = LogDirectory(options_.directory);
+  if (options_.mutant.drop_oldest_first) std::reverse(drop.begin(), drop.end());
   while (!drop.empty()) {
-    MR_RETURN_IF_ERROR(disk_.Remove(drop.back().path));
-    MR_RETURN_IF_ERROR(disk_.SyncDirectory(log));
+    // An attempt that failed may have removed it all the same.
+    absl::Status status = disk_.Remove(drop.back().path);
+    if (!status.ok() && !absl::IsNotFound(status)) return status;
+    // Were it tried again, its success would say nothing, and the next one
+    // might be gone sooner than this one.
+    status = disk_.SyncDirectory(log);
+    if (!status.ok()) return Fatal(status);
     absl::MutexLock lock(&mu_);
     segments_.erase(drop.back().seq);
     drop.pop_back();
@@ -515,6 +460,17 @@ bool SegmentLog::NearlyFull() const {
   if (!free.ok()) return false;
   const uint64_t next = has_spare() ? 0 : options_.segment_bytes;
   return *free < options_.free_bytes_min + next;
+}
+
+uint64_t SegmentLog::BytesAfter(uint64_t index) const {
+  absl::MutexLock lock(&mu_);
+  const uint64_t last = state_.last_index();
+  const uint64_t first = std::max(index + 1, state_.first_index());
+  if (first > last) return 0;
+  const EntryExtent& from = *state_.Find(first);
+  const EntryExtent& to = *state_.Find(last);
+  return (to.seq - from.seq) * options_.segment_bytes + to.offset + to.bytes -
+         from.offset;
 }
 
 // -------------------------------------------------------------------- errors

@@ -44,6 +44,7 @@
 #include "raft/log/log_store.h"
 #include "raft/log/log_types.h"
 #include "raft/log/member_directory.h"
+#include "raft/log/mutants.h"
 #include "raft/log/recovery.h"
 
 namespace millrace::raft {
@@ -64,6 +65,8 @@ struct SegmentLogOptions {
   // If it was installed and the log does not hold its last entry, Open makes
   // the log begin anew behind it: the crash came before Reset.
   LogSnapshot snapshot;
+  // See RecoveryOptions.
+  uint64_t last_index_min = 0;
   // With less than this free on the file system, beside room for the next
   // segment, NearlyFull() is true.
   uint64_t free_bytes_min = uint64_t{64} << 20;
@@ -71,6 +74,7 @@ struct SegmentLogOptions {
   // most once. Empty: end the process with a line on stderr. Others are for
   // tests; when it returns, the log refuses everything.
   std::function<void(const absl::Status&)> on_fatal;
+  LogMutant mutant;
 };
 
 // Append, Sync, Reset, DropThrough and Close are confined to one thread at a
@@ -79,7 +83,8 @@ class SegmentLog final : public LogStore {
  public:
   // Locks the directory, recovers the log, makes it durable as it was read. The
   // first start in a directory mints the ids from `random`. `disk` outlives
-  // the log.
+  // the log. Afterwards
+  //   first_index() - 1 <= snapshot.index <= commit <= last_index().
   //   kFailedPrecondition  another process uses the directory, or it belongs to
   //                        another cluster; the message says which
   //   kDataLoss            damaged: the message says file, offset, what to do
@@ -87,6 +92,10 @@ class SegmentLog final : public LogStore {
   //   others               the disk's
   static absl::StatusOr<std::unique_ptr<SegmentLog>> Open(
       const SegmentLogOptions& options, Disk& disk, Random& random);
+  // The same for who has locked the directory already.
+  static absl::StatusOr<std::unique_ptr<SegmentLog>> Open(
+      const SegmentLogOptions& options, MemberDirectory directory, Disk& disk);
+  static absl::Status CheckOptions(const SegmentLogOptions& options);
   ~SegmentLog() override;
 
   const LogIdentity& identity() const { return directory_.identity; }
@@ -112,7 +121,7 @@ class SegmentLog final : public LogStore {
   absl::Status Reset(uint64_t index, uint64_t term);
   // Removes the segments that hold nothing after `index`, which is committed
   // and in a durable snapshot. Not everything may be gone afterwards; see
-  // first_index().
+  // first_index(). What could not be removed is tried again by the next call.
   absl::Status DropThrough(uint64_t index);
   // Writes a last mark, so that whatever happens to these bytes from now on is
   // not taken for a crash. Nothing depends on it. No other call after it.
@@ -128,6 +137,9 @@ class SegmentLog final : public LogStore {
   bool has_spare() const;
   // Whether new work should be refused. Asks the file system.
   bool NearlyFull() const;
+  // About how many bytes of the log come after entry `index`: what a snapshot
+  // at it would save.
+  uint64_t BytesAfter(uint64_t index) const;
 
  private:
   // kTaken: it still has the spare's name, but is about to get its own.
@@ -137,6 +149,7 @@ class SegmentLog final : public LogStore {
              MemberDirectory directory, RecoveredLog recovered);
 
   absl::Status CatchUpWithSnapshot();
+  absl::Status ContradictsSnapshot() const;
   // Whether `append` keeps the rules, and the bytes it takes.
   absl::StatusOr<uint64_t> Check(const LogAppend& append) const;
   // Goes on in a new segment.

@@ -33,27 +33,6 @@ std::string Describe(const std::vector<ModelLog>& possible) {
   return out.str();
 }
 
-// Tries what a power cut may leave: all of it if there are few combinations.
-void ForEachPowerCut(
-    const SimDisk& disk, uint64_t seed,
-    const std::function<void(std::unique_ptr<SimDisk>)>& check) {
-  const bool all =
-      ForEachChoice(kCombinationsMax, [&](const SimDisk::Choose& choose) {
-        check(disk.AfterPowerCut(choose));
-      });
-  if (all) return;
-  check(disk.AfterPowerCut(SimDisk::KeepAll));
-  for (uint64_t i = 0; i < kDrawn; ++i) {
-    const auto random = Random::Seeded(seed * 1000 + i);
-    // From nearly all lost to nearly all kept.
-    const uint64_t keep = random->Uniform(101);
-    check(disk.AfterPowerCut([&](size_t options) -> size_t {
-      if (random->Uniform(100) >= keep) return 0;
-      return random->Uniform(options);
-    }));
-  }
-}
-
 class Crash {
  public:
   explicit Crash(std::vector<LogStep> life) : life_(std::move(life)) {
@@ -120,10 +99,11 @@ class Crash {
     runner.Run(life_);
     SCOPED_TRACE("crash after call " + disk.last_call());
     uint64_t n = 0;
-    ForEachPowerCut(disk, call, [&](std::unique_ptr<SimDisk> after) {
-      if (testing::Test::HasFatalFailure()) return;
-      CheckRecovery(*after, runner, n++ % 8 == 0);
-    });
+    ForEachPowerCut(disk, kCombinationsMax, kDrawn, call,
+                    [&](std::unique_ptr<SimDisk> after) {
+                      if (testing::Test::HasFatalFailure()) return;
+                      CheckRecovery(*after, runner, n++ % 8 == 0);
+                    });
     if (testing::Test::HasFatalFailure()) return;
     CheckRecovery(*disk.AfterProcessDeath(), runner, true);
     if (testing::Test::HasFatalFailure()) return;
@@ -150,7 +130,7 @@ class Crash {
       after->CutPowerAfter(second);
       const bool recovered = Recover(options_, runner.snapshot(), *after).ok();
       SCOPED_TRACE("then after call " + after->last_call());
-      ForEachPowerCut(*after, call * 100 + second,
+      ForEachPowerCut(*after, kCombinationsMax, kDrawn, call * 100 + second,
                       [&](std::unique_ptr<SimDisk> twice) {
                         if (testing::Test::HasFatalFailure()) return;
                         CheckRecovery(*twice, runner, false);

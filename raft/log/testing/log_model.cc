@@ -190,8 +190,12 @@ LogRunner::LogRunner(const SegmentLogOptions& options, SimDisk& disk)
   const auto random = Random::Seeded(1);
   auto log = SegmentLog::Open(observed, disk, *random);
   status_ = log.status();
-  if (log.ok()) log_ = *std::move(log);
+  if (log.ok()) owned_ = *std::move(log);
+  log_ = owned_.get();
 }
+
+LogRunner::LogRunner(const SegmentLogOptions& options, SegmentLog& log)
+    : record_bytes_target_(options.record_bytes_target), log_(&log) {}
 
 void LogRunner::Run(const std::vector<LogStep>& steps) {
   for (const LogStep& step : steps) {
@@ -309,6 +313,36 @@ bool ForEachChoice(size_t limit,
     }
     if (wheels.empty()) return true;
     ++wheels.back().value;
+  }
+}
+
+void ForEachPowerCut(
+    const SimDisk& disk, size_t limit, size_t drawn, uint64_t seed,
+    const std::function<void(std::unique_ptr<SimDisk>)>& check) {
+  if (ForEachChoice(limit, [&](const SimDisk::Choose& choose) {
+        check(disk.AfterPowerCut(choose));
+      })) {
+    return;
+  }
+  const size_t unsynced = disk.unsynced();
+  for (size_t kept = 0; kept <= unsynced; ++kept) {
+    for (const bool beginning : {true, false}) {
+      size_t asked = 0;
+      check(disk.AfterPowerCut([&](size_t options) -> size_t {
+        const bool keep = beginning ? asked < kept : asked >= unsynced - kept;
+        ++asked;
+        return keep ? options - 1 : 0;
+      }));
+    }
+  }
+  for (uint64_t i = 0; i < drawn; ++i) {
+    const auto random = Random::Seeded(seed * 1000 + i);
+    // From nearly all lost to nearly all kept.
+    const uint64_t keep = random->Uniform(101);
+    check(disk.AfterPowerCut([&](size_t options) -> size_t {
+      if (random->Uniform(100) >= keep) return 0;
+      return random->Uniform(options);
+    }));
   }
 }
 

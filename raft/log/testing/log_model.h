@@ -68,6 +68,9 @@ class LogRunner {
  public:
   // Opens the log. `disk` outlives this.
   LogRunner(const SegmentLogOptions& options, SimDisk& disk);
+  // For a log that somebody else has opened with these options, and that is
+  // empty; it outlives this.
+  LogRunner(const SegmentLogOptions& options, SegmentLog& log);
 
   // Takes the steps until one fails for good. kResourceExhausted is tried
   // again, once.
@@ -83,7 +86,7 @@ class LogRunner {
   bool fatal() const { return fatal_; }
   // Of Open, or of the step that failed.
   const absl::Status& status() const { return status_; }
-  SegmentLog* log() { return log_.get(); }
+  SegmentLog* log() { return log_; }
 
  private:
   absl::Status Take(const LogStep& step);
@@ -96,7 +99,8 @@ class LogRunner {
   uint64_t record_bytes_target_;
   bool fatal_ = false;
   absl::Status status_;
-  std::unique_ptr<SegmentLog> log_;
+  std::unique_ptr<SegmentLog> owned_;
+  SegmentLog* log_ = nullptr;
 };
 
 // Opens the log on `disk`, reads it, and closes nothing: as after a start that
@@ -108,6 +112,13 @@ absl::StatusOr<ModelLog> Recover(SegmentLogOptions options,
 // it asks; at most `limit` times, then false.
 bool ForEachChoice(size_t limit,
                    const std::function<void(const SimDisk::Choose&)>& with);
+
+// Calls `check` with what a power cut of `disk` may leave: with everything that
+// it may, if that is at most `limit` disks; else with each beginning and each
+// end of what was not synced, and with `drawn` disks drawn from `seed`.
+void ForEachPowerCut(
+    const SimDisk& disk, size_t limit, size_t drawn, uint64_t seed,
+    const std::function<void(std::unique_ptr<SimDisk>)>& check);
 
 }  // namespace millrace::raft
 

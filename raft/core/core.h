@@ -27,6 +27,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -77,6 +78,7 @@ struct CoreMutant {
   bool change_before_own_commit = false;  // Membership, likewise.
   bool two_pending_changes = false;
   bool snapshot_over_newer_log = false;
+  bool lead_after_removal = false;
 };
 
 struct CoreConfig {
@@ -95,8 +97,11 @@ struct CoreConfig {
   // Payload that a leader has proposed and not committed; beyond it Propose
   // says kResourceExhausted. One proposal is taken whatever its size.
   uint64_t uncommitted_bytes_max = uint64_t{64} << 20;
-  // Of payload in one Ready::committed.
+  // Of payload in Ready::committed that Applied() has not reached. While it is
+  // less, one more entry is handed out whatever its size.
   uint64_t committed_bytes_max = uint64_t{8} << 20;
+  // Reads that wait for an answer; beyond it ReadIndex says kResourceExhausted.
+  int reads_max = 65536;
   // A leader whose write is not durable after so many ticks hands leadership
   // over, if it can. 0: never.
   int stuck_write_ticks = 20;
@@ -161,6 +166,7 @@ struct ProgressStatus {
   bool learner = false;
   uint64_t pending_snapshot = 0;
   int inflight = 0;
+  bool inflight_full = false;
 };
 
 struct CoreStatus {
@@ -236,6 +242,8 @@ class Core {
  private:
   class Impl;
   explicit Core(std::unique_ptr<Impl> impl);
+  template <typename T>
+  T Checked(T result) const;
   const std::unique_ptr<Impl> impl_;
 };
 

@@ -5,6 +5,8 @@
 #ifndef MILLRACE_RAFT_CORE_MEMBERSHIP_H_
 #define MILLRACE_RAFT_CORE_MEMBERSHIP_H_
 
+#include <cstddef>
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -28,6 +30,9 @@ struct MembershipChange {
                          const MembershipChange&) = default;
 };
 
+inline constexpr size_t kMembersMax = 64;
+inline constexpr size_t kAddressBytesMax = 1024;
+
 // The payload of a kMembershipEntry. Byte layout in membership.cc and
 // docs/formats.md. Decoding: kDataLoss for anything that Encode did not write.
 std::string EncodeMembershipChange(const MembershipChange& change);
@@ -36,9 +41,10 @@ absl::StatusOr<MembershipChange> DecodeMembershipChange(std::string_view bytes);
 std::string EncodeMembership(const Membership& membership);
 absl::StatusOr<Membership> DecodeMembership(std::string_view bytes);
 
-// What `membership` becomes. kInvalidArgument: no voter would be left, or the
-// node is nobody. A change of what is so already, or of an unknown node's
-// address, or a removal of one, changes nothing.
+// What `membership` becomes. kInvalidArgument: no voter would be left, the node
+// is nobody, its address too long, or the group too large. A change of what is
+// so already, or of an unknown node's address, or a removal of one, changes
+// nothing.
 absl::StatusOr<Membership> ApplyChange(const Membership& membership,
                                        const MembershipChange& change);
 

@@ -44,7 +44,8 @@ bool Core::Impl::WaitsForWrite(const Message& message) const {
     case MessageType::kVote:
       return !config_.mutant.campaign_on_unsynced_log;
     default:
-      return durable_hard_state_.term < term_;
+      return durable_hard_state_.term < term_ &&
+             !config_.habits.answer_before_term_durable;
   }
 }
 

@@ -78,7 +78,13 @@ struct CoreMutant {
   bool change_before_own_commit = false;  // Membership, likewise.
   bool two_pending_changes = false;
   bool snapshot_over_newer_log = false;
+};
+
+// What etcd-raft does and this core does not, although it would break no
+// promise: so that its transcripts can be replayed. All false but there.
+struct CoreHabits {
   bool lead_after_removal = false;
+  bool answer_before_term_durable = false;  // Heartbeats, that is.
 };
 
 struct CoreConfig {
@@ -112,6 +118,7 @@ struct CoreConfig {
   bool check_quorum = true;
   uint64_t seed = 1;  // For election timeouts.
   CoreMutant mutant;
+  CoreHabits habits;
 };
 
 // One step of the log. To be carried out in this order, as LogAppend says.

@@ -223,7 +223,7 @@ void Core::Impl::SwitchMembership(Membership membership) {
     if (inserted) at->second.set_recently_active(true);
   }
   if (!IsVoter(config_.id)) {
-    if (!config_.mutant.lead_after_removal) BecomeFollower(term_, kNobody);
+    if (!config_.habits.lead_after_removal) BecomeFollower(term_, kNobody);
     return;
   }
   if (lead_->transferee != kNobody && !IsVoter(lead_->transferee)) {

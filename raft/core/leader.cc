@@ -211,17 +211,10 @@ void Core::Impl::AnswerReads() {
 void Core::Impl::SwitchMembership(Membership membership) {
   membership_ = std::move(membership);
   if (!lead_.has_value()) return;
-  std::erase_if(lead_->progress, [this](const auto& entry) {
-    return !membership_.contains(entry.first);
-  });
-  const Inflights window(config_.inflight_messages_max,
-                         config_.inflight_bytes_max);
-  for (const auto& [id, member] : membership_) {
-    const auto [at, inserted] = lead_->progress.try_emplace(
-        id, 0, std::max<uint64_t>(log_.last_index(), 1), window);
-    // It had no chance to be heard: the next check must not miss it.
-    if (inserted) at->second.set_recently_active(true);
-  }
+  FollowMembership(
+      membership_, log_.last_index(),
+      Inflights(config_.inflight_messages_max, config_.inflight_bytes_max),
+      &lead_->progress);
   if (!IsVoter(config_.id)) {
     if (!config_.habits.lead_after_removal) BecomeFollower(term_, kNobody);
     return;

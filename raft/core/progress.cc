@@ -88,4 +88,18 @@ ProgressStatus Progress::Status() const {
   return status;
 }
 
+void FollowMembership(const Membership& membership, uint64_t last_index,
+                      const Inflights& empty,
+                      std::map<NodeId, Progress>* progress) {
+  std::erase_if(*progress, [&](const auto& entry) {
+    return !membership.contains(entry.first);
+  });
+  for (const auto& [id, member] : membership) {
+    const auto [at, inserted] =
+        progress->try_emplace(id, 0, std::max<uint64_t>(last_index, 1), empty);
+    // It had no chance to be heard: the next check must not miss it.
+    if (inserted) at->second.set_recently_active(true);
+  }
+}
+
 }  // namespace millrace::raft

@@ -16,6 +16,7 @@
 #define MILLRACE_RAFT_CORE_PROGRESS_H_
 
 #include <cstdint>
+#include <map>
 
 #include "raft/core/core.h"
 #include "raft/core/inflights.h"
@@ -91,6 +92,12 @@ class Progress {
   uint64_t sent_commit_ = 0;
   Inflights inflights_;
 };
+
+// Drops those who are no members any more, and begins with new ones at the end
+// of a log that ends at `last_index`: what they have they tell by refusing.
+void FollowMembership(const Membership& membership, uint64_t last_index,
+                      const Inflights& empty,
+                      std::map<NodeId, Progress>* progress);
 
 }  // namespace millrace::raft
 

@@ -9,11 +9,19 @@
 // messages. Everything else must be equal, line by line.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <functional>
+#include <iterator>
+#include <map>
+#include <set>
 #include <sstream>
+#include <string>
+#include <vector>
 
+#include "absl/strings/str_format.h"
 #include "common/strings.h"
 #include "raft/core/progress.h"
 #include "raft/core/quorum.h"
@@ -162,6 +170,153 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values("async_storage_writes",
                     "async_storage_writes_append_aba_race"),
     [](const auto& file) { return std::string(file.param); });
+
+// --------------------------------------------------------------------- quorum
+
+// What is known of each voter, with a bar that grows with its place in order.
+std::string DescribeIndices(const std::map<NodeId, uint64_t>& known) {
+  const size_t voters = known.size();
+  std::string text(voters, ' ');
+  text += "    idx\n";
+  for (const auto& [id, index] : known) {
+    size_t bar = 0;
+    for (const auto& [other, other_index] : known) bar += other_index < index;
+    const std::string place = index == 0 ? "?" + std::string(voters, ' ')
+                                         : std::string(bar, 'x') + ">" +
+                                               std::string(voters - bar, ' ');
+    text += absl::StrFormat("%s %5d    (id=%x)\n", place, index, id);
+  }
+  return text;
+}
+
+std::string ExecuteQuorum(const TranscriptCommand& command) {
+  std::set<NodeId> ids;
+  for (const std::string& id : command.Values("cfg")) {
+    ids.insert(std::stoull(id));
+  }
+  const bool vote = command.name == "vote";
+  const std::vector<std::string> values =
+      command.Values(vote ? "votes" : "idx");
+  EXPECT_EQ(ids.size(), values.size()) << command.line;
+  // Values belong to the members in the order in which those are written.
+  std::map<NodeId, std::string> of;
+  size_t next = 0;
+  for (const std::string& id : command.Values("cfg")) {
+    if (of.try_emplace(std::stoull(id), values.at(next)).second) ++next;
+  }
+  if (of.empty()) {
+    // There an empty group agrees with everything, because it stands for the
+    // missing half of a joint one; here it agrees with nothing.
+    EXPECT_EQ(TallyVotes(0, 0, 0), VoteResult::kLost);
+    EXPECT_EQ(MajorityIndex({}), 0u);
+    return vote ? "VoteWon\n" : "<empty majority quorum>∞\n";
+  }
+  if (vote) {
+    int granted = 0;
+    int rejected = 0;
+    for (const auto& [id, value] : of) {
+      granted += value == "y";
+      rejected += value == "n";
+    }
+    const VoteResult result =
+        TallyVotes(static_cast<int>(of.size()), granted, rejected);
+    if (result == VoteResult::kWon) return "VoteWon\n";
+    return result == VoteResult::kLost ? "VoteLost\n" : "VotePending\n";
+  }
+  std::map<NodeId, uint64_t> known;
+  std::vector<uint64_t> reached;
+  for (const auto& [id, value] : of) {
+    known[id] = value == "_" ? 0 : std::stoull(value);
+    reached.push_back(known[id]);
+  }
+  return Cat(DescribeIndices(known), MajorityIndex(reached), "\n");
+}
+
+using QuorumTest = ReplayTest;
+
+TEST_P(QuorumTest, EveryLineIsEqual) {
+  Replay("quorum/testdata", ExecuteQuorum,
+         [](const std::string& output) { return output; });
+}
+
+INSTANTIATE_TEST_SUITE_P(Replay, QuorumTest,
+                         testing::Values("majority_commit", "majority_vote"),
+                         [](const auto& file) {
+                           return std::string(file.param);
+                         });
+
+// ----------------------------------------------------------------- membership
+
+class SimpleChanges {
+ public:
+  // Of several changes in one command: ours stand in an entry each, so only the
+  // rule for the outcome, that of one entry, can be compared.
+  std::string Execute(const TranscriptCommand& command) {
+    ++commands_;
+    Membership next = membership_;
+    for (const std::string& word : Words(command.input)) {
+      const auto changed = ApplyChange(next, ParseChange(word));
+      if (!changed.ok()) return "removed all voters\n";
+      next = *changed;
+    }
+    if (ChangedVoters(membership_, next) > 1) {
+      return "more than one voter changed without entering joint config\n";
+    }
+    membership_ = std::move(next);
+    FollowMembership(membership_, commands_ - 1, Inflights(10, 1 << 20),
+                     &progress_);
+    std::string text = DescribeMembership(membership_) + "\n";
+    for (const auto& [id, progress] : progress_) {
+      ProgressStatus status = progress.Status();
+      status.learner = !membership_.at(id).voter;
+      text += Cat(id, ": ", DescribeProgress(status), "\n");
+    }
+    return text;
+  }
+
+ private:
+  static std::vector<std::string> Words(const std::string& text) {
+    std::istringstream in(text);
+    return {std::istream_iterator<std::string>(in), {}};
+  }
+
+  static int ChangedVoters(const Membership& before, const Membership& after) {
+    std::set<NodeId> voters[2];
+    for (const auto& [id, member] : before) {
+      if (member.voter) voters[0].insert(id);
+    }
+    for (const auto& [id, member] : after) {
+      if (member.voter) voters[1].insert(id);
+    }
+    std::vector<NodeId> changed;
+    std::set_symmetric_difference(voters[0].begin(), voters[0].end(),
+                                  voters[1].begin(), voters[1].end(),
+                                  std::back_inserter(changed));
+    return static_cast<int>(changed.size());
+  }
+
+  Membership membership_;
+  std::map<NodeId, Progress> progress_;
+  uint64_t commands_ = 0;
+};
+
+using SimpleChangeTest = ReplayTest;
+
+TEST_P(SimpleChangeTest, EveryLineIsEqual) {
+  SimpleChanges changes;
+  Replay(
+      "confchange/testdata",
+      [&](const TranscriptCommand& c) { return changes.Execute(c); },
+      [](const std::string& output) { return output; });
+}
+
+INSTANTIATE_TEST_SUITE_P(Replay, SimpleChangeTest,
+                         testing::Values("simple_idempotency",
+                                         "simple_promote_demote",
+                                         "simple_safety", "update", "zero"),
+                         [](const auto& file) {
+                           return std::string(file.param);
+                         });
 
 }  // namespace
 }  // namespace millrace::raft

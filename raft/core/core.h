@@ -192,7 +192,8 @@ class Core {
  public:
   // Begins as a follower with what `log` and `hard_state` hold. `membership` is
   // that of `config.applied`. `log` outlives the core. kInvalidArgument: an
-  // option is out of range, or the parts contradict one another.
+  // option is out of range, or the parts contradict one another. Else an error
+  // of `log`.
   static absl::StatusOr<std::unique_ptr<Core>> Create(
       const CoreConfig& config, const HardState& hard_state,
       const Membership& membership, const LogView& log);

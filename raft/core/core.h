@@ -191,7 +191,9 @@ struct CoreStatus {
 class Core {
  public:
   // Begins as a follower with what `log` and `hard_state` hold. `membership` is
-  // that of `config.applied`. `log` outlives the core. kInvalidArgument: an
+  // that of `config.applied`. (Of a new member it is empty. The entries then
+  // have to begin with changes that add the group's founders, or to come behind
+  // a snapshot.) `log` outlives the core. kInvalidArgument: an
   // option is out of range, or the parts contradict one another. Else an error
   // of `log`.
   static absl::StatusOr<std::unique_ptr<Core>> Create(

@@ -97,11 +97,9 @@ void Core::Impl::HandleRejection(const Message& message, Progress& progress) {
   if (message.hint.term > 0) {
     agreement = log_.FindAgreement(message.hint).index;
   }
-  if (!progress.Rejected(message.prev.index, agreement)) return;
-  if (progress.state() == ProgressStatus::State::kReplicate) {
-    progress.BecomeProbe();
+  if (progress.Rejected(message.prev.index, agreement)) {
+    SendAppend(message.from, true);
   }
-  SendAppend(message.from, true);
 }
 
 void Core::Impl::HandleAcknowledgement(const Message& message,

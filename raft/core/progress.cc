@@ -56,13 +56,13 @@ bool Progress::Acknowledged(uint64_t index) {
 bool Progress::Rejected(uint64_t rejected, uint64_t hint) {
   if (state_ == State::kReplicate) {
     if (rejected <= match_) return false;
-    next_ = match_ + 1;
-  } else {
-    // One probe at a time is under way, so an answer to another is old.
-    if (next_ - 1 != rejected) return false;
-    next_ = std::max(std::min(rejected, hint + 1), match_ + 1);
-    append_flow_paused_ = false;
+    BecomeProbe();
+    return true;
   }
+  // One probe at a time is under way, so an answer to another is old.
+  if (next_ - 1 != rejected) return false;
+  next_ = std::max(std::min(rejected, hint + 1), match_ + 1);
+  append_flow_paused_ = false;
   // What was refused did not raise the member's commit index.
   sent_commit_ = std::min(sent_commit_, next_ - 1);
   return true;

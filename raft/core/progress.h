@@ -70,7 +70,7 @@ class Progress {
   bool Acknowledged(uint64_t index);
   void FreeInflightsUpTo(uint64_t index) { inflights_.FreeUpTo(index); }
   // The member refused an append behind `rejected`; its log may agree up to
-  // `hint`. False: the refusal is old news.
+  // `hint`. It is probed from then on. False: the refusal is old news.
   bool Rejected(uint64_t rejected, uint64_t hint);
   // It answered something, so it may be tried again.
   void ResumeAppends() { append_flow_paused_ = false; }

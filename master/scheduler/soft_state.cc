@@ -83,26 +83,24 @@ Attempt& SoftState::AddAttempt(const AttemptUid& uid, const JobId& job_id,
     on->attempts.emplace(attempt.order, &attempt);
     on->present.insert(job_id);
   }
-  Recount(attempt, false, attempt.takes_slot());
+  Recount(attempt, {}, ShareOf(attempt));
   return attempt;
 }
 
-void SoftState::Recount(const Attempt& attempt, bool took, bool takes) {
+void SoftState::Recount(const Attempt& attempt, const Share& before,
+                        const Share& after) {
   if (SoftJob* job = FindJob(attempt.job); job != nullptr) {
-    job->running += static_cast<uint32_t>(takes) - static_cast<uint32_t>(took);
+    job->running +=
+        static_cast<uint32_t>(after.slot) - static_cast<uint32_t>(before.slot);
     changed.insert(attempt.job);
   }
   SoftWorker* worker = FindWorker(attempt.worker);
   if (worker == nullptr) return;
-  const uint32_t before = worker->taken;
-  worker->taken = 0;
-  worker->waiting = 0;
-  for (const auto& [order, one] : worker->attempts) {
-    worker->taken += one->takes_slot();
-    worker->waiting += one->takes_slot() && one->phase == proto::WAITING &&
-                       one->task.kind == proto::REDUCE_TASK;
-  }
-  if (worker->taken >= before) return;
+  worker->taken +=
+      static_cast<uint32_t>(after.slot) - static_cast<uint32_t>(before.slot);
+  worker->waiting +=
+      static_cast<uint32_t>(after.wait) - static_cast<uint32_t>(before.wait);
+  if (after.slot || !before.slot) return;
   // Those that stand first in the queue have a slot now.
   uint32_t place = 0;
   for (const auto& [order, one] : worker->attempts) {
@@ -126,25 +124,25 @@ void SoftState::RemoveAttempt(AttemptUid uid) {
   if (SoftWorker* worker = FindWorker(attempt.worker); worker != nullptr) {
     worker->attempts.erase(attempt.order);
   }
-  Recount(attempt, attempt.takes_slot(), false);
+  Recount(attempt, ShareOf(attempt), {});
 }
 
 void SoftState::SetReported(Attempt& attempt) {
-  const bool took = attempt.takes_slot();
+  const Share before = ShareOf(attempt);
   attempt.reported = true;
-  Recount(attempt, took, attempt.takes_slot());
+  Recount(attempt, before, ShareOf(attempt));
 }
 
 void SoftState::SetPhase(Attempt& attempt, proto::AttemptPhase phase) {
   if (attempt.phase == phase || phase == proto::ATTEMPT_PHASE_UNSPECIFIED) {
     return;
   }
-  const bool took = attempt.takes_slot();
+  const Share before = ShareOf(attempt);
   attempt.phase = phase;
   if (phase == proto::EXECUTING && !attempt.started_at.has_value()) {
     attempt.started_at = now;
   }
-  Recount(attempt, took, attempt.takes_slot());
+  Recount(attempt, before, ShareOf(attempt));
 }
 
 void SoftState::Kill(Attempt& attempt, std::string_view reason) {

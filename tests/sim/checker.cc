@@ -220,16 +220,13 @@ void Checker::OnApplied(const proto::LogEntry& entry,
   }
 }
 
-void Checker::OnPublished(const JobId& job, const proto::PublishGrant& grant) {
+void Checker::OnPublished(const JobId& job,
+                          const std::vector<AttemptUid>& winners) {
   const auto decided = decided_.find(job);
   if (decided == decided_.end()) {
     return Violate("I1: published before Decided");
   }
-  std::vector<AttemptUid> files;
-  for (const proto::WinnerFile& winner : grant.winners()) {
-    files.push_back(*AttemptUid::FromBytes(winner.attempt_uid()));
-  }
-  if (files != decided->second) {
+  if (winners != decided->second) {
     Violate(Cat("I1: job ", job.ToShort(),
                 " publishes other files than were decided"));
   }

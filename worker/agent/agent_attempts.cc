@@ -92,9 +92,11 @@ void AgentCore::GoOnIfPrepared(Attempt& attempt) {
     ++jobs_[attempt.job].work;
     const proto::JobSpec& spec = *SpecOf(attempt.job);
     if (grant.has_check()) {
-      Do(RunCheck{attempt.uid, attempt.job, spec, grant.check()});
+      Do(RunCheck{attempt.uid, attempt.job, spec, grant.check(),
+                  attempt.winners});
     } else {
-      Do(RunPublish{attempt.uid, attempt.job, spec, grant.publish()});
+      Do(RunPublish{attempt.uid, attempt.job, spec, grant.publish(),
+                    attempt.winners});
     }
     return;
   }
@@ -291,6 +293,7 @@ void AgentCore::Finish(Attempt& attempt) {
   attempt.outcome.set_epoch(attempt.grant.epoch());
   attempt.told_at = -absl::InfiniteDuration();
   attempt.inputs.clear();
+  attempt.winners.reset();
   attempt.done.Clear();
 }
 

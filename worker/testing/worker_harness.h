@@ -103,7 +103,9 @@ class WorkerTest : public testing::Test {
                   const std::vector<std::string>& inputs,
                   const std::function<void(proto::JobSpec&)>& change = {});
 
-  AttemptUid Give(const JobId& job, proto::Grant grant);
+  // `winners`: of a check or publication.
+  AttemptUid Give(const JobId& job, proto::Grant grant,
+                  proto::Winners winners = {});
   AttemptUid GivePlan(const JobId& job, uint32_t reducers = 0);
   AttemptUid GiveMap(const JobId& job, const proto::AttemptOutcome& plan,
                      uint32_t index);

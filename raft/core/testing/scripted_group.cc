@@ -147,6 +147,9 @@ void ScriptedGroup::AddNodes(const TranscriptCommand& command) {
     for (const std::string& count : command.Values("inflight")) {
       config.inflight_messages_max = std::stoi(count);
     }
+    for (const std::string& bytes : command.Values("append-bytes")) {
+      config.append_bytes_max = std::stoull(bytes);
+    }
     config.inflight_bytes_max = kNoLimit;
     config.uncommitted_bytes_max = kNoLimit;
     config.committed_bytes_max = kNoLimit;
@@ -199,31 +202,35 @@ void ScriptedGroup::Crash(uint64_t id) {
 void ScriptedGroup::DeliverCommand(const TranscriptCommand& command) {
   const std::vector<std::string> types = command.Values("type");
   const std::string type = types.empty() ? "" : types[0];
+  const std::vector<std::string> senders = command.Values("from");
+  const NodeId from = senders.empty() ? kNobody : std::stoull(senders[0]);
   int count = 0;
   for (const TranscriptArgument& argument : command.arguments) {
     if (argument.values.empty()) {
-      count += Deliver(std::stoull(argument.key), type, false);
+      count += Deliver(std::stoull(argument.key), type, from, false);
     } else if (argument.key == "drop") {
       for (const std::string& id : argument.values) {
-        count += Deliver(std::stoull(id), type, true);
+        count += Deliver(std::stoull(id), type, from, true);
       }
     }
   }
   if (count == 0) Print("no messages\n");
 }
 
-int ScriptedGroup::Deliver(uint64_t to, const std::string& type, bool drop) {
+int ScriptedGroup::Deliver(uint64_t to, const std::string& type, NodeId from,
+                           bool drop) {
+  const auto is_wanted = [&](const Envelope& envelope) {
+    const Message& message = envelope.message;
+    if (message.to != to) return false;
+    if (envelope.local()) return type.empty() && from == kNobody && !drop;
+    return (from == kNobody || message.from == from) &&
+           (type.empty() || DescribeMessage(message).find(" " + type + " ") !=
+                                std::string::npos);
+  };
   std::deque<Envelope> taken;
   std::deque<Envelope> left;
   for (Envelope& envelope : wire_) {
-    const bool wanted =
-        type.empty() ||
-        (!envelope.local() &&
-         DescribeMessage(envelope.message).find(" " + type + " ") !=
-             std::string::npos);
-    const bool take =
-        envelope.message.to == to && wanted && !(drop && envelope.local());
-    (take ? taken : left).push_back(std::move(envelope));
+    (is_wanted(envelope) ? taken : left).push_back(std::move(envelope));
   }
   wire_ = std::move(left);
   for (const Envelope& envelope : taken) {
@@ -469,7 +476,7 @@ void ScriptedGroup::ApplyEntries(Node& node,
       Check(change.status());
       Check(node.core->ApplyMembership(*change));
       node.history[entry.index] = node.core->GetStatus().membership;
-    } else {
+    } else if (!entry.payload.empty()) {
       node.applied += entry.payload + ";";
     }
     // The newest snapshot is always that of the state as it is.
@@ -512,7 +519,7 @@ void ScriptedGroup::Stabilize(std::vector<uint64_t> ids) {
     }
     for (const uint64_t id : ids) {
       if (Awaits(id)) {
-        run(id, "receiving messages", [&] { Deliver(id, "", false); });
+        run(id, "receiving messages", [&] { Deliver(id, "", kNobody, false); });
       }
     }
     for (const uint64_t id : ids) {

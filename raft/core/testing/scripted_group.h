@@ -9,7 +9,7 @@
 //
 //   add-nodes N voters=(1,2) learners=(3) index=I inflight=K prevote=true
 //       checkquorum=true async-storage-writes=true step-down-on-removal=true
-//       [more, of our own:] seed=S mutant=NAME
+//       [more, of our own:] append-bytes=B mutant=NAME
 //   campaign N           compact N FIRST        tick-election N
 //   deliver-msgs N.. type=MsgApp drop=(M,..)    tick-heartbeat N
 //   process-ready N..    process-append-thread N..   process-apply-thread N..
@@ -20,6 +20,7 @@
 //   [of our own:]
 //   tick N COUNT         read N ID              committed N
 //   crash N              loses what is not written, and starts again
+//   deliver-msgs N from=M
 //   snapshot-sent N M ok=true
 #ifndef MILLRACE_RAFT_CORE_TESTING_SCRIPTED_GROUP_H_
 #define MILLRACE_RAFT_CORE_TESTING_SCRIPTED_GROUP_H_
@@ -97,7 +98,8 @@ class ScriptedGroup {
   void DeliverCommand(const TranscriptCommand& command);
   void ForEach(const TranscriptCommand& command, const std::string& title,
                void (ScriptedGroup::*process)(uint64_t));
-  int Deliver(uint64_t to, const std::string& type, bool drop);
+  // `from`: kNobody for all.
+  int Deliver(uint64_t to, const std::string& type, NodeId from, bool drop);
   void DeliverOne(const Envelope& envelope);
   bool Awaits(uint64_t to) const;
 

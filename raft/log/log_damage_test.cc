@@ -133,6 +133,30 @@ TEST_F(LogDamageTest, EveryWriteElsewhereOrNowhere) {
   EXPECT_GT(refused, 200);
 }
 
+// The last group before a crash has no mark behind it, but a record that stands
+// where it does not belong says that it was written.
+TEST_F(LogDamageTest, TheLastGroupElsewhereInItsSegment) {
+  for (const int64_t shift : {1, 2, 3, 4}) {
+    SCOPED_TRACE(shift);
+    SimDisk disk;
+    LogRunner runner(SmallLogOptions(), disk);
+    LogAppend append;
+    append.hard_state = HardState{1, 7, 0};
+    ASSERT_TRUE(runner.log()->Append(append).ok());
+    ASSERT_TRUE(runner.log()->Sync().ok());
+    const auto entries = MakeEntries(1, 2, 1, 100);
+    append.entries = entries;
+    disk.FailCall(disk.calls() + 1, SimFault::kMisdirectedWrite, shift);
+    ASSERT_TRUE(runner.log()->Append(append).ok());
+    ASSERT_TRUE(runner.log()->Sync().ok());
+    const auto after = disk.AfterPowerCut(SimDisk::LoseAll);
+    const auto log = Recover(SmallLogOptions(), LogSnapshot(), *after);
+    ASSERT_TRUE(absl::IsDataLoss(log.status())) << log.status();
+    EXPECT_THAT(std::string(log.status().message()),
+                HasSubstr("there is the record that was written at 4160"));
+  }
+}
+
 TEST_F(LogDamageTest, EveryLookThatFails) {
   SimDisk disk;
   LogRunner runner(SmallLogOptions(), disk);

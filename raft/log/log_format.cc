@@ -169,11 +169,18 @@ uint32_t RecordBuilder::EntriesRecord(std::span<const LogEntry> entries) {
   return offset;
 }
 
-std::optional<RecordHeader> ParseRecordHeader(std::string_view at,
-                                              uint64_t offset, uint64_t seed) {
-  if (at.size() < RecordBytes(0) ||
+std::optional<uint64_t> RecordHome(std::string_view at, uint64_t seed) {
+  if (at.size() < kRecordHeaderBytes ||
       at.substr(0, kRecordMagic.size()) != kRecordMagic ||
       Get<uint32_t>(at, 4) != HeaderCheck(at, seed)) {
+    return std::nullopt;
+  }
+  return Get<uint32_t>(at, 16);
+}
+
+std::optional<RecordHeader> ParseRecordHeader(std::string_view at,
+                                              uint64_t offset, uint64_t seed) {
+  if (at.size() < RecordBytes(0) || !RecordHome(at, seed).has_value()) {
     return std::nullopt;
   }
   RecordHeader header;

@@ -63,7 +63,9 @@ absl::Status SegmentLog::CatchUpWithSnapshot() {
     MR_RETURN_IF_ERROR(Append(append));
     return Sync();
   }
-  if (options_.mutant.forget_to_reset) return absl::OkStatus();
+  if (options_.mutant.forget_to_reset || options_.mutant.begin_anywhere) {
+    return absl::OkStatus();
+  }
   const bool installed =
       snapshot.installed || options_.mutant.end_before_snapshot;
   if (!installed || snapshot.index < hard.commit ||

@@ -140,7 +140,7 @@ CoreStatus Core::Impl::GetStatus() const {
   status.transferee = lead_->transferee;
   for (const auto& [id, progress] : lead_->progress) {
     ProgressStatus of_member = progress.Status();
-    of_member.learner = membership_.contains(id) && !IsVoter(id);
+    of_member.learner = !IsVoter(id);
     status.progress.emplace(id, of_member);
   }
   return status;

@@ -188,6 +188,21 @@ TEST(CheckQuorumTest, OneOfFiveIsNotAMajority) {
   EXPECT_EQ(leader.role(), Role::kFollower);
 }
 
+TEST(CheckQuorumTest, LearnersAreNoPartOfIt) {
+  for (const NodeId answers : {2u, 3u}) {
+    CoreConfig config = PlainConfig(1);
+    config.check_quorum = true;
+    Membership membership = VotersUpTo(2);
+    membership[3].voter = false;
+    TestMember leader(config, {{}, membership, {}});
+    leader.BecomeLeader();
+    leader.Take();
+    leader.Step(MakeMessage(MessageType::kHeartbeatResponse, answers, 1, 1));
+    leader.Tick(10);
+    EXPECT_EQ(leader.role(), answers == 2 ? Role::kLeader : Role::kFollower);
+  }
+}
+
 TEST(CheckQuorumTest, NoVoteWhileALeaderIsHeard) {
   TestGroup group(3, UseCheckQuorum);
   group.Elect(1);
@@ -453,6 +468,38 @@ TEST(ElectionTest, EverybodyStepsDownForANewerTerm) {
   }
 }
 
+TEST(ElectionTest, NoVoteInATermThatHasALeader) {
+  TestMember member(PlainConfig(1), 3);
+  member.Step(MakeMessage(MessageType::kHeartbeat, 2, 1, 1));
+  member.Take();
+  member.Step(MakeMessage(MessageType::kVote, 3, 1, 1));
+  EXPECT_TRUE(member.Take().at(0).rejected);
+}
+
+TEST(ElectionTest, AnOldLeaderIsToldOfTheTermWhereItMustBe) {
+  for (const bool pre_vote : {false, true}) {
+    for (const bool check_quorum : {false, true}) {
+      CoreConfig config = PlainConfig(1);
+      config.pre_vote = pre_vote;
+      config.check_quorum = check_quorum;
+      TestMember member(config,
+                        TestMember::Start{{5, kNobody, 0}, VotersUpTo(3), {}});
+      for (const MessageType type :
+           {MessageType::kAppend, MessageType::kHeartbeat}) {
+        member.Step(MakeMessage(type, 2, 1, 4));
+        const std::vector<Message> sent = member.Take();
+        EXPECT_EQ(sent.size(), pre_vote || check_quorum ? 1u : 0u);
+        for (const Message& message : sent) {
+          EXPECT_EQ(message, MakeAcknowledgement(1, 2, 5, 0));
+        }
+      }
+      // A candidate of an old term asks again in a newer one by itself.
+      member.Step(MakeMessage(MessageType::kVote, 2, 1, 4));
+      EXPECT_TRUE(member.Take().empty());
+    }
+  }
+}
+
 TEST(ElectionTest, TwoLeadersOfOneTermAreABug) {
   TestMember member(PlainConfig(1), 3);
   member.Step(MakeMessage(MessageType::kHeartbeat, 2, 1, 1));
@@ -505,6 +552,7 @@ TEST(ElectionTest, MessagesThatMakeNoSenseAreDropped) {
   // An answer from who is no member, and a snapshot without one.
   member.Step(MakeMessage(MessageType::kVoteResponse, 9, 1, 5));
   member.Step(MakeMessage(MessageType::kSnapshot, 2, 1, 5));
+  member.Step(MakeSnapshot(2, 1, 5, {0, 0}, VotersUpTo(3)));
   ASSERT_TRUE(
       member.core().Step(MakeSnapshot(2, 1, 5, {1, 1}, VotersUpTo(3))).ok());
   ASSERT_TRUE(member.core().InstallSnapshot(good).ok());

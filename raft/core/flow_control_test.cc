@@ -156,6 +156,25 @@ TEST(FlowControlTest, ARefusalOrALostConnectionBringsBackTheProbe) {
   EXPECT_EQ(leader.progress(2).state, State::kProbe);
 }
 
+TEST(FlowControlTest, ARefusalOfWhatIsKnownToMatchIsOld) {
+  TestMember leader = MakeReplicatingLeader();
+  Message refusal = MakeAcknowledgement(2, 1, 1, 1);
+  refusal.rejected = true;
+  leader.Step(refusal);
+  EXPECT_TRUE(leader.Take().empty());
+  EXPECT_EQ(leader.progress(2).state, State::kReplicate);
+}
+
+TEST(FlowControlTest, HeartbeatsLeaveAtTheirInterval) {
+  CoreConfig config = PlainConfig(1);
+  config.heartbeat_ticks = 3;
+  TestMember leader = MakeReplicatingLeader(config);
+  for (int tick = 1; tick <= 9; ++tick) {
+    leader.Tick();
+    EXPECT_EQ(leader.Take().size(), tick % 3 == 0 ? 1u : 0u) << tick;
+  }
+}
+
 TEST(FlowControlTest, WhatIsAcknowledgedIsNotSentAgain) {
   TestMember leader(PlainConfig(1), 3);
   leader.BecomeLeader();
@@ -201,6 +220,17 @@ TEST(UncommittedLimitTest, ProposalsBeyondItAreRefusedUntilSomeAreCommitted) {
                   .ok());
   EXPECT_EQ(leader.core().Propose({"x"}).status().code(),
             absl::StatusCode::kResourceExhausted);
+}
+
+TEST(UncommittedLimitTest, WhatWouldCrossItIsRefusedWhole) {
+  CoreConfig config = PlainConfig(1);
+  config.uncommitted_bytes_max = 10;
+  TestMember leader = MakeReplicatingLeader(config);
+  ASSERT_TRUE(leader.core().Propose({"1234"}).ok());
+  EXPECT_EQ(leader.core().Propose({"567", "8901"}).status().code(),
+            absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(leader.last_index(), 2u);
+  EXPECT_TRUE(leader.core().Propose({"567", "890"}).ok());
 }
 
 TEST(UncommittedLimitTest, ChangesOfMembershipAndNewLeadersAreNotRefused) {

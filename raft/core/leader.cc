@@ -71,9 +71,7 @@ void Core::Impl::HandOverIfStuck() {
 // -------------------------------------------------------------------- answers
 
 absl::Status Core::Impl::HandleAppendResponse(const Message& message) {
-  const auto at = lead_->progress.find(message.from);
-  if (at == lead_->progress.end()) return absl::OkStatus();
-  Progress& progress = at->second;
+  Progress& progress = lead_->progress.at(message.from);
   if (!message.rejected && message.prev.index > log_.last_index()) {
     return absl::InternalError(
         Av(Cat("raft: member ", message.from, " acknowledges entry ",
@@ -145,9 +143,7 @@ void Core::Impl::HandleAcknowledgement(const Message& message,
 }
 
 void Core::Impl::HandleHeartbeatResponse(const Message& message) {
-  const auto at = lead_->progress.find(message.from);
-  if (at == lead_->progress.end()) return;
-  Progress& progress = at->second;
+  Progress& progress = lead_->progress.at(message.from);
   progress.set_recently_active(true);
   progress.ResumeAppends();
   // Be it an empty one: a full window may have been lost on the way, and a

@@ -5,6 +5,7 @@
 
 #include <memory>
 
+#include "common/hash.h"
 #include "common/random.h"
 #include "raft/core/testing/test_group.h"
 
@@ -86,6 +87,38 @@ TEST(MembershipCodecTest, OneIsNotReadAsTheOther) {
   EXPECT_FALSE(DecodeMembership(EncodeMembershipChange({})).ok());
   EXPECT_FALSE(DecodeMembershipChange(EncodeMembership({})).ok());
   EXPECT_FALSE(DecodeMembership("").ok());
+}
+
+// Of right length and checksum, with one byte changed.
+template <typename Decode>
+bool IsRead(std::string bytes, size_t at, char value, const Decode& decode) {
+  bytes[at] = value;
+  bytes.resize(bytes.size() - 8);
+  const uint64_t checksum = Hash64(bytes);
+  for (int i = 0; i < 8; ++i) {
+    bytes.push_back(static_cast<char>(checksum >> (8 * i)));
+  }
+  return decode(bytes).ok();
+}
+
+TEST(MembershipCodecTest, FieldsAreCheckedBesideTheChecksum) {
+  const std::string change =
+      EncodeMembershipChange({Kind::kAddVoter, 1, "address"});
+  EXPECT_TRUE(IsRead(change, 0, 'C', DecodeMembershipChange));
+  EXPECT_FALSE(IsRead(change, 0, 'M', DecodeMembershipChange));
+  EXPECT_FALSE(IsRead(change, 1, 2, DecodeMembershipChange));   // Version.
+  EXPECT_FALSE(IsRead(change, 2, 5, DecodeMembershipChange));   // Kind.
+  EXPECT_FALSE(IsRead(change, 11, 6, DecodeMembershipChange));  // Length.
+  EXPECT_FALSE(IsRead(change, 11, 8, DecodeMembershipChange));
+  const std::string members =
+      EncodeMembership({{1, {true, "a"}}, {2, {false, "b"}}});
+  EXPECT_TRUE(IsRead(members, 0, 'M', DecodeMembership));
+  EXPECT_FALSE(IsRead(members, 0, 'C', DecodeMembership));
+  EXPECT_FALSE(IsRead(members, 1, 2, DecodeMembership));  // Version.
+  EXPECT_FALSE(IsRead(members, 2, 1, DecodeMembership));  // Count.
+  EXPECT_FALSE(IsRead(members, 2, 3, DecodeMembership));
+  EXPECT_FALSE(IsRead(members, 12, 2, DecodeMembership));  // Voter.
+  EXPECT_FALSE(IsRead(members, 16, 1, DecodeMembership));  // Order.
 }
 
 // Right checksums over what Encode would not write.

@@ -54,6 +54,8 @@ bool Progress::Acknowledged(uint64_t index) {
 }
 
 bool Progress::Rejected(uint64_t rejected, uint64_t hint) {
+  // Of an append from before the snapshot, which is on its way by now.
+  if (state_ == State::kSnapshot) return false;
   if (state_ == State::kReplicate) {
     if (rejected <= match_) return false;
     BecomeProbe();

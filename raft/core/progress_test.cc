@@ -139,7 +139,9 @@ class TwinProgress {
     const uint64_t hint =
         random_->Uniform(3) == 0 ? ~uint64_t{0} : random_->Uniform(next_ + 2);
     const bool streaming = state_ == State::kReplicate;
-    const bool news = streaming ? rejected > match_ : rejected == next_ - 1;
+    const bool news = state_ == State::kSnapshot ? false
+                      : streaming                ? rejected > match_
+                                                 : rejected == next_ - 1;
     ASSERT_EQ(real_.Rejected(rejected, hint), news);
     if (!news) return;
     if (streaming) {
@@ -198,6 +200,9 @@ class TwinProgress {
     ASSERT_EQ(status.match, match_);
     ASSERT_EQ(status.next, next_);
     ASSERT_LT(status.match, status.next);
+    if (status.state == State::kSnapshot && match_ < pending_) {
+      ASSERT_EQ(status.next, status.pending_snapshot + 1);
+    }
     ASSERT_EQ(status.paused, state_ == State::kSnapshot || blocked_);
     ASSERT_EQ(status.pending_snapshot, pending_);
     ASSERT_EQ(status.inflight, static_cast<int>(window_.size()));

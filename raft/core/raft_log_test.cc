@@ -331,6 +331,35 @@ TEST(RaftLogTest, AReadThatLosesARaceWithCompactionFindsNothing) {
   EXPECT_EQ(log.status().code(), absl::StatusCode::kInternal);
 }
 
+// Terms up to 2 can be read, and nothing else.
+class BrokenBehindTwo final : public LogView {
+ public:
+  uint64_t first_index() const override { return 1; }
+  uint64_t last_index() const override { return 5; }
+  absl::StatusOr<uint64_t> Term(uint64_t index) const override {
+    if (index > 2) return absl::DataLossError("bit rot");
+    return 1;
+  }
+  absl::StatusOr<std::vector<LogEntry>> Read(uint64_t, uint64_t,
+                                             uint64_t) const override {
+    return absl::DataLossError("bit rot");
+  }
+  SnapshotMeta Snapshot() const override { return {}; }
+};
+
+TEST(RaftLogTest, AnErrorOfTheDiskIsKeptAndChangesNothing) {
+  const BrokenBehindTwo broken;
+  RaftLog log(broken, 0, 0, 100, false);
+  // What cannot be compared is not taken for different.
+  EXPECT_EQ(log.Merge(EntriesOfTerms(2, {1, 2})).code(),
+            absl::StatusCode::kDataLoss);
+  EXPECT_EQ(log.last_index(), 5u);
+  EXPECT_FALSE(log.HasUnwritten());
+  RaftLog other(broken, 0, 0, 100, false);
+  EXPECT_FALSE(other.Read(2, 100).has_value());
+  EXPECT_EQ(other.status().code(), absl::StatusCode::kDataLoss);
+}
+
 TEST(RaftLogTest, ChangesAreFoundAmongMany) {
   MemoryLog disk(std::vector<uint64_t>(20, 1));
   LogWrite write;

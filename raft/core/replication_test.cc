@@ -337,6 +337,45 @@ TEST(ReplicationTest, AMemberThatWasAwayCatchesUp) {
   EXPECT_EQ(group[1].progress(3).state, State::kReplicate);
 }
 
+// The log is dropped behind a snapshot between two questions of the core.
+class RacingView final : public LogView {
+ public:
+  uint64_t first_index() const override { return 1; }
+  uint64_t last_index() const override { return 2; }
+  absl::StatusOr<uint64_t> Term(uint64_t index) const override {
+    if (index > 2) return absl::OutOfRangeError("not yet");
+    return index == 0 ? 0 : 1;
+  }
+  absl::StatusOr<std::vector<LogEntry>> Read(uint64_t, uint64_t,
+                                             uint64_t) const override {
+    return absl::OutOfRangeError("gone");
+  }
+  SnapshotMeta Snapshot() const override { return {{1, 2}, VotersUpTo(1)}; }
+};
+
+TEST(ReplicationTest, EntriesThatWereJustDroppedAreReplacedByASnapshot) {
+  const RacingView view;
+  CoreConfig config = PlainConfig(1);
+  config.applied = 2;
+  Membership membership = VotersUpTo(1);
+  membership[2].voter = false;
+  const auto core = Core::Create(config, {1, kNobody, 2}, membership, view);
+  ASSERT_TRUE(core.ok()) << core.status();
+  ASSERT_TRUE((*core)->Campaign().ok());
+  auto ready = (*core)->TakeReady();
+  ASSERT_TRUE(ready.ok() && ready->write.has_value());
+  ASSERT_TRUE((*core)->LogDurable(ready->write->id).ok());
+  ASSERT_EQ((*core)->GetStatus().soft_state.role, Role::kLeader);
+  ASSERT_TRUE((*core)->TakeReady().ok());
+  Message refusal = MakeAcknowledgement(2, 1, 2, 2);
+  refusal.rejected = true;
+  ASSERT_TRUE((*core)->Step(refusal).ok());
+  ready = (*core)->TakeReady();
+  ASSERT_TRUE(ready.ok());
+  ASSERT_EQ(ready->messages.size(), 1u);
+  EXPECT_EQ(ready->messages[0].type, MessageType::kSnapshot);
+}
+
 TEST(ReplicationTest, ALogThatCannotBeReadEndsIt) {
   TestMember leader(
       PlainConfig(1),

@@ -54,6 +54,7 @@ TEST(SnapshotTest, NothingElseIsSentMeanwhile) {
   EXPECT_TRUE(leader.Take().empty());
   // An old refusal and a lost connection change nothing.
   EXPECT_TRUE(RefuseAll(leader).empty());
+  EXPECT_EQ(leader.progress(2).next, 12u);
   leader.core().ReportUnreachable(2);
   EXPECT_EQ(leader.progress(2).state, State::kSnapshot);
 }
@@ -131,6 +132,34 @@ TEST(SnapshotTest, AnySnapshotThatTheLogGoesOnFromWillDo) {
         << index;
     EXPECT_EQ(leader.progress(2).match, index);
   }
+}
+
+TEST(SnapshotTest, IsNotSentToWhoHasBeenSilentSinceTheLastCheck) {
+  CoreConfig config = PlainConfig(1);
+  config.check_quorum = true;
+  TestMember leader(config, 3);
+  leader.BecomeLeader();
+  leader.Take();
+  for (const NodeId id : {2u, 3u})
+    leader.Step(MakeAcknowledgement(id, 1, 1, 1));
+  leader.Take();
+  for (int round = 0; round < 2; ++round) {
+    leader.Step(MakeMessage(MessageType::kHeartbeatResponse, 3, 1, 1));
+    leader.Tick(10);
+  }
+  ASSERT_EQ(leader.role(), Role::kLeader);
+  ASSERT_TRUE(leader.core().Propose({"x"}).ok());
+  leader.Take();
+  leader.Step(MakeAcknowledgement(3, 1, 1, 2));
+  leader.Take();
+  leader.core().ReportUnreachable(2);
+  leader.log().DropThrough(2);
+  ASSERT_FALSE(leader.progress(2).recently_active);
+  ASSERT_FALSE(leader.progress(2).paused);
+  ASSERT_TRUE(leader.core().Propose({"y"}).ok());
+  for (const Message& message : leader.Take()) EXPECT_EQ(message.to, 3u);
+  leader.Step(MakeMessage(MessageType::kHeartbeatResponse, 2, 1, 1));
+  EXPECT_EQ(leader.Take().at(0).type, MessageType::kSnapshot);
 }
 
 TEST(SnapshotTest, IsNotSentToWhoDoesNotAnswer) {

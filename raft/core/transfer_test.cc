@@ -2,6 +2,8 @@
 // back. Many of the situations are those of etcd-raft's tests, told anew.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "raft/core/testing/test_group.h"
 
 namespace millrace::raft {
@@ -157,6 +159,35 @@ TEST(TransferTest, TheSameOneAgainDoesNotProlongIt) {
   EXPECT_EQ(Transferee(group), kNobody);
 }
 
+TEST(TransferTest, ItWaitsUntilTheMemberHasEverything) {
+  TestMember leader(PlainConfig(1), 2);
+  leader.BecomeLeader();
+  ASSERT_TRUE(leader.core().Propose({"a", "b"}).ok());
+  leader.Take();
+  leader.Step(MakeAcknowledgement(2, 1, 1, 1));
+  leader.Take();
+  ASSERT_TRUE(leader.core().TransferLeadership(2).ok());
+  const auto hands_over = [&](uint64_t acknowledged) {
+    leader.Step(MakeAcknowledgement(2, 1, 1, acknowledged));
+    const std::vector<Message> sent = leader.Take();
+    return std::any_of(sent.begin(), sent.end(), [](const Message& message) {
+      return message.type == MessageType::kTimeoutNow;
+    });
+  };
+  EXPECT_FALSE(hands_over(2));
+  EXPECT_TRUE(hands_over(3));
+}
+
+TEST(TransferTest, AChangeOfOthersDoesNotEndIt) {
+  TestGroup group = MakeGroupWithoutThird();
+  ASSERT_TRUE(Transfer(group, 1, 3).ok());
+  ASSERT_TRUE(group[1]
+                  .core()
+                  .ApplyMembership({MembershipChange::Kind::kAddLearner, 4, ""})
+                  .ok());
+  EXPECT_EQ(Transferee(group), 3u);
+}
+
 TEST(TransferTest, WhoIsNoMemberDoesNotTakeOver) {
   TestMember stranger(
       PlainConfig(1),
@@ -208,6 +239,21 @@ TEST(StuckDiskTest, LeadershipGoesToTheMemberThatHasMost) {
   leader.Take();
   leader.Tick(100);
   EXPECT_EQ(leader.status().transferee, kNobody);
+}
+
+TEST(StuckDiskTest, ALearnerDoesNotTakeOverAndTheFirstOfEqualsDoes) {
+  Membership membership = VotersUpTo(3);
+  membership[4].voter = false;
+  TestMember leader(ConfigThatHandsOver(), {{}, membership, {}});
+  leader.BecomeLeader();
+  leader.Take();
+  for (const NodeId id : {2u, 3u})
+    leader.Step(MakeAcknowledgement(id, 1, 1, 1));
+  ASSERT_TRUE(leader.core().Propose({"x"}).ok());
+  leader.TakeUnsynced();
+  leader.Step(MakeAcknowledgement(4, 1, 1, 2));
+  leader.Tick(25);
+  EXPECT_EQ(leader.status().transferee, 2u);
 }
 
 TEST(StuckDiskTest, ItIsTriedAgainUntilSomebodyAnswers) {

@@ -108,6 +108,8 @@ class PosixWriteFile final : public WriteFile {
   const std::string path_;
 };
 
+constexpr int kRemoveWalksMax = 1000;
+
 int RemoveOne(const char* path, const struct stat*, int, FTW*) {
   return remove(path);
 }
@@ -188,11 +190,20 @@ class PosixFileSystem final : public FileSystem {
   }
 
   absl::Status RemoveTree(const std::string& path) override {
-    if (nftw(path.c_str(), &RemoveOne, 64, FTW_DEPTH | FTW_PHYS) != 0 &&
-        errno != ENOENT) {
-      return ErrnoStatus(errno, "remove", path);
+    // Somebody else may remove parts of the same tree meanwhile. What is gone
+    // under the walk ends it early, with the rest still there: walk again. Each
+    // time there is less, unless somebody adds to it.
+    for (int walks = 0; walks < kRemoveWalksMax; ++walks) {
+      if (nftw(path.c_str(), &RemoveOne, 64, FTW_DEPTH | FTW_PHYS) == 0) {
+        return absl::OkStatus();
+      }
+      if (errno != ENOENT) return ErrnoStatus(errno, "remove", path);
+      struct stat st;
+      if (lstat(path.c_str(), &st) != 0 && errno == ENOENT) {
+        return absl::OkStatus();
+      }
     }
-    return absl::OkStatus();
+    return ErrnoStatus(ENOTEMPTY, "remove", path);
   }
 
   absl::Status RemoveFile(const std::string& path) override {

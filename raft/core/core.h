@@ -221,6 +221,8 @@ class Core {
   //   kFailedPrecondition  does not lead, hands leadership over, or has left
   //   kResourceExhausted   see uncommitted_bytes_max
   absl::StatusOr<EntryId> Propose(std::vector<std::string> payloads);
+  // Whether that would not be refused with kFailedPrecondition.
+  bool TakesProposals() const;
   //   kFailedPrecondition  as Propose; or another change is not yet applied, or
   //                        no entry of this term is committed yet
   //   kInvalidArgument     see ApplyChange

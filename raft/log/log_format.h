@@ -185,11 +185,12 @@ uint64_t UsedBytes(std::string_view segment);
 // whole sector holds zeros by the user's choice.
 bool TornEvidence(std::string_view segment, uint64_t offset, uint64_t bytes);
 
-// The id file, 48 bytes.
+// The id file, 48 bytes. `joined`: see SegmentLogOptions::join. Decoding fails
+// as with DecodeSegmentHeader.
 inline constexpr uint64_t kIdFileBytes = 48;
-// Decoding fails as with DecodeSegmentHeader.
-std::string EncodeIdFile(const LogIdentity& identity);
-absl::StatusOr<LogIdentity> DecodeIdFile(std::string_view bytes);
+std::string EncodeIdFile(const LogIdentity& identity, bool joined = false);
+absl::StatusOr<LogIdentity> DecodeIdFile(std::string_view bytes,
+                                         bool* joined = nullptr);
 
 }  // namespace millrace::raft
 

@@ -241,7 +241,6 @@ void Core::ReportUnreachable(NodeId node) { impl_->ReportUnreachable(node); }
 absl::StatusOr<EntryId> Core::Propose(std::vector<std::string> payloads) {
   return Checked(impl_->Propose(std::move(payloads)));
 }
-bool Core::TakesProposals() const { return impl_->CheckTakesProposals().ok(); }
 absl::StatusOr<EntryId> Core::ProposeMembership(
     const MembershipChange& change) {
   return Checked(impl_->ProposeMembership(change));

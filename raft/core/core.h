@@ -8,11 +8,13 @@
 //            Step(message) Tick() Propose() ReadIndex() ...
 //                              │
 //                              ▼
-//   LogDurable(id) ──────►┌─────────┐──► Ready.messages   send at once
-//   Applied(index) ──────►│  Core   │──► Ready.write      append, sync, send
-//                         └─────────┘                     its messages, then
-//                              │                          LogDurable(id)
-//                              └───────► Ready.committed  apply, Applied()
+//   LogDurable(id) ──────►┌─────────┐──► Ready.messages      send at once
+//   Applied(index) ──────►│  Core   │──► Ready.write         append, one sync,
+//   then
+//                         └─────────┘      send write.messages, LogDurable(id)
+//                              │
+//                              └──────► Ready.committed     apply, then
+//                              Applied()
 //
 // What leaves a member rests on what is durable: votes, acknowledgements and
 // terms are in LogWrite::messages and wait for the sync; the leader counts its
@@ -123,9 +125,7 @@ struct CoreConfig {
 struct LogWrite {
   uint64_t id = 0;  // For LogDurable; 1, 2, ...
   // The durable snapshot that the log begins anew behind. Its bytes are on the
-  // disk already (see Core::InstallSnapshot). Before LogDurable of this write
-  // the caller's state has to be replaced by it: LogDurable stands for
-  // Applied(snapshot->last.index), and entries behind it follow.
+  // disk already (see Core::InstallSnapshot).
   std::optional<SnapshotMeta> snapshot;
   std::optional<uint64_t> truncate_from;
   std::vector<LogEntry> entries;
@@ -133,8 +133,7 @@ struct LogWrite {
   // Whether `messages` and LogDurable must wait for a sync. A new commit index
   // alone need not.
   bool must_sync = false;
-  // To be sent once all of the above is durable, and every write before it:
-  // also of a write that has nothing else, or need not be synced.
+  // To be sent once all of the above is durable.
   std::vector<Message> messages;
 };
 
@@ -221,8 +220,6 @@ class Core {
   //   kFailedPrecondition  does not lead, hands leadership over, or has left
   //   kResourceExhausted   see uncommitted_bytes_max
   absl::StatusOr<EntryId> Propose(std::vector<std::string> payloads);
-  // Whether that would not be refused with kFailedPrecondition.
-  bool TakesProposals() const;
   //   kFailedPrecondition  as Propose; or another change is not yet applied, or
   //                        no entry of this term is committed yet
   //   kInvalidArgument     see ApplyChange

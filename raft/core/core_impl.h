@@ -63,7 +63,6 @@ class Core::Impl {
   void SnapshotSent(NodeId node, bool ok);
   void ReportUnreachable(NodeId node);
   absl::StatusOr<EntryId> Propose(std::vector<std::string> payloads);
-  absl::Status CheckTakesProposals() const;
   absl::StatusOr<EntryId> ProposeMembership(const MembershipChange& change);
   absl::Status ReadIndex(uint64_t read_id);
   absl::Status TransferLeadership(NodeId to);
@@ -140,6 +139,9 @@ class Core::Impl {
   void BroadcastAppend();
   void BroadcastHeartbeat();
   void AppendOwn(uint8_t kind, std::string payload);
+
+  // -------------------------------------------------------------- requests.cc
+  absl::Status CheckTakesProposals() const;
 
   // ------------------------------------------------------------------ core.cc
   // Fills in sender and term, and lets it leave now or with the next write.

@@ -178,19 +178,6 @@ TEST(MembershipTest, ALeaderThatIsRemovedOrDemotedStepsDownWhenItApplies) {
   }
 }
 
-// What etcd-raft does unless it is told otherwise: see CoreHabits.
-TEST(MembershipTest, WithTheHabitARemovedLeaderGoesOnAndTakesNothing) {
-  TestGroup group(3, [](CoreConfig& c) { c.habits.lead_after_removal = true; });
-  group.Elect(1);
-  ASSERT_EQ(Change(group[1], Kind::kRemove, 1), kOk);
-  group.Run();
-  EXPECT_EQ(group.Leader(), 1u);
-  EXPECT_EQ(group[1].core().Propose({"x"}).status().code(), kRefused);
-  // It does not count itself.
-  EXPECT_FALSE(group[1].status().progress.contains(1));
-  EXPECT_EQ(group[1].commit(), group[2].commit());
-}
-
 TEST(MembershipTest, WhoIsRemovedHearsNothingMoreAndDisturbsNobody) {
   TestGroup group(3, [](CoreConfig& c) {
     c.pre_vote = true;

@@ -70,14 +70,6 @@ TEST(DurabilityTest, ATermLeavesWhenItIsDurable) {
             std::vector<Message>{MakeMessage(kHeartbeatResponse, 1, 2, 2)});
 }
 
-TEST(DurabilityTest, WithTheHabitAHeartbeatIsAnsweredBeforeItsTermIsDurable) {
-  CoreConfig config = PlainConfig(1);
-  config.habits.answer_before_term_durable = true;
-  TestMember member(config, 3);
-  member.Step(MakeMessage(kHeartbeat, 2, 1, 2));
-  EXPECT_EQ(member.TakeUnsynced().size(), 1u);
-}
-
 TEST(DurabilityTest, ARequestForVotesWaitsForTermVoteAndLog) {
   TestMember member(PlainConfig(1), {{1, kNobody, 0}, VotersUpTo(3), {}});
   member.Step(MakeAppend(2, 1, 1, {}, EntriesOfTerms(1, {1})));

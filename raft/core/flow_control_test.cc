@@ -165,21 +165,6 @@ TEST(FlowControlTest, ARefusalOfWhatIsKnownToMatchIsOld) {
   EXPECT_EQ(leader.progress(2).state, State::kReplicate);
 }
 
-TEST(FlowControlTest, AMemberThatMissedNothingIsFoundByAnEmptyAppend) {
-  TestMember leader = MakeReplicatingLeader();
-  leader.core().ReportUnreachable(2);
-  ASSERT_EQ(leader.progress(2).state, State::kProbe);
-  leader.Step(MakeMessage(MessageType::kHeartbeatResponse, 2, 1, 1));
-  const std::vector<Message> sent = leader.Take();
-  ASSERT_EQ(sent.size(), 1u);
-  EXPECT_TRUE(sent[0].entries.empty());
-  // An answer to something older does not show where it is.
-  leader.Step(MakeAcknowledgement(2, 1, 1, 0));
-  EXPECT_EQ(leader.progress(2).state, State::kProbe);
-  leader.Step(Acknowledge(sent[0]));
-  EXPECT_EQ(leader.progress(2).state, State::kReplicate);
-}
-
 TEST(FlowControlTest, HeartbeatsLeaveAtTheirInterval) {
   CoreConfig config = PlainConfig(1);
   config.heartbeat_ticks = 3;

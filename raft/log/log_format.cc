@@ -277,10 +277,10 @@ bool TornEvidence(std::string_view segment, uint64_t offset, uint64_t bytes) {
 
 // ------------------------------------------------------------------- id file
 
-std::string EncodeIdFile(const LogIdentity& identity, bool joined) {
+std::string EncodeIdFile(const LogIdentity& identity) {
   std::string out(kIdMagic);
   Put<uint32_t>(out, kFormatVersion);
-  Put<uint32_t>(out, joined ? 1 : 0);
+  Put<uint32_t>(out, 0);
   out += identity.cluster.bytes();
   Put(out, identity.member);
   CHECK_EQ(out.size(), kIdChecksumAt);
@@ -288,7 +288,7 @@ std::string EncodeIdFile(const LogIdentity& identity, bool joined) {
   return out;
 }
 
-absl::StatusOr<LogIdentity> DecodeIdFile(std::string_view bytes, bool* joined) {
+absl::StatusOr<LogIdentity> DecodeIdFile(std::string_view bytes) {
   if (bytes.size() != kIdFileBytes ||
       bytes.substr(0, kIdMagic.size()) != kIdMagic) {
     return absl::DataLossError("this is not the id of a master's directory");
@@ -298,9 +298,6 @@ absl::StatusOr<LogIdentity> DecodeIdFile(std::string_view bytes, bool* joined) {
     return absl::DataLossError("checksum mismatch");
   }
   MR_RETURN_IF_ERROR(CheckVersion(bytes, "the directory"));
-  const auto origin = Get<uint32_t>(bytes, 12);
-  if (origin > 1) return absl::DataLossError("neither founded nor joined");
-  if (joined != nullptr) *joined = origin == 1;
   LogIdentity identity;
   identity.cluster = *ClusterId::FromBytes(bytes.substr(16, 16));
   identity.member = Get<uint64_t>(bytes, 32);

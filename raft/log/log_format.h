@@ -185,12 +185,11 @@ uint64_t UsedBytes(std::string_view segment);
 // whole sector holds zeros by the user's choice.
 bool TornEvidence(std::string_view segment, uint64_t offset, uint64_t bytes);
 
-// The id file, 48 bytes. `joined`: see SegmentLogOptions::join. Decoding fails
-// as with DecodeSegmentHeader.
+// The id file, 48 bytes.
 inline constexpr uint64_t kIdFileBytes = 48;
-std::string EncodeIdFile(const LogIdentity& identity, bool joined = false);
-absl::StatusOr<LogIdentity> DecodeIdFile(std::string_view bytes,
-                                         bool* joined = nullptr);
+// Decoding fails as with DecodeSegmentHeader.
+std::string EncodeIdFile(const LogIdentity& identity);
+absl::StatusOr<LogIdentity> DecodeIdFile(std::string_view bytes);
 
 }  // namespace millrace::raft
 

@@ -69,25 +69,24 @@ absl::Status MakeFirstSegment(const std::string& directory,
 }
 
 absl::Status WriteId(const std::string& directory, const LogIdentity& identity,
-                     bool joined, Disk& disk) {
+                     Disk& disk) {
   const std::string path = JoinPath(directory, "id");
   const std::string temporary = path + ".new";
   MR_RETURN_IF_ERROR(RemoveIfThere(temporary, disk));
   MR_ASSIGN_OR_RETURN(const std::unique_ptr<DiskFile> file,
                       disk.Create(temporary));
-  MR_RETURN_IF_ERROR(WriteFully(*file, 0, EncodeIdFile(identity, joined)));
+  MR_RETURN_IF_ERROR(WriteFully(*file, 0, EncodeIdFile(identity)));
   MR_RETURN_IF_ERROR(file->Sync());
   MR_RETURN_IF_ERROR(disk.Rename(temporary, path));
   return disk.SyncDirectory(directory);
 }
 
-absl::StatusOr<LogIdentity> ReadId(const std::string& directory, Disk& disk,
-                                   bool* joined) {
+absl::StatusOr<LogIdentity> ReadId(const std::string& directory, Disk& disk) {
   const std::string path = JoinPath(directory, "id");
   MR_ASSIGN_OR_RETURN(const std::unique_ptr<DiskFile> file, disk.Open(path));
   absl::StatusOr<std::string> bytes = ReadFully(*file, 1 << 20);
   if (!bytes.ok()) return Annotate(bytes.status(), path);
-  absl::StatusOr<LogIdentity> identity = DecodeIdFile(*bytes, joined);
+  absl::StatusOr<LogIdentity> identity = DecodeIdFile(*bytes);
   if (absl::IsFailedPrecondition(identity.status())) {
     return Annotate(identity.status(), path);
   }
@@ -109,7 +108,7 @@ std::string SnapshotDirectory(std::string_view directory) {
 
 absl::StatusOr<MemberDirectory> OpenMemberDirectory(
     const std::string& directory, const std::optional<ClusterId>& cluster,
-    bool join, uint64_t segment_bytes, Disk& disk, Random& random) {
+    uint64_t segment_bytes, Disk& disk, Random& random) {
   MR_RETURN_IF_ERROR(disk.MakeDirectory(directory));
   MR_RETURN_IF_ERROR(disk.SyncDirectory(ParentPath(directory)));
   MemberDirectory result;
@@ -126,15 +125,8 @@ absl::StatusOr<MemberDirectory> OpenMemberDirectory(
   MR_RETURN_IF_ERROR(disk.MakeDirectory(LogDirectory(directory)));
   MR_RETURN_IF_ERROR(disk.SyncDirectory(directory));
 
-  absl::StatusOr<LogIdentity> identity =
-      ReadId(directory, disk, &result.joined);
+  absl::StatusOr<LogIdentity> identity = ReadId(directory, disk);
   if (absl::IsNotFound(identity.status())) {
-    if (join && !cluster.has_value()) {
-      return absl::InvalidArgumentError(
-          Av(Cat("the new directory ", directory,
-                 " is to join a cluster, but it is not said which")));
-    }
-    result.joined = join;
     MR_RETURN_IF_ERROR(RemoveFalseStart(directory, disk));
     result.identity.cluster =
         cluster.has_value() ? *cluster : ClusterId::Generate(random);
@@ -143,7 +135,7 @@ absl::StatusOr<MemberDirectory> OpenMemberDirectory(
     }
     MR_RETURN_IF_ERROR(
         MakeFirstSegment(directory, result.identity, segment_bytes, disk));
-    MR_RETURN_IF_ERROR(WriteId(directory, result.identity, join, disk));
+    MR_RETURN_IF_ERROR(WriteId(directory, result.identity, disk));
     return result;
   }
   MR_RETURN_IF_ERROR(identity.status());

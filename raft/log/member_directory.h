@@ -18,17 +18,16 @@ namespace millrace::raft {
 
 struct MemberDirectory {
   LogIdentity identity;
-  bool joined = false;
   std::unique_ptr<DiskLock> lock;
 };
 
 // Locks `directory` and reads its id. In a directory without an id, mints one
 // and makes the first segment: the segment first, so that an id without a log
-// is a log that was lost. `cluster`: the one it must belong to, or joins;
-// `join`: see SegmentLogOptions. Errors: see SegmentLog::Open.
+// is a log that was lost. `cluster`: the one it must belong to, or joins.
+// Errors: see SegmentLog::Open.
 absl::StatusOr<MemberDirectory> OpenMemberDirectory(
     const std::string& directory, const std::optional<ClusterId>& cluster,
-    bool join, uint64_t segment_bytes, Disk& disk, Random& random);
+    uint64_t segment_bytes, Disk& disk, Random& random);
 
 // Where the next segment stands before it has a name.
 std::string SparePath(std::string_view directory);

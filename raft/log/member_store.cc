@@ -31,8 +31,7 @@ absl::StatusOr<MemberStore> OpenMemberStore(const MemberStoreOptions& options,
   MR_ASSIGN_OR_RETURN(
       MemberDirectory directory,
       OpenMemberDirectory(log_options.directory, log_options.cluster,
-                          log_options.join, log_options.segment_bytes, disk,
-                          random));
+                          log_options.segment_bytes, disk, random));
   SnapshotStoreOptions snapshot_options;
   snapshot_options.directory = log_options.directory;
   snapshot_options.identity = directory.identity;

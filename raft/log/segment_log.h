@@ -55,9 +55,6 @@ struct SegmentLogOptions {
   // The cluster that it must belong to; a new directory joins it. None: any,
   // and a new directory is the beginning of a new cluster.
   std::optional<ClusterId> cluster;
-  // A new directory is one of a member that joins others: it remembers so for
-  // ever, and `cluster` must be given. In others it changes nothing.
-  bool join = false;
   // Of segments made from now on, in bytes: a multiple of 4096, at least 8192,
   // at most kSegmentBytesMax. Disk space is taken in steps of this; recovery
   // holds one segment in memory.
@@ -102,8 +99,6 @@ class SegmentLog final : public LogStore {
   ~SegmentLog() override;
 
   const LogIdentity& identity() const { return directory_.identity; }
-  // See SegmentLogOptions::join.
-  bool joined() const { return directory_.joined; }
   // Of a torn tail that Open found and removed; for a line in the log.
   uint64_t torn_bytes() const { return torn_bytes_; }
 

@@ -26,10 +26,9 @@ absl::Status SegmentLog::CheckOptions(const SegmentLogOptions& options) {
 absl::StatusOr<std::unique_ptr<SegmentLog>> SegmentLog::Open(
     const SegmentLogOptions& options, Disk& disk, Random& random) {
   MR_RETURN_IF_ERROR(CheckOptions(options));
-  MR_ASSIGN_OR_RETURN(
-      MemberDirectory directory,
-      OpenMemberDirectory(options.directory, options.cluster, options.join,
-                          options.segment_bytes, disk, random));
+  MR_ASSIGN_OR_RETURN(MemberDirectory directory,
+                      OpenMemberDirectory(options.directory, options.cluster,
+                                          options.segment_bytes, disk, random));
   return Open(options, std::move(directory), disk);
 }
 

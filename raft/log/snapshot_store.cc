@@ -336,15 +336,11 @@ void SnapshotStore::Count(const Stored& stored) {
     for (; stored_.size() > kept; stored_.erase(stored_.begin())) {
       superseded_.push_back(PathOf(stored_.front().position));
     }
-    std::vector<Damaged> newer;
-    for (Damaged& damaged : damaged_) {
-      if (damaged.position.index > stored.position.index) {
-        newer.push_back(std::move(damaged));
-      } else {
-        superseded_.push_back(std::move(damaged.path));
-      }
-    }
-    damaged_ = std::move(newer);
+    std::erase_if(damaged_, [&](const Damaged& damaged) {
+      if (damaged.position.index > stored.position.index) return false;
+      superseded_.push_back(damaged.path);
+      return true;
+    });
     // One that was damaged, or could not be removed, may have had its name.
     std::erase(superseded_, PathOf(stored.position));
     remove.swap(superseded_);

@@ -43,7 +43,6 @@ class BehaviourTest : public testing::Test {
   // As `millrace status -o json` says: maps.done, attempts.lost, ...
   int StatusNumber(const std::string& job, const std::string& part,
                    const std::string& name) const;
-  // "" if there is none.
   std::string StatusText(const std::string& job, const std::string& name) const;
   // The output has exactly the right counts, and verifies.
   void ExpectRightCounts(const std::string& output = "out") const;

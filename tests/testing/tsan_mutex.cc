@@ -16,11 +16,6 @@
 #include "absl/time/time.h"
 
 extern "C" {
-// The C library reads the time zone under a lock of its own, which the
-// sanitizer does not see; the log does so on whichever thread writes a line.
-const char* __tsan_default_suppressions();
-const char* __tsan_default_suppressions() { return "race:^tzset_internal$\n"; }
-
 void __tsan_acquire(void* address);
 void __tsan_release(void* address);
 void AnnotateIgnoreReadsBegin(const char* file, int line);

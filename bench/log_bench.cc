@@ -21,7 +21,8 @@
 #include "common/random.h"
 #include "common/strings.h"
 #include "raft/log/disk.h"
-#include "raft/single/single_log.h"
+#include "raft/node/node.h"
+#include "raft/transport/testing/memory_network.h"
 
 namespace millrace::raft {
 namespace {
@@ -79,15 +80,19 @@ class CountingSink final : public LogSink {
     committed_ += entries.size();
     ++groups_;
   }
-  void OnLeading(uint64_t) override {
+  void OnSnapshot(uint64_t, uint64_t, std::unique_ptr<ByteSource>) override {}
+  void OnSnapshotWanted(SnapshotTaken) override {}  // Never: whole logs.
+  void OnLeading(uint64_t term) override {
     absl::MutexLock lock(&mu_);
-    leading_ = true;
+    term_ = term;
   }
   void OnFollowing(uint64_t, std::string) override {}
 
-  void WaitUntilLeading() {
+  uint64_t WaitUntilLeading() {
     absl::MutexLock lock(&mu_);
-    mu_.Await(absl::Condition(&leading_));
+    const auto leading = [&] { return term_ > 0; };
+    mu_.Await(absl::Condition(&leading));
+    return term_;
   }
   // Returns how many are committed, at least `count`.
   uint64_t WaitFor(uint64_t count) {
@@ -103,22 +108,32 @@ class CountingSink final : public LogSink {
 
  private:
   absl::Mutex mu_;
-  bool leading_ = false;
+  uint64_t term_ = 0;
   uint64_t committed_ = 0;
   uint64_t groups_ = 0;
 };
 
+// A group of one.
+std::unique_ptr<Node> OpenAlone(const std::string& directory,
+                                Transport& transport, LogSink& sink) {
+  NodeOptions options;
+  options.directory = directory;
+  const auto random = Random::Entropy();
+  auto node = OpenNode(options, Disk::Posix(), Clock::Real(), *random,
+                       transport, sink);
+  CHECK(node.ok()) << node.status();
+  return *std::move(node);
+}
+
 // One thread plays all clients: it keeps that many entries on their way.
-void BM_SingleLog(benchmark::State& state) {
+void BM_Node(benchmark::State& state) {
   const auto clients = static_cast<uint64_t>(state.range(0));
   BenchDirectory dir;
-  SingleLogOptions options;
-  options.directory = dir.path();
-  const auto random = Random::Entropy();
+  MemoryNetwork network;
+  const auto transport = network.NewTransport();
   CountingSink sink;
-  auto log = OpenSingleLog(options, Disk::Posix(), *random, sink);
-  CHECK(log.ok()) << log.status();
-  sink.WaitUntilLeading();
+  const auto log = OpenAlone(dir.path(), *transport, sink);
+  const uint64_t term = sink.WaitUntilLeading();
   const std::string payload(kPayloadBytes, 'x');
   uint64_t proposed = 0, committed = 0;
   std::vector<absl::Duration> started(clients);  // By index modulo clients.
@@ -126,7 +141,7 @@ void BM_SingleLog(benchmark::State& state) {
   for (auto _ : state) {
     while (proposed - committed < clients) {
       started[proposed++ % clients] = Clock::Real().Monotonic();
-      CHECK((*log)->Propose(1, {payload}).ok());
+      CHECK(log->Propose(term, {payload}).ok());
     }
     const uint64_t now = sink.WaitFor(committed + 1);
     for (; committed < now; ++committed) {
@@ -144,25 +159,23 @@ void BM_SingleLog(benchmark::State& state) {
 void BM_Recover(benchmark::State& state) {
   const auto entries = static_cast<uint64_t>(state.range(0));
   BenchDirectory dir;
-  SingleLogOptions options;
-  options.directory = dir.path();
-  const auto random = Random::Entropy();
+  MemoryNetwork network;
   {
     CountingSink sink;
-    auto log = OpenSingleLog(options, Disk::Posix(), *random, sink);
-    CHECK(log.ok()) << log.status();
-    sink.WaitUntilLeading();
+    const auto transport = network.NewTransport();
+    const auto log = OpenAlone(dir.path(), *transport, sink);
+    const uint64_t term = sink.WaitUntilLeading();
     const std::string payload(kPayloadBytes, 'x');
     for (uint64_t i = 0; i < entries; i += 1000) {
-      CHECK((*log)->Propose(1, std::vector<std::string>(1000, payload)).ok());
+      CHECK(log->Propose(term, std::vector<std::string>(1000, payload)).ok());
       sink.WaitFor(i);  // Not too much at once.
     }
     sink.WaitFor(entries);
   }
   for (auto _ : state) {
     CountingSink sink;
-    auto log = OpenSingleLog(options, Disk::Posix(), *random, sink);
-    CHECK(log.ok()) << log.status();
+    const auto transport = network.NewTransport();
+    const auto log = OpenAlone(dir.path(), *transport, sink);
     sink.WaitUntilLeading();
     CHECK_EQ(sink.WaitFor(entries), entries);
   }
@@ -170,7 +183,7 @@ void BM_Recover(benchmark::State& state) {
 }
 
 BENCHMARK(BM_Fdatasync)->Unit(benchmark::kMicrosecond)->UseRealTime();
-BENCHMARK(BM_SingleLog)
+BENCHMARK(BM_Node)
     ->Arg(1)
     ->Arg(16)
     ->Arg(256)

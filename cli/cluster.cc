@@ -44,18 +44,6 @@ absl::StatusOr<std::string> DirectoryOf(const ClusterFlags& flags) {
   return client::AbsolutePath(here, flags.directory);
 }
 
-// Of a cluster that is there: without --dir the one that was started last, as
-// for all commands that speak to it.
-absl::StatusOr<std::string> DirectoryOfStarted(const ClusterFlags& flags) {
-  if (flags.directory.empty()) {
-    const absl::StatusOr<ClusterContext> context = ReadContext();
-    if (context.ok() && !context->directory.empty()) {
-      return context->directory;
-    }
-  }
-  return DirectoryOf(flags);
-}
-
 absl::StatusOr<std::string> BinDirectory() {
   std::error_code error;
   const std::filesystem::path self =
@@ -158,7 +146,7 @@ ExitCode RunUp(const ClusterFlags& flags) {
 }
 
 ExitCode RunDown(const ClusterFlags& flags) {
-  const absl::StatusOr<std::string> directory = DirectoryOfStarted(flags);
+  const absl::StatusOr<std::string> directory = DirectoryOf(flags);
   if (!directory.ok()) return Fail(directory.status(), "cluster down");
   const auto cluster =
       client::StopLocalCluster(*directory, kStopGrace, Clock::Real());
@@ -176,7 +164,7 @@ ExitCode RunDown(const ClusterFlags& flags) {
 }
 
 ExitCode RunClusterStatus(const ClusterFlags& flags) {
-  const absl::StatusOr<std::string> directory = DirectoryOfStarted(flags);
+  const absl::StatusOr<std::string> directory = DirectoryOf(flags);
   if (!directory.ok()) return Fail(directory.status(), "cluster status");
   const auto cluster = client::ReadLocalCluster(*directory);
   if (!cluster.ok()) return Fail(cluster.status(), "cluster status");
@@ -200,10 +188,8 @@ void AddCluster(CLI::App& app, Globals&, Action& action) {
     CLI::App* command = cluster->add_subcommand(name, help);
     command
         ->add_option("--dir", flags->directory,
-                     name == "up" ? "Directory of the cluster; default: "
-                                    "~/.local/state/millrace/cluster"
-                                  : "Directory of the cluster; default: that "
-                                    "of the last cluster up")
+                     "Directory of the cluster; default: "
+                     "~/.local/state/millrace/cluster")
         ->type_name("DIR");
     command->callback([flags, run, &action] {
       action = [flags, run] { return run(*flags); };

@@ -307,15 +307,10 @@ TEST(JobReportTest, ExitCodesFollowTheCause) {
   EXPECT_EQ(ExitCodeOfJob(status), 5);
   status.mutable_failure()->set_cause(proto::INPUT_INVALID);
   EXPECT_EQ(ExitCodeOfJob(status), 1);
-  status.mutable_failure()->set_cause(proto::OUTPUT_FAILED);
-  EXPECT_EQ(ExitCodeOfJob(status), 1);
-  status.mutable_failure()->set_cause(proto::INPUT_INVALID);
   status.mutable_failure()->mutable_attempt()->mutable_task()->set_kind(
       proto::PLAN_TASK);
   EXPECT_EQ(ExitCodeOfJob(status), 4);
   status.mutable_failure()->set_cause(proto::INPUT_UNREADABLE);
-  EXPECT_EQ(ExitCodeOfJob(status), 5);
-  status.mutable_failure()->set_cause(proto::OUTPUT_FAILED);
   EXPECT_EQ(ExitCodeOfJob(status), 5);
 }
 

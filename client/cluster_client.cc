@@ -282,36 +282,18 @@ absl::StatusOr<proto::GetJobReply> ClusterClient::GetJob(
   MR_RETURN_IF_ERROR(impl_->AskClient(OfJob("look at", id_prefix),
                                       &proto::ClientService::Stub::GetJob,
                                       request, &reply));
-  request.set_id_prefix(HexEncode(reply.status().job_id()));
-  request.set_with_counters(false);
-  request.set_with_spec(false);
-  while (reply.more_tasks() && !reply.tasks().empty()) {
-    *request.mutable_tasks_after() = reply.tasks().rbegin()->task();
-    proto::GetJobReply page;
-    MR_RETURN_IF_ERROR(impl_->AskClient(OfJob("look at", id_prefix),
-                                        &proto::ClientService::Stub::GetJob,
-                                        request, &page));
-    reply.set_more_tasks(page.more_tasks() && !page.tasks().empty());
-    reply.mutable_tasks()->MergeFrom(page.tasks());
-  }
   return reply;
 }
 
 absl::StatusOr<std::vector<proto::JobStatus>> ClusterClient::ListJobs(
     uint32_t limit) {
-  std::vector<proto::JobStatus> jobs;
   proto::ListJobsRequest request;
+  request.set_limit(limit);
   proto::ListJobsReply reply;
-  do {
-    if (limit != 0)
-      request.set_limit(limit - static_cast<uint32_t>(jobs.size()));
-    MR_RETURN_IF_ERROR(impl_->AskClient(
-        "list jobs", &proto::ClientService::Stub::ListJobs, request, &reply));
-    jobs.insert(jobs.end(), reply.jobs().begin(), reply.jobs().end());
-    request.set_before(reply.next());
-  } while (reply.next() != 0 && !reply.jobs().empty() &&
-           (limit == 0 || jobs.size() < limit));
-  return jobs;
+  MR_RETURN_IF_ERROR(impl_->AskClient(
+      "list jobs", &proto::ClientService::Stub::ListJobs, request, &reply));
+  return std::vector<proto::JobStatus>(reply.jobs().begin(),
+                                       reply.jobs().end());
 }
 
 absl::StatusOr<proto::JobStatus> ClusterClient::Wait(
@@ -399,18 +381,12 @@ absl::StatusOr<proto::KillJobReply> ClusterClient::Kill(
 }
 
 absl::StatusOr<std::vector<proto::WorkerStatus>> ClusterClient::ListWorkers() {
-  std::vector<proto::WorkerStatus> workers;
-  proto::ListWorkersRequest request;
   proto::ListWorkersReply reply;
-  do {
-    MR_RETURN_IF_ERROR(impl_->AskClient(
-        "list workers", &proto::ClientService::Stub::ListWorkers, request,
-        &reply));
-    workers.insert(workers.end(), reply.workers().begin(),
-                   reply.workers().end());
-    request.set_from(reply.next());
-  } while (reply.next() != 0 && !reply.workers().empty());
-  return workers;
+  MR_RETURN_IF_ERROR(impl_->AskClient("list workers",
+                                      &proto::ClientService::Stub::ListWorkers,
+                                      proto::ListWorkersRequest(), &reply));
+  return std::vector<proto::WorkerStatus>(reply.workers().begin(),
+                                          reply.workers().end());
 }
 
 absl::StatusOr<proto::WorkerStatus> ClusterClient::DrainWorker(
@@ -439,19 +415,11 @@ absl::StatusOr<proto::LocateLogsReply> ClusterClient::LocateLogs(
   proto::LocateLogsRequest request;
   request.set_id_prefix(Lower(id_prefix));
   if (task != nullptr) *request.mutable_task() = *task;
-  proto::LocateLogsReply all;
-  proto::LocateLogsReply page;
-  do {
-    MR_RETURN_IF_ERROR(impl_->AskClient(OfJob("look for logs of", id_prefix),
-                                        &proto::ClientService::Stub::LocateLogs,
-                                        request, &page));
-    all.set_job_id(page.job_id());
-    all.mutable_logs()->MergeFrom(page.logs());
-    // A prefix that is unique now may not be so later.
-    request.set_id_prefix(HexEncode(page.job_id()));
-    *request.mutable_cursor() = page.next();
-  } while (page.has_next() && !page.logs().empty());
-  return all;
+  proto::LocateLogsReply reply;
+  MR_RETURN_IF_ERROR(impl_->AskClient(OfJob("look for logs of", id_prefix),
+                                      &proto::ClientService::Stub::LocateLogs,
+                                      request, &reply));
+  return reply;
 }
 
 absl::Status ClusterClient::ReadLog(

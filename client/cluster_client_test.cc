@@ -214,56 +214,6 @@ TEST_F(ClusterClientTest, TriesTheOthersWhenOneIsGone) {
   EXPECT_TRUE(client->GetJob("1f").ok());
 }
 
-TEST_F(ClusterClientTest, ListsInManyPagesAreReadWhole) {
-  {
-    const absl::MutexLock lock(&state_.mu_);
-    state_.page_max_ = 3;
-    for (int i = 0; i < 10; ++i) {
-      state_.workers_.emplace_back().set_name(Cat("w", i));
-      proto::AttemptRef* ref = state_.logs_.add_logs()->mutable_attempt();
-      ref->set_attempt_uid(Cat("u", i));
-      ref->mutable_task()->set_index(static_cast<uint32_t>(i % 2));
-    }
-  }
-  for (char c = 0; c < 10; ++c) {
-    proto::GetJobReply job;
-    job.mutable_status()->set_job_id(std::string(16, static_cast<char>(c + 1)));
-    job.mutable_status()->set_submitted_at_ms(c);
-    for (uint32_t i = 0; i < 10; ++i) {
-      job.add_tasks()->mutable_task()->set_index(i);
-    }
-    state_.SetJob(job);
-  }
-  const auto client = Connect(master_.address());
-  const auto jobs = client->ListJobs();
-  ASSERT_TRUE(jobs.ok()) << jobs.status();
-  ASSERT_THAT(*jobs, SizeIs(10));
-  EXPECT_EQ(jobs->front().submitted_at_ms(), 9);
-  EXPECT_EQ(jobs->back().submitted_at_ms(), 0);
-  EXPECT_EQ(master_.Calls("ListJobs"), 4);
-  EXPECT_THAT(*client->ListJobs(7), SizeIs(7));
-  EXPECT_THAT(*client->ListJobs(6), SizeIs(6));
-
-  const auto workers = client->ListWorkers();
-  ASSERT_TRUE(workers.ok()) << workers.status();
-  ASSERT_THAT(*workers, SizeIs(10));
-  EXPECT_EQ(workers->back().name(), "w9");
-
-  const auto job = client->GetJob("0a", {.tasks = true});
-  ASSERT_TRUE(job.ok()) << job.status();
-  ASSERT_THAT(job->tasks(), SizeIs(10));
-  EXPECT_EQ(job->tasks(9).task().index(), 9u);
-  EXPECT_FALSE(job->more_tasks());
-
-  const auto logs = client->LocateLogs("0a", nullptr);
-  ASSERT_TRUE(logs.ok()) << logs.status();
-  ASSERT_THAT(logs->logs(), SizeIs(10));
-  EXPECT_EQ(logs->logs(9).attempt().attempt_uid(), "u9");
-  proto::TaskName odd;
-  odd.set_index(1);
-  EXPECT_THAT(client->LocateLogs("0a", &odd)->logs(), SizeIs(5));
-}
-
 TEST_F(ClusterClientTest, AnUnreachableClusterIsUnavailableAndNamed) {
   std::string gone;
   {

@@ -428,7 +428,7 @@ TEST(ClientsTest, DrainedWorkerGetsNothing) {
   EXPECT_THAT(h.TakeGrants(w), IsEmpty());
   EXPECT_THAT(h.Status(job).waiting_for(), HasSubstr("draining"));
   proto::ListWorkersReply workers;
-  h.core().FillWorkers(0, &workers);
+  h.core().FillWorkers(&workers);
   EXPECT_EQ(workers.workers(0).state(), "drained");
   h.Feed(ClientDrain{501, "w1", false});
   EXPECT_EQ(h.TakeGrants(w).size(), 1u);
@@ -466,7 +466,7 @@ TEST(StatusTest, LogsOfFailedRunningAndWinningAttemptsAreFound) {
   h.Fail(w, grants.at(0), proto::CRASHED);
   h.Finish(w, grants.at(1), 2, 0);
   proto::LocateLogsReply logs;
-  h.core().FillLogs(h.job(job), nullptr, {}, &logs);
+  h.core().FillLogs(h.job(job), nullptr, &logs);
   ASSERT_EQ(logs.logs_size(), 3);
   EXPECT_TRUE(logs.logs(0).running());
   EXPECT_EQ(logs.logs(0).attempt().number(), 1u);
@@ -475,7 +475,7 @@ TEST(StatusTest, LogsOfFailedRunningAndWinningAttemptsAreFound) {
             grants[0].attempt().attempt_uid());
   logs.Clear();
   const TaskId second{proto::MAP_TASK, 1};
-  h.core().FillLogs(h.job(job), &second, {}, &logs);
+  h.core().FillLogs(h.job(job), &second, &logs);
   EXPECT_EQ(logs.logs_size(), 1);
 }
 

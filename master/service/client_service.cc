@@ -61,11 +61,7 @@ class ClientServiceImpl final : public proto::ClientService::CallbackService {
       return WithJob(leading, state, request->id_prefix(), [&](const Job& job) {
         core.FillJobStatus(job, reply->mutable_status());
         if (request->with_counters()) core.FillCounters(job, reply);
-        if (request->with_tasks()) {
-          const TaskId after = TaskId::From(request->tasks_after());
-          core.FillTasks(job, request->has_tasks_after() ? &after : nullptr,
-                         reply);
-        }
+        if (request->with_tasks()) core.FillTasks(job, reply);
         if (request->with_spec()) *reply->mutable_spec() = job.spec;
       });
     });
@@ -77,9 +73,7 @@ class ClientServiceImpl final : public proto::ClientService::CallbackService {
     return Read(context,
                 [request, reply](const absl::Status& leading, const State&,
                                  const SchedulerCore& core) {
-                  if (leading.ok()) {
-                    core.FillJobs(request->limit(), request->before(), reply);
-                  }
+                  if (leading.ok()) core.FillJobs(request->limit(), reply);
                   return leading;
                 });
   }
@@ -107,15 +101,13 @@ class ClientServiceImpl final : public proto::ClientService::CallbackService {
   }
 
   grpc::ServerUnaryReactor* ListWorkers(
-      grpc::CallbackServerContext* context,
-      const proto::ListWorkersRequest* request,
+      grpc::CallbackServerContext* context, const proto::ListWorkersRequest*,
       proto::ListWorkersReply* reply) override {
-    return Read(context,
-                [request, reply](const absl::Status& leading, const State&,
+    return Read(context, [reply](const absl::Status& leading, const State&,
                                  const SchedulerCore& core) {
-                  if (leading.ok()) core.FillWorkers(request->from(), reply);
-                  return leading;
-                });
+      if (leading.ok()) core.FillWorkers(reply);
+      return leading;
+    });
   }
 
   grpc::ServerUnaryReactor* DrainWorker(
@@ -169,9 +161,9 @@ class ClientServiceImpl final : public proto::ClientService::CallbackService {
         reply->set_job_id(std::string(job.id.bytes()));
         if (request->has_task()) {
           const TaskId task = TaskId::From(request->task());
-          core.FillLogs(job, &task, request->cursor(), reply);
+          core.FillLogs(job, &task, reply);
         } else {
-          core.FillLogs(job, nullptr, request->cursor(), reply);
+          core.FillLogs(job, nullptr, reply);
         }
       });
     });

@@ -14,9 +14,6 @@ namespace {
 constexpr absl::Duration kShowInterval = absl::Milliseconds(100);
 // When the log takes no proposals.
 constexpr absl::Duration kProposeInterval = absl::Milliseconds(20);
-// Of one proposal, which the log takes whole or not at all; a single entry may
-// have more.
-constexpr size_t kProposeBytes = 4 << 20;
 
 bool Ended(proto::JobState state) {
   return state == proto::SUCCEEDED || state == proto::FAILED ||
@@ -132,31 +129,24 @@ void MasterLoop::ApplyEntry(const raft::CommittedEntry& committed) {
 
 void MasterLoop::ProposeQueued() {
   propose_again_ = absl::InfiniteDuration();
-  while (!proposals_.empty()) {
-    std::vector<std::string> batch;
-    size_t bytes = 0;
-    for (const std::string& entry : proposals_) {
-      if (!batch.empty() && bytes + entry.size() > kProposeBytes) break;
-      bytes += entry.size();
-      batch.push_back(entry);
-    }
-    const size_t count = batch.size();
-    const absl::Status status = log_->Propose(core_.term(), std::move(batch));
-    if (absl::IsResourceExhausted(status)) {
+  if (proposals_.empty()) return;
+  const absl::Status status = log_->Propose(
+      core_.term(),
+      std::vector<std::string>(proposals_.begin(), proposals_.end()));
+  switch (status.code()) {
+    case absl::StatusCode::kOk:
+      proposals_.clear();
+      break;
+    case absl::StatusCode::kResourceExhausted:
       propose_again_ = clock_.Monotonic() + kProposeInterval;
       LOG_EVERY_N(WARNING, 100)
           << "the log takes no entries: " << ToStd(status.message());
-      return;
-    }
-    if (!status.ok()) {
+      break;
+    default:
       // Leadership is lost, or will be heard to be in a moment.
       LOG(WARNING) << proposals_.size()
                    << " entries dropped: " << ToStd(status.message());
       proposals_.clear();
-      return;
-    }
-    proposals_.erase(proposals_.begin(),
-                     proposals_.begin() + static_cast<ptrdiff_t>(count));
   }
 }
 

@@ -28,9 +28,8 @@ void LogWriter::Add(LogWrite write) {
   }
   for (LogEntry& entry : write.entries) {
     const uint64_t cost = entry.payload.size() + kLogEntryOverheadBytes;
-    if (steps_.empty() ||
-        (!steps_.back().entries.empty() &&
-         steps_.back().cost + cost > log_.append_bytes_max())) {
+    if (steps_.empty() || (!steps_.back().entries.empty() &&
+                           steps_.back().cost + cost > log_.append_bytes_max())) {
       steps_.emplace_back();
     }
     Step& step = steps_.back();
@@ -68,9 +67,9 @@ absl::Status LogWriter::Carry(Step& step, bool last) {
     // Term and vote before any entry that may stand in that term, the commit
     // index when all that it may point to is there.
     const uint64_t commit = log_.hard_state().commit;
-    append.hard_state =
-        HardState{hard_state_->term, hard_state_->vote,
-                  last ? std::max(hard_state_->commit, commit) : commit};
+    append.hard_state = HardState{
+        hard_state_->term, hard_state_->vote,
+        last ? std::max(hard_state_->commit, commit) : commit};
   }
   // What is cut off must not be read from the cache when it is on the disk no
   // more; what is new may be once it is there.

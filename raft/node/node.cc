@@ -12,12 +12,12 @@
 #include "common/logging.h"
 #include "common/status_macros.h"
 #include "common/strings.h"
-#include "raft/group_log.h"
 #include "raft/node/mailbox.h"
 #include "raft/node/node_core.h"
 #include "raft/node/node_storage.h"
 #include "raft/node/snapshot_transfer.h"
 #include "raft/node/workers.h"
+#include "raft/replicated_log.h"
 
 namespace millrace::raft {
 namespace {
@@ -64,7 +64,7 @@ class NodeImpl final : public Node, public TransportReceiver {
   NodeImpl(const NodeOptions& options, NodeStorage storage,
            std::unique_ptr<ProposalGate> gate, std::unique_ptr<NodeCore> core,
            std::function<void(const absl::Status&)> on_fatal, Clock& clock,
-           Transport& transport, GroupSink& sink)
+           Transport& transport, LogSink& sink)
       : options_(options),
         clock_(clock),
         transport_(transport),
@@ -106,7 +106,7 @@ class NodeImpl final : public Node, public TransportReceiver {
     for (const Done& done : core_->TakeUnanswered()) done(Stopping());
   }
 
-  // ------------------------------------------------------------ GroupLog
+  // ------------------------------------------------------------ ReplicatedLog
 
   absl::Status Propose(uint64_t term,
                        std::vector<std::string> payloads) override {
@@ -259,8 +259,8 @@ class NodeImpl final : public Node, public TransportReceiver {
       core_->OnSnapshotSent(node, ok);
     }
     for (auto& received : mail.received_snapshots) {
-      MR_RETURN_IF_ERROR(core_->OnSnapshotReceived(received.message,
-                                                   std::move(received.state)));
+      MR_RETURN_IF_ERROR(core_->OnSnapshotReceived(
+          received.message, std::move(received.state)));
     }
     if (mail.snapshot_taken.has_value()) {
       core_->OnSnapshotTaken(*mail.snapshot_taken);
@@ -414,7 +414,7 @@ absl::StatusOr<std::unique_ptr<Node>> OpenNode(const NodeOptions& options,
                                                Disk& disk, Clock& clock,
                                                Random& random,
                                                Transport& transport,
-                                               GroupSink& sink) {
+                                               LogSink& sink) {
   MR_RETURN_IF_ERROR(CheckOptions(options));
   // Told once, whether the log meets the error or the node does. Owned by the
   // copies of the handler.
@@ -440,9 +440,9 @@ absl::StatusOr<std::unique_ptr<Node>> OpenNode(const NodeOptions& options,
   MR_ASSIGN_OR_RETURN(NodeStorage storage,
                       OpenNodeStorage(storage_options, disk, random));
   ProposalGate::Limits limits;
-  limits.payload_bytes_max = std::min<uint64_t>(
-      kPayloadBytesMax,
-      storage.store.log->append_bytes_max() - kLogEntryOverheadBytes);
+  limits.payload_bytes_max =
+      std::min<uint64_t>(kPayloadBytesMax, storage.store.log->append_bytes_max() -
+                                               kLogEntryOverheadBytes);
   limits.uncommitted_bytes_max = options.uncommitted_bytes_max;
   auto gate = std::make_unique<ProposalGate>(limits);
   MR_ASSIGN_OR_RETURN(

@@ -230,8 +230,8 @@ void LogWorker::SpareLoop() {
 
 // ---------------------------------------------------------------------- apply
 
-ApplyWorker::ApplyWorker(GroupSink& sink, ProposalGate& gate, Mailbox& mailbox,
-                         GroupSink::SnapshotTaken taken)
+ApplyWorker::ApplyWorker(LogSink& sink, ProposalGate& gate, Mailbox& mailbox,
+                         LogSink::SnapshotTaken taken)
     : sink_(sink),
       gate_(gate),
       mailbox_(mailbox),
@@ -373,14 +373,16 @@ void SnapshotWorker::Loop() {
                    << " could not be written: " << written.message();
     }
     job.state = nullptr;
-    mailbox_.Post([&](Mail& mail) { mail.snapshot_written = written.ok(); });
+    mailbox_.Post(
+        [&](Mail& mail) { mail.snapshot_written = written.ok(); });
   }
 }
 
 absl::Status SnapshotWorker::WriteOne(const Job& job) {
-  MR_ASSIGN_OR_RETURN(const std::unique_ptr<SnapshotWriter> writer,
-                      store_.Create(job.what.last.index, job.what.last.term,
-                                    job.what.configuration));
+  MR_ASSIGN_OR_RETURN(
+      const std::unique_ptr<SnapshotWriter> writer,
+      store_.Create(job.what.last.index, job.what.last.term,
+                    job.what.configuration));
   BreakableSink sink(*writer, breaking_off_);
   MR_RETURN_IF_ERROR(job.state(sink));
   if (breaking_off_.load(std::memory_order_relaxed)) {

@@ -146,8 +146,8 @@ class GrpcTransport::Impl {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
     Peer& peer = peers_[node];
     if (peer.link == nullptr) {
-      peer.link =
-          std::make_shared<PeerLink>(shared_, node, address, random_->Next64());
+      peer.link = std::make_shared<PeerLink>(shared_, node, address,
+                                             random_->Next64());
     }
     return peer;
   }

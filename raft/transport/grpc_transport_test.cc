@@ -15,7 +15,7 @@
 #include "absl/synchronization/mutex.h"
 #include "common/strings.h"
 #include "raft/node/testing/list_sink.h"
-#include "raft/group_log.h"
+#include "raft/replicated_log.h"
 #include "rpc/server.h"
 #include "tests/testing/tcp_proxy.h"
 
@@ -168,7 +168,8 @@ struct Peer {
   Peer(NodeId id, ClusterId cluster, const GrpcTransportOptions& options)
       : identity{cluster, id} {
     transport = std::make_unique<GrpcTransport>(
-        rpc::LoopbackCredentials(), Clock::Real(), Random::Seeded(id), options);
+        rpc::LoopbackCredentials(), Clock::Real(), Random::Seeded(id),
+        options);
     Serve();
     proxy = *TcpProxy::Start(server->address().ToString());
   }
@@ -177,8 +178,9 @@ struct Peer {
     transport->Stop();
   }
   void Serve() {
-    auto started = rpc::Server::Start(rpc::LoopbackCredentials(), "127.0.0.1:0",
-                                      {transport->service()});
+    auto started =
+        rpc::Server::Start(rpc::LoopbackCredentials(), "127.0.0.1:0",
+                           {transport->service()});
     EXPECT_TRUE(started.ok()) << started.status();
     server = *std::move(started);
   }
@@ -240,9 +242,9 @@ class GrpcTransportTest : public testing::Test {
     message.type = MessageType::kSnapshot;
     message.snapshot = SnapshotMeta{{1, 10}, {{1, {true, ""}}}};
     std::string description = Cat(chunks.size());
-    a_->transport->SendSnapshot(std::move(message),
-                                std::make_unique<FakeOutgoing>(
-                                    std::move(description), std::move(chunks)));
+    a_->transport->SendSnapshot(
+        std::move(message), std::make_unique<FakeOutgoing>(
+                                std::move(description), std::move(chunks)));
   }
 
   ClusterId cluster_;
@@ -316,8 +318,8 @@ TEST_F(GrpcTransportTest, AMemberThatIsNoMoreIsNotTakenForItsSuccessor) {
   message.type = MessageType::kSnapshot;
   message.snapshot = SnapshotMeta{{1, 10}, {{1, {true, ""}}}};
   a_->transport->SendSnapshot(
-      message,
-      std::make_unique<FakeOutgoing>("1", std::vector<std::string>{"chunk"}));
+      message, std::make_unique<FakeOutgoing>("1", std::vector<std::string>{
+                                                       "chunk"}));
   EXPECT_TRUE(absl::IsFailedPrecondition(a_->receiver.WaitForSent()));
   EXPECT_THAT(b_->receiver.chunks(), IsEmpty());
 }

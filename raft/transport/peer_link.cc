@@ -160,7 +160,8 @@ void PeerLink::Connect(const LogIdentity& self,
   shared_.streams_changed(1);
   writing_ = true;
   unanswered_since_ = shared_.clock.Monotonic();
-  stream_->Begin(stream_, queue_.Begin(EncodeHello(self, node_, own_address)));
+  stream_->Begin(stream_,
+                 queue_.Begin(EncodeHello(self, node_, own_address)));
 }
 
 void PeerLink::CheckSilence() {
@@ -169,7 +170,8 @@ void PeerLink::CheckSilence() {
     if (stream_ == nullptr || unanswered_since_ == absl::InfiniteDuration()) {
       return;
     }
-    const absl::Duration silent = shared_.clock.Monotonic() - unanswered_since_;
+    const absl::Duration silent =
+        shared_.clock.Monotonic() - unanswered_since_;
     if (silent < shared_.options.silence_timeout) {
       // The last frame may have come too soon behind another to be answered
       // for; an empty one is an occasion.

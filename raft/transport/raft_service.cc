@@ -43,7 +43,8 @@ class RaftServiceHost::Service final
 
   grpc::ServerBidiReactor<proto::RaftFrame, proto::RaftReceived>* Speak(
       grpc::CallbackServerContext*) override;
-  grpc::ServerBidiReactor<proto::RaftSnapshotPart, proto::RaftSnapshotProgress>*
+  grpc::ServerBidiReactor<proto::RaftSnapshotPart,
+                          proto::RaftSnapshotProgress>*
   SendSnapshot(grpc::CallbackServerContext*) override;
 
   void Stop() {
@@ -266,16 +267,15 @@ class RaftServiceHost::Service::Transfer final
       }
       service_.transfer_.reset();
     }
-    return service_.door_.With(
-        [&](TransportReceiver& receiver) ABSL_NO_THREAD_SAFETY_ANALYSIS {
-          auto transfer =
-              receiver.ReceiveSnapshot(message, begin.description());
-          MR_RETURN_IF_ERROR(transfer.status());
-          service_.transfer_ = *std::move(transfer);
-          service_.transfer_stream_ = this;
-          service_.transfer_from_ = message.from;
-          return absl::OkStatus();
-        });
+    return service_.door_.With([&](TransportReceiver& receiver)
+                                   ABSL_NO_THREAD_SAFETY_ANALYSIS {
+      auto transfer = receiver.ReceiveSnapshot(message, begin.description());
+      MR_RETURN_IF_ERROR(transfer.status());
+      service_.transfer_ = *std::move(transfer);
+      service_.transfer_stream_ = this;
+      service_.transfer_from_ = message.from;
+      return absl::OkStatus();
+    });
   }
 
   Service& service_;

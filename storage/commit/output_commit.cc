@@ -256,15 +256,7 @@ class Publisher {
 
   absl::Status MakeFinal() const {
     const absl::Status made = fs_.MakeDirectory(final_);
-    if (made.ok()) return absl::OkStatus();
-    if (absl::IsAlreadyExists(made)) {
-      const absl::StatusOr<FileInfo> there = fs_.StatLink(final_);
-      if (!there.ok()) return Retryable(there.status());
-      if (there->kind == FileKind::kDirectory) return absl::OkStatus();
-      // Not the winners are at fault, which could not be moved there.
-      return absl::UnavailableError(
-          Av(Cat(Shown(final_), " is no directory; who put it there?")));
-    }
+    if (made.ok() || absl::IsAlreadyExists(made)) return absl::OkStatus();
     if (absl::IsNotFound(made) && fs_.StatLink(ParentPath(output_)).ok()) {
       // With winners CheckWinner would have failed; a job without any has its
       // staging directory removed after it was published. Nothing is made

@@ -137,8 +137,7 @@ INSTANTIATE_TEST_SUITE_P(Shapes, JobsTest,
                          testing::Values(Shape{1, 1, false}, Shape{3, 1, false},
                                          Shape{3, 2, false}, Shape{3, 2, true}),
                          [](const testing::TestParamInfo<Shape>& shape) {
-                           return Cat(shape.param.workers, "x",
-                                      shape.param.slots,
+                           return Cat(shape.param.workers, "x", shape.param.slots,
                                       shape.param.same_host ? "SameHost" : "");
                          });
 

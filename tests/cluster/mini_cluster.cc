@@ -2,7 +2,6 @@
 
 #include <gtest/gtest.h>
 
-#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -30,23 +29,15 @@ MiniCluster::MiniCluster(const Options& options) : options_(options) {
                                Path("master.log"), Path("master.address"));
   master_->Start();
   const std::string masters = master_->WaitForAddress();
-  std::string program = Program("millrace-worker");
-  if (!options.worker_prefix.empty()) {
-    // The build folder may lie where nobody else may go.
-    const std::string copy = Path("millrace-worker");
-    std::filesystem::copy_file(program, copy);
-    std::filesystem::permissions(temp_.path(), std::filesystem::perms::all);
-    program = copy;
-  }
   for (int i = 0; i < options.workers; ++i) {
     const std::string name = Cat("w", i);
-    std::vector<std::string> argv = options.worker_prefix;
-    argv.insert(argv.end(), {program, "--masters", masters, "--dir", Path(name),
-                             "--name", name, "--slots", Cat(options.slots),
-                             "--host-id", options.same_host ? "h" : Cat("h", i),
-                             "--listen", "127.0.0.1:0"});
     workers_.push_back(std::make_unique<Daemon>(
-        std::move(argv), Path(Cat(name, ".log")), Path(Cat(name, ".address"))));
+        std::vector<std::string>{Program("millrace-worker"), "--masters",
+                                 masters, "--dir", Path(name), "--name", name,
+                                 "--slots", Cat(options.slots), "--host-id",
+                                 options.same_host ? "h" : Cat("h", i),
+                                 "--listen", "127.0.0.1:0"},
+        Path(Cat(name, ".log")), Path(Cat(name, ".address"))));
     workers_.back()->Start();
   }
 }

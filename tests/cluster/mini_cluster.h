@@ -22,9 +22,6 @@ class MiniCluster {
     int workers = 1;
     int slots = 1;           // Of each worker.
     bool same_host = false;  // One host id for all: no network shuffle.
-    // Words before the workers' own: a program that becomes the worker, as
-    // another user, say. What it needs is opened to everybody.
-    std::vector<std::string> worker_prefix = {};
   };
 
   // Starts the processes; they have not found each other yet.

@@ -11,7 +11,6 @@
 #include "common/random.h"
 #include "rpc/backoff.h"
 #include "rpc/credentials.h"
-#include "rpc/limits.h"
 #include "worker/master_link.h"
 
 namespace millrace::worker {
@@ -20,8 +19,7 @@ struct MasterLinkOptions {
   // Of messages that wait to be sent. Beyond it the stream ends, since the
   // leader does not keep up: the Hello of the next one says everything again.
   size_t queue_messages_max = 4096;
-  // A whole Hello has to fit.
-  size_t queue_bytes_max = rpc::kHelloBytesMax + (32 << 20);
+  size_t queue_bytes_max = 32 << 20;
   absl::Duration connect_timeout = absl::Seconds(5);
   rpc::BackoffOptions backoff = {absl::Milliseconds(50), absl::Seconds(1), 2.0};
 };

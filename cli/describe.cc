@@ -1,7 +1,9 @@
 // millrace describe ID: all that the cluster knows of a job.
+#include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <utility>
 
 #include "cli/commands.h"
 #include "cli/context.h"
@@ -19,8 +21,17 @@ struct DescribeFlags {
 ExitCode RunDescribe(const Globals& globals, const DescribeFlags& flags) {
   const auto cluster = ConnectToCluster(globals);
   if (!cluster.ok()) return FailCluster(cluster.status(), "describe");
-  const auto job = (*cluster)->GetJob(
+  auto job = (*cluster)->GetJob(
       flags.id, {.counters = true, .tasks = true, .spec = true});
+  if (absl::IsInvalidArgument(job.status())) {
+    // Of a very large job the list of tasks is too long for one message.
+    auto shorter =
+        (*cluster)->GetJob(flags.id, {.counters = true, .spec = true});
+    if (shorter.ok()) {
+      std::fputs("millrace describe: too many tasks to be shown\n", stderr);
+      job = std::move(shorter);
+    }
+  }
   if (!job.ok()) return FailCluster(job.status(), "describe");
   return Print("describe", flags.format == "json"
                                ? FormatJson(JobDetailJson(*job))

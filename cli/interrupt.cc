@@ -29,6 +29,7 @@ struct Interrupt::Watcher {
     }
     pthread_sigmask(SIG_BLOCK, &signals, &before);
     thread = std::thread([this, &stop] {
+      absl::Duration first = absl::InfiniteDuration();
       while (true) {
         int number = 0;
         sigwait(&signals, &number);
@@ -47,20 +48,12 @@ struct Interrupt::Watcher {
   ~Watcher() {
     pthread_kill(thread.native_handle(), SIGUSR1);
     thread.join();
-    // After an interrupt the command is about to end with an exit code that
-    // says so; a second signal of the same interrupt must not end it with
-    // another. Without one, a signal of the last moment does what it always
-    // does.
-    if (first == absl::InfiniteDuration()) {
-      pthread_sigmask(SIG_SETMASK, &before, nullptr);
-    }
+    // One that came in the last moment does what it always does.
+    pthread_sigmask(SIG_SETMASK, &before, nullptr);
   }
 
   sigset_t signals;
   sigset_t before;
-  // Of the first interrupt, if there was one. Confined to the thread while it
-  // runs.
-  absl::Duration first = absl::InfiniteDuration();
   std::thread thread;
 };
 

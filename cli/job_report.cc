@@ -162,9 +162,6 @@ ExitCode ExitCodeOfJob(const proto::JobStatus& status) {
       return IsPlan(status.failure()) ? kRefused : kFailed;
     case proto::OUTPUT_EXISTS:
       return kRefused;
-    case proto::OUTPUT_FAILED:
-      // Seen before any work was done: the directory is not there, or closed.
-      return IsPlan(status.failure()) ? kRefused : kFailed;
     default:
       return kFailed;
   }

@@ -5,11 +5,8 @@
 
 #include <array>
 #include <cstdio>
-#include <cstdlib>
-#include <future>
 #include <memory>
 #include <nlohmann/json.hpp>
-#include <sstream>
 #include <string>
 #include <vector>
 
@@ -22,7 +19,6 @@
 #include "client/describe_program.h"
 #include "client/job_request.h"
 #include "common/errno_status.h"
-#include "common/file_system.h"
 #include "common/ids.h"
 #include "common/job_flags.h"
 #include "common/sha256.h"
@@ -73,36 +69,14 @@ absl::StatusOr<std::string> WorkingDirectory() {
   return std::string(buffer.data());
 }
 
-// The file that a shell would run: a name without a slash that is no file here
-// is looked for in $PATH.
-std::string FindProgram(const std::string& name) {
-  const char* const path = std::getenv("PATH");
-  if (path == nullptr || name.empty() || name.find('/') != std::string::npos ||
-      access(name.c_str(), F_OK) == 0) {
-    return name;
-  }
-  std::istringstream directories(path);
-  for (std::string directory; std::getline(directories, directory, ':');) {
-    const std::string file = JoinPath(directory, name);
-    if (!directory.empty() && access(file.c_str(), X_OK) == 0) return file;
-  }
-  return name;
-}
-
 // Everything that can be said against the job without the cluster.
 absl::StatusOr<client::PreparedJob> Prepare(const Globals& globals,
                                             const SubmitFlags& flags) {
-  const std::string program = FindProgram(flags.program);
-  // The program is hashed while it describes itself; each takes milliseconds.
-  std::future<absl::StatusOr<std::string>> sha256 = std::async(
-      std::launch::async,
-      [&program] { return Sha256OfFile(FileSystem::Posix(), program); });
   MR_ASSIGN_OR_RETURN(
       const client::ProgramDescription description,
-      client::DescribeProgram(program, globals.program_arguments));
+      client::DescribeProgram(flags.program, globals.program_arguments));
   client::JobRequest request;
-  request.program = program;
-  MR_ASSIGN_OR_RETURN(request.program_sha256, sha256.get());
+  request.program = flags.program;
   request.arguments = globals.program_arguments;
   request.name = flags.name;
   request.user = UserName();
@@ -171,8 +145,7 @@ void AddSubmit(CLI::App& app, Globals& globals, Action& action) {
   auto flags = std::make_shared<SubmitFlags>();  // Shared with both callbacks.
   command
       ->add_option("BIN", flags->program,
-                   "The job program, such as ./wordcount; a name that is no "
-                   "file here is looked for in $PATH")
+                   "The job program, such as ./wordcount")
       ->required();
   command->option_defaults()->always_capture_default(true);
   flags->job.AddDataFlags(*command, std::nullopt);

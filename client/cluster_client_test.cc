@@ -2,7 +2,9 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <poll.h>
 
+#include <map>
 #include <string>
 #include <thread>
 #include <vector>
@@ -214,56 +216,6 @@ TEST_F(ClusterClientTest, TriesTheOthersWhenOneIsGone) {
   EXPECT_TRUE(client->GetJob("1f").ok());
 }
 
-TEST_F(ClusterClientTest, ListsInManyPagesAreReadWhole) {
-  {
-    const absl::MutexLock lock(&state_.mu_);
-    state_.page_max_ = 3;
-    for (int i = 0; i < 10; ++i) {
-      state_.workers_.emplace_back().set_name(Cat("w", i));
-      proto::AttemptRef* ref = state_.logs_.add_logs()->mutable_attempt();
-      ref->set_attempt_uid(Cat("u", i));
-      ref->mutable_task()->set_index(static_cast<uint32_t>(i % 2));
-    }
-  }
-  for (char c = 0; c < 10; ++c) {
-    proto::GetJobReply job;
-    job.mutable_status()->set_job_id(std::string(16, static_cast<char>(c + 1)));
-    job.mutable_status()->set_submitted_at_ms(c);
-    for (uint32_t i = 0; i < 10; ++i) {
-      job.add_tasks()->mutable_task()->set_index(i);
-    }
-    state_.SetJob(job);
-  }
-  const auto client = Connect(master_.address());
-  const auto jobs = client->ListJobs();
-  ASSERT_TRUE(jobs.ok()) << jobs.status();
-  ASSERT_THAT(*jobs, SizeIs(10));
-  EXPECT_EQ(jobs->front().submitted_at_ms(), 9);
-  EXPECT_EQ(jobs->back().submitted_at_ms(), 0);
-  EXPECT_EQ(master_.Calls("ListJobs"), 4);
-  EXPECT_THAT(*client->ListJobs(7), SizeIs(7));
-  EXPECT_THAT(*client->ListJobs(6), SizeIs(6));
-
-  const auto workers = client->ListWorkers();
-  ASSERT_TRUE(workers.ok()) << workers.status();
-  ASSERT_THAT(*workers, SizeIs(10));
-  EXPECT_EQ(workers->back().name(), "w9");
-
-  const auto job = client->GetJob("0a", {.tasks = true});
-  ASSERT_TRUE(job.ok()) << job.status();
-  ASSERT_THAT(job->tasks(), SizeIs(10));
-  EXPECT_EQ(job->tasks(9).task().index(), 9u);
-  EXPECT_FALSE(job->more_tasks());
-
-  const auto logs = client->LocateLogs("0a", nullptr);
-  ASSERT_TRUE(logs.ok()) << logs.status();
-  ASSERT_THAT(logs->logs(), SizeIs(10));
-  EXPECT_EQ(logs->logs(9).attempt().attempt_uid(), "u9");
-  proto::TaskName odd;
-  odd.set_index(1);
-  EXPECT_THAT(client->LocateLogs("0a", &odd)->logs(), SizeIs(5));
-}
-
 TEST_F(ClusterClientTest, AnUnreachableClusterIsUnavailableAndNamed) {
   std::string gone;
   {
@@ -371,6 +323,79 @@ TEST_F(ClusterClientTest, WaitTellsAMasterThatIsGoneFromAJobThatTakesLong) {
 TEST_F(ClusterClientTest, WaitForAnUnknownJobIsNotFound) {
   const auto client = Connect(master_.address());
   EXPECT_TRUE(absl::IsNotFound(client->Wait("ff", {}).status()));
+}
+
+TEST_F(ClusterClientTest, WaitRenewsItsWatchWithoutSayingAnythingTwice) {
+  options_.watch_period = absl::Milliseconds(50);
+  AddJob(kId, proto::RUNNING);
+  const auto client = Connect(master_.address());
+  int seen = 0;
+  WaitOptions wait;
+  wait.on_status = [&](const proto::JobStatus&) { ++seen; };
+  std::thread ends([&] {
+    while (master_.Calls("WatchJob") < 5) poll(nullptr, 0, 1);
+    SetJobState(kId, proto::SUCCEEDED);
+  });
+  const auto end = client->Wait("1f", wait);
+  ends.join();
+  ASSERT_TRUE(end.ok()) << end.status();
+  EXPECT_EQ(end->state(), proto::SUCCEEDED);
+  EXPECT_EQ(seen, 2);
+}
+
+// -------------------------------------------------------------------- masters
+
+TEST_F(ClusterClientTest, MastersAreAddedRemovedAndGivenTheLead) {
+  const auto client = Connect(master_.address());
+  std::vector<std::string> said;
+  MasterChangeOptions options;
+  options.on_waiting = [&](const std::string& what) { said.push_back(what); };
+  const auto added = client->AddMaster("127.0.0.1:7", options);
+  ASSERT_TRUE(added.ok()) << added.status();
+  EXPECT_EQ(added->address(), "127.0.0.1:7");
+  EXPECT_THAT(said, ElementsAre("it lacks 7 entries of the log"));
+
+  MasterChangeOptions look;
+  look.timeout = absl::ZeroDuration();
+  const auto waits = client->AddMaster("127.0.0.1:8", look);
+  EXPECT_TRUE(absl::IsDeadlineExceeded(waits.status())) << waits.status();
+  EXPECT_THAT(MessageOf(waits.status()), HasSubstr("7 entries"));
+
+  EXPECT_EQ(client->TransferLeadership("")->id(), "m2");
+  // The answer of a removal is lost: it is done all the same.
+  master_.Misbehave("RemoveMaster", {absl::UnavailableError("cut"), true});
+  const auto removed = client->RemoveMaster("127.0.0.1:7");
+  ASSERT_TRUE(removed.ok()) << removed.status();
+  EXPECT_EQ(removed->address(), "127.0.0.1:7");
+  EXPECT_TRUE(absl::IsNotFound(client->RemoveMaster("m9").status()));
+}
+
+TEST_F(ClusterClientTest, WithoutALeaderEachMasterIsAsked) {
+  FakeMaster other(state_);
+  std::string gone;
+  {
+    FakeMaster passing(state_);
+    gone = passing.address();
+  }
+  {
+    const absl::MutexLock lock(&state_.mu_);
+    state_.cluster_.add_masters()->set_address(master_.address());
+    state_.cluster_.add_masters()->set_address(other.address());
+  }
+  master_.SetLeader("127.0.0.1:1");
+  other.SetLeader("127.0.0.1:1");
+  const auto client =
+      Connect(Cat(master_.address(), ",", gone, ",", other.address()));
+  const auto cluster = client->AskEachMaster();
+  ASSERT_TRUE(cluster.ok()) << cluster.status();
+  std::map<std::string, std::string> states;
+  for (const proto::MasterStatus& master : cluster->masters()) {
+    states[master.address()] = master.state();
+  }
+  EXPECT_EQ(states,
+            (std::map<std::string, std::string>{{master_.address(), "up"},
+                                                {other.address(), "up"},
+                                                {gone, "unreachable"}}));
 }
 
 TEST_F(ClusterClientTest, TheStopSignalEndsAWait) {

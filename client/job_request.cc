@@ -181,14 +181,10 @@ absl::StatusOr<PreparedJob> PrepareJob(FileSystem& fs,
   }
   CopySettings(settings, description.job.name(), spec);
 
-  const std::string program = AbsolutePath(working_directory, request.program);
-  if (request.program_sha256.empty()) {
-    MR_ASSIGN_OR_RETURN(std::string sha256, AddBlob(fs, program, job));
-    spec.set_program_sha256(std::move(sha256));
-  } else {
-    job.blobs.emplace(request.program_sha256, program);
-    spec.set_program_sha256(request.program_sha256);
-  }
+  MR_ASSIGN_OR_RETURN(
+      std::string sha256,
+      AddBlob(fs, AbsolutePath(working_directory, request.program), job));
+  spec.set_program_sha256(std::move(sha256));
   MR_RETURN_IF_ERROR(AddSideFiles(fs, working_directory, request, job));
   return job;
 }

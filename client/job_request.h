@@ -18,8 +18,6 @@ namespace millrace::client {
 
 struct JobRequest {
   std::string program;  // Path of the job binary on this machine.
-  // SHA-256 (32 raw bytes) of the program, where the caller has it already.
-  std::string program_sha256;
   std::vector<std::string> arguments;  // Behind "--".
   std::string name;  // Shown to people; empty: the program's own.
   std::string user;  // Who submits, for people.

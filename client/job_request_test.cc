@@ -70,16 +70,6 @@ TEST_F(JobRequestTest, PathsBecomeAbsoluteAndFilesBlobs) {
                                    Pair(Sha256Of("stop"), "/desk/words")));
 }
 
-TEST_F(JobRequestTest, AProgramThatIsHashedAlreadyIsNotReadAgain) {
-  request_.program = "./not-there";
-  request_.program_sha256 = Sha256Of("program");
-  const auto job = Prepare();
-  ASSERT_TRUE(job.ok()) << job.status();
-  EXPECT_EQ(job->spec.program_sha256(), Sha256Of("program"));
-  EXPECT_THAT(job->blobs,
-              ElementsAre(Pair(Sha256Of("program"), "/desk/not-there")));
-}
-
 TEST_F(JobRequestTest, NoTimeoutAndNoLogLimitAreSaidSo) {
   request_.settings.task_timeout = absl::InfiniteDuration();
   request_.settings.log_limit_bytes = 0;

@@ -6,7 +6,6 @@
 #include <atomic>
 #include <cerrno>
 #include <set>
-#include <thread>
 
 #include "absl/synchronization/notification.h"
 #include "common/clock.h"
@@ -123,32 +122,6 @@ TEST(PosixFileSystemTest, CreateIsExclusiveAndReadsBack) {
             absl::StatusCode::kNotFound);
   ASSERT_TRUE(fs.RemoveTree(dir).ok());
   EXPECT_TRUE(fs.RemoveTree(dir).ok());
-}
-
-TEST(PosixFileSystemTest, TwoWhoRemoveOneTreeLeaveNothing) {
-  FileSystem& fs = FileSystem::Posix();
-  const std::string dir = TestDir();
-  for (int round = 0; round < 100; ++round) {
-    const std::string tree = JoinPath(dir, "tree");
-    for (int i = 0; i < 10; ++i) {
-      const std::string part = JoinPath(tree, Cat(i));
-      ASSERT_TRUE(MakeDirectories(fs, part).ok());
-      for (const char* name : {"a", "b", "c"}) {
-        ASSERT_TRUE(WriteWholeFile(fs, JoinPath(part, name), "x").ok());
-      }
-    }
-    std::thread other([&] {
-      // As a worker deletes attempts while it deletes their job.
-      for (int i = 0; i < 10; ++i) {
-        EXPECT_TRUE(fs.RemoveTree(JoinPath(tree, Cat(i))).ok());
-      }
-    });
-    EXPECT_TRUE(fs.RemoveTree(tree).ok());
-    EXPECT_EQ(fs.StatLink(tree).status().code(), absl::StatusCode::kNotFound)
-        << "round " << round;
-    other.join();
-  }
-  ASSERT_TRUE(fs.RemoveTree(dir).ok());
 }
 
 TEST(PosixFileSystemTest, MakeDirectoriesMakesThoseAboveToo) {

@@ -89,9 +89,8 @@ class FileSystem {
       const std::string& directory) = 0;
 
   virtual absl::Status MakeDirectory(const std::string& path) = 0;
-  // The file or directory tree at `path`; OK when nothing is there any more,
-  // also when others remove parts of it at the same time. Does not follow
-  // links.
+  // The file or directory tree at `path`; OK when nothing is there. Does not
+  // follow links.
   virtual absl::Status RemoveTree(const std::string& path) = 0;
   virtual absl::Status RemoveFile(const std::string& path) = 0;
   // Atomic; replaces a file at `to`.

@@ -108,8 +108,6 @@ class PosixWriteFile final : public WriteFile {
   const std::string path_;
 };
 
-constexpr int kRemoveWalksMax = 1000;
-
 int RemoveOne(const char* path, const struct stat*, int, FTW*) {
   return remove(path);
 }
@@ -190,20 +188,11 @@ class PosixFileSystem final : public FileSystem {
   }
 
   absl::Status RemoveTree(const std::string& path) override {
-    // Somebody else may remove parts of the same tree meanwhile. What is gone
-    // under the walk ends it early, with the rest still there: walk again. Each
-    // time there is less, unless somebody adds to it.
-    for (int walks = 0; walks < kRemoveWalksMax; ++walks) {
-      if (nftw(path.c_str(), &RemoveOne, 64, FTW_DEPTH | FTW_PHYS) == 0) {
-        return absl::OkStatus();
-      }
-      if (errno != ENOENT) return ErrnoStatus(errno, "remove", path);
-      struct stat st;
-      if (lstat(path.c_str(), &st) != 0 && errno == ENOENT) {
-        return absl::OkStatus();
-      }
+    if (nftw(path.c_str(), &RemoveOne, 64, FTW_DEPTH | FTW_PHYS) != 0 &&
+        errno != ENOENT) {
+      return ErrnoStatus(errno, "remove", path);
     }
-    return ErrnoStatus(ENOTEMPTY, "remove", path);
+    return absl::OkStatus();
   }
 
   absl::Status RemoveFile(const std::string& path) override {

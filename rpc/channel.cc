@@ -5,7 +5,7 @@
 
 #include "common/status_macros.h"
 #include "rpc/address.h"
-#include "rpc/grpc_library.h"
+#include "rpc/grpc_log.h"
 #include "rpc/limits.h"
 
 namespace millrace::rpc {
@@ -19,7 +19,7 @@ int Millis(absl::Duration duration) {
 
 absl::StatusOr<std::shared_ptr<grpc::Channel>> Dial(
     const Credentials& credentials, std::string_view text) {
-  StartGrpc();
+  RouteGrpcLog();
   MR_ASSIGN_OR_RETURN(const Address address, ParseAddress(text));
   if (address.port == 0) {
     return absl::InvalidArgumentError(

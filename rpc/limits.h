@@ -13,11 +13,6 @@ namespace millrace::rpc {
 // taken for it; bulk data travel in pieces of kChunkBytesMax.
 inline constexpr size_t kMessageBytesMax = 4 << 20;
 inline constexpr size_t kChunkBytesMax = 1 << 20;
-// A list without a bound of its own goes in parts (rpc/parts.h): one is full
-// when it has so much. A last member of up to 1 MiB still fits, and others.
-inline constexpr size_t kPartBytes = 1 << 20;
-// Of a Hello, all parts together: some four million map outputs.
-inline constexpr size_t kHelloBytesMax = 256 << 20;
 
 // Longest text of a status that crosses the wire; the rest is cut off.
 inline constexpr size_t kStatusTextBytesMax = 4 << 10;

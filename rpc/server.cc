@@ -16,7 +16,7 @@
 #include "common/logging.h"
 #include "common/status_macros.h"
 #include "common/strings.h"
-#include "rpc/grpc_library.h"
+#include "rpc/grpc_log.h"
 #include "rpc/limits.h"
 
 namespace millrace::rpc {
@@ -83,7 +83,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(
     const std::vector<grpc::Service*>& services) {
   // gRPC's answer to this would be about completion queues.
   CHECK(!services.empty());
-  StartGrpc();
+  RouteGrpcLog();
   MR_ASSIGN_OR_RETURN(Address address, ParseAddress(listen));
   MR_ASSIGN_OR_RETURN(const auto server_credentials,
                       credentials.ForServing(address));

@@ -16,7 +16,6 @@
 #include "common/status_macros.h"
 #include "common/strings.h"
 #include "supervisor/supervisor_impl.h"
-#include "supervisor/task_frames.h"
 
 namespace millrace::supervisor {
 namespace {
@@ -152,16 +151,14 @@ absl::StatusOr<ChildId> SupervisorImpl::Start(
   *command.mutable_configure() = configure;
   command.mutable_configure()->set_protocol_version(
       proto::TASK_PROTOCOL_VERSION);
-  const absl::Status status = [&]() -> absl::Status {
+  const absl::Status status = [&] {
     MR_ASSIGN_OR_RETURN(child.process, Watch(Source::kProcess, id, child.pid,
                                              std::move(process)));
     MR_ASSIGN_OR_RETURN(
         child.socket, Watch(Source::kSocket, id, child.pid, std::move(socket)));
     MR_ASSIGN_OR_RETURN(child.log_pipe,
                         Watch(Source::kLog, id, child.pid, std::move(log)));
-    MR_ASSIGN_OR_RETURN(const std::string frame, FrameMessage(command));
-    Send(child, frame);
-    return absl::OkStatus();
+    return Send(child, command);
   }();
   if (!status.ok()) {
     // Nobody has seen the id yet: the child goes without an event.
@@ -187,7 +184,8 @@ absl::Status SupervisorImpl::Run(ChildId id, const proto::RunTask& task) {
     return absl::FailedPreconditionError(
         Cat("task process ", id, " is not waiting for a task"));
   }
-  MR_ASSIGN_OR_RETURN(const std::string frames, FrameTask(task));
+  proto::TaskCommand command;
+  *command.mutable_run() = task;
   DrainLog(*child, kLastLogBytes);
   child->log.Clear();
   // The child waits, so nobody writes here but us.
@@ -200,7 +198,7 @@ absl::Status SupervisorImpl::Run(ChildId id, const proto::RunTask& task) {
   status.key.Set("");
   status.crash_signal.store(0, std::memory_order_relaxed);
   status.crash_stack.Set("");
-  Send(*child, frames);
+  MR_RETURN_IF_ERROR(Send(*child, command));
   child->attempt_uid = task.attempt_uid();
   child->state = State::kRunning;
   child->task_runs = true;
@@ -311,28 +309,32 @@ void SupervisorImpl::Dispatch(Token token, uint32_t ready) {
   }
 }
 
-void SupervisorImpl::Send(Child& child, std::string_view frames) {
-  child.output += frames;
+absl::Status SupervisorImpl::Send(Child& child,
+                                  const proto::TaskCommand& command) {
+  MR_ASSIGN_OR_RETURN(const std::string frame, FrameMessage(command));
+  child.output += frame;
   Flush(child);
+  return absl::OkStatus();
 }
 
 void SupervisorImpl::Flush(Child& child) {
   if (child.hung_up) return;
   const int fd = FdOf(child.socket);
-  while (child.output_sent < child.output.size()) {
-    const ssize_t n =
-        send(fd, child.output.data() + child.output_sent,
-             child.output.size() - child.output_sent, MSG_NOSIGNAL);
+  size_t sent = 0;
+  while (sent < child.output.size()) {
+    const ssize_t n = send(fd, child.output.data() + sent,
+                           child.output.size() - sent, MSG_NOSIGNAL);
     if (n < 0 && errno == EINTR) continue;
-    // The child is gone or going; its end is reported elsewhere.
-    if (n < 0 && errno != EAGAIN) child.output_sent = child.output.size();
+    if (n < 0 && errno != EAGAIN) {
+      // The child is gone or going; its end is reported elsewhere.
+      child.output.clear();
+      sent = 0;
+      break;
+    }
     if (n < 0) break;
-    child.output_sent += static_cast<size_t>(n);
+    sent += static_cast<size_t>(n);
   }
-  if (child.output_sent == child.output.size()) {
-    child.output = std::string();  // It may have been large.
-    child.output_sent = 0;
-  }
+  child.output.erase(0, sent);
   epoll_event event = {};
   event.events = EPOLLIN;
   if (!child.output.empty()) event.events |= EPOLLOUT;

@@ -100,8 +100,7 @@ class SupervisorImpl final : public Supervisor {
     Token log_pipe = 0;
 
     FrameParser parser;
-    std::string output;      // For the socket,
-    size_t output_sent = 0;  // which has taken so much of it.
+    std::string output;  // Not yet taken by the socket.
     BoundedLog log;
 
     std::optional<ExitVerdict> verdict;  // Why we kill it.
@@ -149,7 +148,7 @@ class SupervisorImpl final : public Supervisor {
                               UniqueFd fd);
   void Unwatch(Token& token);
   int FdOf(Token token) const;
-  void Send(Child& child, std::string_view frames);
+  absl::Status Send(Child& child, const proto::TaskCommand& command);
   void Flush(Child& child);
   void Dispatch(Token token, uint32_t ready);
   void ReadSocket(Child& child);

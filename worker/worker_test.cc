@@ -52,23 +52,19 @@ TEST_F(WorkerTest, AJobRunsFromPlanToPublishedOutput) {
   *check.mutable_check()->mutable_plan() = plan.done();
   proto::Grant publish;
   publish.mutable_attempt()->mutable_task()->set_kind(proto::PUBLISH_TASK);
-  proto::Winners winners;
   for (uint32_t i = 0; i < 3; ++i) {
     const proto::AttemptOutcome reduce = AwaitDone(reduces[i]);
-    const proto::OutputFile& file = reduce.done().output();
-    winners.mutable_winner_uids()->append(reduce.attempt().attempt_uid());
-    winners.add_bytes(file.bytes());
-    winners.add_records(file.records());
-    winners.add_xxh3(file.xxh3());
-    winners.add_inodes(file.inode());
+    proto::WinnerFile* winner = check.mutable_check()->add_winners();
+    *winner->mutable_task() = reduce.attempt().task();
+    winner->set_attempt_uid(reduce.attempt().attempt_uid());
+    *winner->mutable_file() = reduce.done().output();
+    *publish.mutable_publish()->add_winners() = *winner;
   }
-  check.mutable_check()->set_num_winners(3);
-  publish.mutable_publish()->set_num_winners(3);
-  const proto::AttemptOutcome checked = AwaitDone(Give(job, check, winners));
+  const proto::AttemptOutcome checked = AwaitDone(Give(job, check));
   const std::string output = specs_[job].output();
   EXPECT_FALSE(FileSystem::Posix().Stat(output).ok()) << "not decided yet";
   publish.mutable_publish()->set_manifest_sha256(checked.manifest_sha256());
-  AwaitDone(Give(job, publish, winners));
+  AwaitDone(Give(job, publish));
 
   const auto report = storage::VerifyOutput(FileSystem::Posix(), output);
   ASSERT_TRUE(report.ok()) << report.status();

@@ -24,11 +24,6 @@ constexpr absl::Duration kPatience = absl::Seconds(20);
 // How often a stream looks whether its client has gone.
 constexpr absl::Duration kLook = absl::Milliseconds(20);
 
-// In the order of tasks: maps, then reduces.
-std::pair<int, uint32_t> Place(const proto::TaskName& task) {
-  return {task.kind(), task.index()};
-}
-
 std::unique_ptr<rpc::Server> StartServer(
     const std::vector<grpc::Service*>& services) {
   auto server =
@@ -162,19 +157,7 @@ struct FakeMaster::Impl final : proto::ClientService::Service,
       if (request->with_counters()) {
         *reply->mutable_counters() = job->counters();
       }
-      if (request->with_tasks()) {
-        for (const proto::TaskStatus& task : job->tasks()) {
-          if (request->has_tasks_after() &&
-              Place(task.task()) <= Place(request->tasks_after())) {
-            continue;
-          }
-          if (static_cast<size_t>(reply->tasks_size()) == state.page_max_) {
-            reply->set_more_tasks(true);
-            break;
-          }
-          *reply->add_tasks() = task;
-        }
-      }
+      if (request->with_tasks()) *reply->mutable_tasks() = job->tasks();
       if (request->with_spec()) *reply->mutable_spec() = job->spec();
       return absl::OkStatus();
     });
@@ -190,11 +173,10 @@ struct FakeMaster::Impl final : proto::ClientService::Service,
       std::sort(jobs.begin(), jobs.end(), [](const auto& a, const auto& b) {
         return a.submitted_at_ms() > b.submitted_at_ms();
       });
-      const size_t from = request->before();
-      size_t end = std::min(jobs.size(), from + state.page_max_);
-      if (end < jobs.size()) reply->set_next(end);
-      if (request->limit() > 0) end = std::min(end, from + request->limit());
-      for (size_t i = from; i < end; ++i) *reply->add_jobs() = jobs[i];
+      if (request->limit() > 0 && jobs.size() > request->limit()) {
+        jobs.resize(request->limit());
+      }
+      for (const proto::JobStatus& job : jobs) *reply->add_jobs() = job;
       return absl::OkStatus();
     });
   }
@@ -264,18 +246,11 @@ struct FakeMaster::Impl final : proto::ClientService::Service,
   }
 
   grpc::Status ListWorkers(grpc::ServerContext*,
-                           const proto::ListWorkersRequest* request,
+                           const proto::ListWorkersRequest*,
                            proto::ListWorkersReply* reply) override {
     return Answer("ListWorkers", [&] {
       const absl::MutexLock lock(&state.mu_);
-      const size_t end =
-          std::min(state.workers_.size(), request->from() + state.page_max_);
-      for (size_t i = request->from(); i < end; ++i) {
-        *reply->add_workers() = state.workers_[i];
-      }
-      if (end < state.workers_.size()) {
-        reply->set_next(static_cast<uint32_t>(end));
-      }
+      for (const auto& worker : state.workers_) *reply->add_workers() = worker;
       return absl::OkStatus();
     });
   }
@@ -296,11 +271,70 @@ struct FakeMaster::Impl final : proto::ClientService::Service,
     });
   }
 
-  grpc::Status GetCluster(grpc::ServerContext*, const proto::ClusterRequest*,
+  grpc::Status GetCluster(grpc::ServerContext*,
+                          const proto::ClusterRequest* request,
                           proto::ClusterReply* reply) override {
+    if (request->any_master()) {
+      const absl::MutexLock lock(&state.mu_);
+      *reply = state.cluster_;
+      for (proto::MasterStatus& master : *reply->mutable_masters()) {
+        master.set_state(master.address() == address ? "up" : "unknown");
+      }
+      return grpc::Status::OK;
+    }
     return Answer("GetCluster", [&] {
       const absl::MutexLock lock(&state.mu_);
       *reply = state.cluster_;
+      return absl::OkStatus();
+    });
+  }
+
+  // Done at the second time of asking.
+  grpc::Status AddMaster(grpc::ServerContext*,
+                         const proto::AddMasterRequest* request,
+                         proto::MasterChangeReply* reply) override {
+    return Answer("AddMaster", [&] {
+      const absl::MutexLock lock(&state.mu_);
+      for (const proto::MasterStatus& master : state.cluster_.masters()) {
+        if (master.address() != request->address()) continue;
+        reply->set_done(true);
+        *reply->mutable_master() = master;
+        return absl::OkStatus();
+      }
+      proto::MasterStatus& added = *state.cluster_.add_masters();
+      added.set_id(Cat("m", state.cluster_.masters_size()));
+      added.set_address(request->address());
+      *reply->mutable_master() = added;
+      reply->set_waiting_for("it lacks 7 entries of the log");
+      return absl::OkStatus();
+    });
+  }
+
+  grpc::Status RemoveMaster(grpc::ServerContext*,
+                            const proto::RemoveMasterRequest* request,
+                            proto::MasterChangeReply* reply) override {
+    return Answer("RemoveMaster", [&]() -> absl::Status {
+      const absl::MutexLock lock(&state.mu_);
+      auto* masters = state.cluster_.mutable_masters();
+      for (auto at = masters->begin(); at != masters->end(); ++at) {
+        if (at->id() != request->master()) continue;
+        *reply->mutable_master() = *at;
+        reply->set_done(true);
+        masters->erase(at);
+        return absl::OkStatus();
+      }
+      return absl::NotFoundError(Cat("no master is ", request->master()));
+    });
+  }
+
+  grpc::Status TransferLeadership(
+      grpc::ServerContext*, const proto::TransferLeadershipRequest* request,
+      proto::MasterChangeReply* reply) override {
+    return Answer("TransferLeadership", [&] {
+      reply->set_done(!request->master().empty());
+      reply->mutable_master()->set_id(
+          request->master().empty() ? "m2" : request->master());
+      reply->set_waiting_for("m2 to take the lead");
       return absl::OkStatus();
     });
   }
@@ -314,13 +348,7 @@ struct FakeMaster::Impl final : proto::ClientService::Service,
       const absl::Status status = FindJob(request->id_prefix(), &job);
       if (!status.ok()) return status;
       reply->set_job_id(job->status().job_id());
-      const int from = static_cast<int>(request->cursor().list());
-      for (int i = from; i < state.logs_.logs_size(); ++i) {
-        const proto::LogLocation& log = state.logs_.logs(i);
-        if (static_cast<size_t>(reply->logs_size()) == state.page_max_) {
-          reply->mutable_next()->set_list(static_cast<uint32_t>(i));
-          break;
-        }
+      for (const proto::LogLocation& log : state.logs_.logs()) {
         const proto::TaskName& task = log.attempt().task();
         if (request->has_task() && (task.kind() != request->task().kind() ||
                                     task.index() != request->task().index())) {

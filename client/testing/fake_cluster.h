@@ -42,9 +42,6 @@ class FakeState {
   proto::ClusterReply cluster_ ABSL_GUARDED_BY(mu_);
   proto::LocateLogsReply logs_ ABSL_GUARDED_BY(mu_);
   uint64_t change_ ABSL_GUARDED_BY(mu_) = 0;  // Of any job.
-  // Members of a list in one reply. Where the next page begins is written in a
-  // way of this fake: clients give back what they got.
-  size_t page_max_ ABSL_GUARDED_BY(mu_) = 1'000'000;
 };
 
 // Answers one call in place of the service: what the next call of that method

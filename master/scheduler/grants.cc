@@ -43,33 +43,18 @@ proto::MasterMessage NewGrant(SoftState& soft, SoftJob& job, const TaskId& task,
   return message;
 }
 
-// Of a Winners: at most 54 bytes each.
-constexpr int kWinnersPerMessage = 16 << 10;
-
-// The part files of the job, in partition order. Returns how many there are.
-uint32_t SendWinners(SoftState& soft, const Job& job, const Attempt& attempt,
-                     SoftWorker& worker) {
-  const Stage& stage = job.map_only() ? job.maps : job.reduces;
-  proto::MasterMessage message;
-  auto flush = [&] {
-    message.mutable_winners()->set_attempt_uid(
-        std::string(attempt.uid.bytes()));
-    soft.SendTo(worker, std::move(message));
-    message.Clear();
-  };
+// The part files of the job, in partition order.
+template <typename Grant>
+void AddWinners(const Job& job, Grant* out) {
+  const bool map_only = job.map_only();
+  const Stage& stage = map_only ? job.maps : job.reduces;
   for (uint32_t i = 0; i < stage.total; ++i) {
-    const UnpackedDone unpacked = UnpackDone(job, stage.tasks[i]);
-    const proto::OutputFile& file = unpacked.done.output();
-    proto::Winners* winners = message.mutable_winners();
-    winners->mutable_winner_uids()->append(stage.tasks[i].uid.bytes());
-    winners->add_bytes(file.bytes());
-    winners->add_records(file.records());
-    winners->add_xxh3(file.xxh3());
-    winners->add_inodes(file.inode());
-    if (winners->bytes_size() == kWinnersPerMessage) flush();
+    proto::WinnerFile* winner = out->add_winners();
+    TaskId{map_only ? proto::MAP_TASK : proto::REDUCE_TASK, i}.To(
+        winner->mutable_task());
+    winner->set_attempt_uid(std::string(stage.tasks[i].uid.bytes()));
+    *winner->mutable_file() = UnpackDone(job, stage.tasks[i]).done.output();
   }
-  if (message.has_winners()) flush();
-  return stage.total;
 }
 
 }  // namespace
@@ -110,7 +95,7 @@ void GrantCheck(SoftState& soft, SoftJob& job, SoftWorker& worker) {
   const Job& record = *job.job;
   attempt->winners_hash = WinnersHash(record);
   proto::CheckGrant* grant = message.mutable_grant()->mutable_check();
-  grant->set_num_winners(SendWinners(soft, record, *attempt, worker));
+  AddWinners(record, grant);
   for (uint32_t i = 0; i < record.totals.counters.size(); ++i) {
     proto::Counter* counter = grant->add_counters();
     counter->set_group(record.counter_names.Name(i).first);
@@ -131,7 +116,7 @@ void GrantPublish(SoftState& soft, SoftJob& job, SoftWorker& worker) {
   proto::MasterMessage message =
       NewGrant(soft, job, {proto::PUBLISH_TASK, 0}, worker, &attempt);
   proto::PublishGrant* grant = message.mutable_grant()->mutable_publish();
-  grant->set_num_winners(SendWinners(soft, *job.job, *attempt, worker));
+  AddWinners(*job.job, grant);
   grant->set_manifest_sha256(job.job->manifest_sha256);
   soft.SendTo(worker, std::move(message));
 }

@@ -8,8 +8,6 @@ namespace {
 
 // So many changes are sent at once.
 constexpr size_t kBatchMax = 256;
-// Of workers in one message: some 6 KB each at most.
-constexpr int kAddressesMax = 128;
 
 void AddMap(SoftState& soft, const SoftJob& job, uint32_t index,
             SoftWorker& reader, proto::Locations* out) {
@@ -43,11 +41,9 @@ void SendMaps(SoftState& soft, const SoftJob& job, SoftWorker& reader,
     message.Clear();
   };
   for (uint32_t map : maps) {
-    proto::Locations* locations = message.mutable_locations();
-    AddMap(soft, job, map, reader, locations);
-    if (static_cast<size_t>(locations->maps_size()) >=
-            soft.options.locations_message_max ||
-        locations->workers_size() >= kAddressesMax) {
+    AddMap(soft, job, map, reader, message.mutable_locations());
+    if (static_cast<size_t>(message.locations().maps_size()) >=
+        soft.options.locations_message_max) {
       flush();
     }
   }

@@ -12,13 +12,7 @@ namespace millrace::master {
 namespace {
 
 constexpr size_t kNameBytesMax = 200;
-// Host, address, version.
-constexpr size_t kTextBytesMax = 1000;
-constexpr size_t kPathBytesMax = 4096;
 constexpr uint32_t kSlotsMax = 4096;
-// That a worker says it runs. Nobody is granted so many; its WorkerLost has to
-// name them all in one entry.
-constexpr int kRunningMax = 50'000;
 
 void Refuse(SoftState& soft, SessionId session, proto::RefusalReason reason,
             std::string message) {
@@ -240,17 +234,13 @@ void OnHello(SoftState& soft, SessionId session, const proto::Hello& hello) {
   if (hello.protocol_version() != proto::WORKER_PROTOCOL_VERSION ||
       !incarnation.has_value() || incarnation->is_zero() ||
       hello.name().empty() || hello.name().size() > kNameBytesMax ||
-      hello.host_id().size() > kTextBytesMax ||
-      hello.address().size() > kTextBytesMax ||
-      hello.version().size() > kTextBytesMax ||
-      hello.spool_dir().size() > kPathBytesMax || hello.slots() == 0 ||
-      hello.slots() > kSlotsMax) {
+      hello.slots() == 0 || hello.slots() > kSlotsMax) {
     return Refuse(
         soft, session, proto::PROTOCOL_VERSION,
         Cat("the leader speaks version ",
             static_cast<int>(proto::WORKER_PROTOCOL_VERSION),
             " of the worker protocol, the worker ", hello.protocol_version(),
-            ", or its name, incarnation, addresses or slots are not valid"));
+            ", or its name, incarnation or slots are not valid"));
   }
   const ClusterId& cluster = soft.state.cluster_id();
   if (!hello.cluster_id().empty() && hello.cluster_id() != cluster.bytes()) {
@@ -258,11 +248,6 @@ void OnHello(SoftState& soft, SessionId session, const proto::Hello& hello) {
                   Cat("the worker's data belong to cluster ",
                       HexEncode(hello.cluster_id().substr(0, 4)),
                       ", this is cluster ", cluster.ToShort()));
-  }
-  if (hello.running_size() > kRunningMax) {
-    return Refuse(soft, session, proto::INCARNATION_LOST,
-                  Cat("it runs ", hello.running_size(),
-                      " attempts, more than it can have been granted"));
   }
   const Worker* known = soft.state.FindWorker(*incarnation);
   if (known != nullptr && !known->alive) {
@@ -288,35 +273,6 @@ void OnHello(SoftState& soft, SessionId session, const proto::Hello& hello) {
   }
   soft.sessions[session].parked = hello;
   ProposeJoined(soft, hello);
-}
-
-// Gathers the parts of a long Hello; acts on the last one.
-void OnHelloPart(SoftState& soft, SessionId id, const proto::Hello& part) {
-  Session& session = soft.sessions.at(id);
-  if (!session.gathered.has_value()) {
-    if (!part.more()) return OnHello(soft, id, part);
-    session.gathered.emplace();
-  }
-  proto::Hello& gathered = *session.gathered;
-  session.gathered_bytes += part.ByteSizeLong();
-  if (session.gathered_bytes > soft.options.hello_bytes_max) {
-    return Refuse(soft, id, proto::INCARNATION_LOST,
-                  Cat("what it says of itself is longer than ",
-                      HumanBytes(soft.options.hello_bytes_max)));
-  }
-  gathered.MergeFrom(part);
-  // It is there, however long it takes to say all.
-  if (const auto incarnation =
-          WorkerIncarnation::FromBytes(gathered.incarnation())) {
-    if (const Worker* known = soft.state.FindWorker(*incarnation)) {
-      SoftWorker* worker = soft.FindWorker(known->number);
-      if (worker != nullptr) worker->last_heard = soft.now;
-    }
-  }
-  if (part.more()) return;
-  const proto::Hello hello = std::move(gathered);
-  session.gathered.reset();
-  OnHello(soft, id, hello);
 }
 
 void OnUpdate(SoftState& soft, SoftWorker& worker,
@@ -354,7 +310,7 @@ void ReadMessage(SoftState& soft, SessionId id,
       OnStreamClosed(soft, id);  // One Hello a stream.
       return;
     }
-    return OnHelloPart(soft, id, message.hello());
+    return OnHello(soft, id, message.hello());
   }
   if (!session.worker.has_value()) return;  // Nothing counts before a Hello.
   SoftWorker* worker = soft.FindWorker(*session.worker);
@@ -507,14 +463,17 @@ void CheckWorkers(SoftState& soft) {
             soft, worker,
             Cat("nothing heard for ",
                 absl::ToInt64Seconds(soft.now - worker.last_heard), " s"));
+      } else if (soft.now - worker.last_said >=
+                 soft.options.heartbeat_interval) {
+        proto::MasterMessage alive;
+        alive.mutable_alive();
+        soft.SendTo(worker, std::move(alive));
       }
     } else if (!worker.heard) {
-      if (soft.now - std::max(soft.leading_since, worker.last_heard) >=
-          soft.options.silence_limit) {
+      if (soft.now - soft.leading_since >= soft.options.silence_limit) {
         ProposeLost(soft, worker, "it did not come to the new leader");
       }
-    } else if (soft.now - std::max(worker.closed_at, worker.last_heard) >=
-               soft.options.reconnect_limit) {
+    } else if (soft.now - worker.closed_at >= soft.options.reconnect_limit) {
       ProposeLost(soft, worker, "its stream ended and it did not come back");
     }
   }

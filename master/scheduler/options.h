@@ -6,7 +6,6 @@
 #include <cstdint>
 
 #include "absl/time/time.h"
-#include "rpc/limits.h"
 
 namespace millrace::master {
 
@@ -27,6 +26,7 @@ struct SchedulerOptions {
   SchedulerMutant mutant;
 
   // ------------------------------------------------------- loss of workers
+  // Both ways. A worker leaves a leader that is silent for three of them.
   absl::Duration heartbeat_interval = absl::Seconds(1);
   // A worker that says nothing for so long is declared lost.
   absl::Duration silence_limit = absl::Seconds(10);
@@ -71,9 +71,6 @@ struct SchedulerOptions {
   size_t spec_bytes_max = 1 << 20;
   // Finished jobs that are kept; older ones are evicted.
   uint32_t finished_jobs_kept = 1000;
-  // Of a worker's Hello, all its parts together. One that says more has to
-  // start anew.
-  size_t hello_bytes_max = rpc::kHelloBytesMax;
   // Messages of a stream that wait until the leader may act.
   size_t session_backlog_max = 1000;
 };

@@ -128,6 +128,8 @@ void Dispatch(SoftState& soft, const Event& event) {
           soft.role = SoftState::Role::kStandby;
         } else if constexpr (std::is_same_v<E, EntryApplied>) {
           OnEntryApplied(soft, e);
+        } else if constexpr (std::is_same_v<E, BlobLost>) {
+          if (soft.leading()) OnBlobLost(soft, e);
         } else if constexpr (std::is_same_v<E, WorkerStreamOpened>) {
           OnStreamOpened(soft, e.session);
         } else if constexpr (std::is_same_v<E, WorkerStreamMessage>) {

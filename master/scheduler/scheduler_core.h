@@ -77,28 +77,19 @@ class SchedulerCore {
   // the cluster has: a thousand jobs take less than ten milliseconds.
 
   void FillJobStatus(const Job& job, proto::JobStatus* status) const;
-
-  // Lists come in pages of some rpc::kPartBytes; each says where the next one
-  // begins (proto/messages/client.proto).
-
-  // Newest first, from the one before `before` on (0: from the newest), at most
-  // `limit` (0: all retained).
-  void FillJobs(uint32_t limit, uint64_t before,
-                proto::ListJobsReply* reply) const;
+  // Newest first; 0: all retained.
+  void FillJobs(uint32_t limit, proto::ListJobsReply* reply) const;
   // Counters of the winners, sorted by group and name.
   void FillCounters(const Job& job, proto::GetJobReply* reply) const;
-  // Maps, then reduces, behind `after` (null: from the first). Of a job that
-  // has ended only tasks that failed.
-  void FillTasks(const Job& job, const TaskId* after,
-                 proto::GetJobReply* reply) const;
-  void FillWorkers(uint32_t from, proto::ListWorkersReply* reply) const;
+  // Maps, then reduces. Of a job that has ended only tasks that failed.
+  void FillTasks(const Job& job, proto::GetJobReply* reply) const;
+  void FillWorkers(proto::ListWorkersReply* reply) const;
   // kNotFound: no worker of that name is or was in the cluster.
   absl::Status FillWorker(std::string_view name,
                           proto::WorkerStatus* status) const;
   // `task` null: all tasks. Running and winning attempts on workers that are
   // there, and what the log keeps of failed ones.
   void FillLogs(const Job& job, const TaskId* task,
-                const proto::LogCursor& cursor,
                 proto::LocateLogsReply* reply) const;
 
  private:

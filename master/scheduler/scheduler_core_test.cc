@@ -53,7 +53,7 @@ TEST(SchedulerCoreTest, JobGoesThroughItsStages) {
   h.Finish(w, grants[2], 2, 1);
   grants = h.TakeGrants(w);
   ASSERT_THAT(Names(grants), ElementsAre("the check"));
-  EXPECT_EQ(grants[0].check().num_winners(), 1u);
+  EXPECT_EQ(grants[0].check().winners_size(), 1);
   EXPECT_EQ(grants[0].check().ledger().at("emitted_records"), 20u);
   EXPECT_EQ(h.Status(job).state(), proto::RUNNING);
   h.Done(w, grants[0]);
@@ -143,7 +143,7 @@ TEST(SchedulerCoreTest, ReducesWaitForTheFirstMapsWhileMapsAreLeft) {
   grants[0].mutable_attempt()->mutable_task()->set_index(2);
   const JobId job = h.state().jobs().begin()->second->id;
   proto::GetJobReply tasks;
-  h.core().FillTasks(h.job(job), nullptr, &tasks);
+  h.core().FillTasks(h.job(job), &tasks);
   grants[0].mutable_attempt()->set_attempt_uid(tasks.tasks(2).attempt_uid());
   EXPECT_THAT(Names(finish_slowly(grants[0])),
               ElementsAre("map 4", "reduce 0", "reduce 1", "reduce 2"));
@@ -522,7 +522,7 @@ TEST(SchedulerCoreTest, FetchFailuresAreWeighed) {
     h.Pass(absl::Seconds(1));
     // Reduce 0 and 1 are where the map is, or on the others by now.
     proto::GetJobReply tasks;
-    h.core().FillTasks(*h.state().jobs().begin()->second, nullptr, &tasks);
+    h.core().FillTasks(*h.state().jobs().begin()->second, &tasks);
     for (int reporter : one.reporters) {
       proto::Update update;
       proto::FetchFailure* failure = update.add_fetch_failures();

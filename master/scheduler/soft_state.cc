@@ -18,7 +18,9 @@ void SoftState::Send(SessionId session, proto::MasterMessage message) {
 }
 
 void SoftState::SendTo(SoftWorker& worker, proto::MasterMessage message) {
-  if (worker.session.has_value()) Send(*worker.session, std::move(message));
+  if (!worker.session.has_value()) return;
+  worker.last_said = now;
+  Send(*worker.session, std::move(message));
 }
 
 void SoftState::Ack(WorkerNumber number, const AttemptUid& uid) {
@@ -83,24 +85,26 @@ Attempt& SoftState::AddAttempt(const AttemptUid& uid, const JobId& job_id,
     on->attempts.emplace(attempt.order, &attempt);
     on->present.insert(job_id);
   }
-  Recount(attempt, {}, ShareOf(attempt));
+  Recount(attempt, false, attempt.takes_slot());
   return attempt;
 }
 
-void SoftState::Recount(const Attempt& attempt, const Share& before,
-                        const Share& after) {
+void SoftState::Recount(const Attempt& attempt, bool took, bool takes) {
   if (SoftJob* job = FindJob(attempt.job); job != nullptr) {
-    job->running +=
-        static_cast<uint32_t>(after.slot) - static_cast<uint32_t>(before.slot);
+    job->running += static_cast<uint32_t>(takes) - static_cast<uint32_t>(took);
     changed.insert(attempt.job);
   }
   SoftWorker* worker = FindWorker(attempt.worker);
   if (worker == nullptr) return;
-  worker->taken +=
-      static_cast<uint32_t>(after.slot) - static_cast<uint32_t>(before.slot);
-  worker->waiting +=
-      static_cast<uint32_t>(after.wait) - static_cast<uint32_t>(before.wait);
-  if (after.slot || !before.slot) return;
+  const uint32_t before = worker->taken;
+  worker->taken = 0;
+  worker->waiting = 0;
+  for (const auto& [order, one] : worker->attempts) {
+    worker->taken += one->takes_slot();
+    worker->waiting += one->takes_slot() && one->phase == proto::WAITING &&
+                       one->task.kind == proto::REDUCE_TASK;
+  }
+  if (worker->taken >= before) return;
   // Those that stand first in the queue have a slot now.
   uint32_t place = 0;
   for (const auto& [order, one] : worker->attempts) {
@@ -124,25 +128,25 @@ void SoftState::RemoveAttempt(AttemptUid uid) {
   if (SoftWorker* worker = FindWorker(attempt.worker); worker != nullptr) {
     worker->attempts.erase(attempt.order);
   }
-  Recount(attempt, ShareOf(attempt), {});
+  Recount(attempt, attempt.takes_slot(), false);
 }
 
 void SoftState::SetReported(Attempt& attempt) {
-  const Share before = ShareOf(attempt);
+  const bool took = attempt.takes_slot();
   attempt.reported = true;
-  Recount(attempt, before, ShareOf(attempt));
+  Recount(attempt, took, attempt.takes_slot());
 }
 
 void SoftState::SetPhase(Attempt& attempt, proto::AttemptPhase phase) {
   if (attempt.phase == phase || phase == proto::ATTEMPT_PHASE_UNSPECIFIED) {
     return;
   }
-  const Share before = ShareOf(attempt);
+  const bool took = attempt.takes_slot();
   attempt.phase = phase;
   if (phase == proto::EXECUTING && !attempt.started_at.has_value()) {
     attempt.started_at = now;
   }
-  Recount(attempt, before, ShareOf(attempt));
+  Recount(attempt, took, attempt.takes_slot());
 }
 
 void SoftState::Kill(Attempt& attempt, std::string_view reason) {

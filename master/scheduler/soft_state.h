@@ -63,12 +63,6 @@ struct Attempt {
         return false;  // The worker itself checks and publishes.
     }
   }
-
-  // Stands in the queue as a reduce that has all it needs.
-  bool waits() const {
-    return takes_slot() && phase == proto::WAITING &&
-           task.kind == proto::REDUCE_TASK;
-  }
 };
 
 struct Session {
@@ -76,9 +70,6 @@ struct Session {
   std::optional<WorkerNumber> worker;
   // Its Hello waits for WorkerJoined or WorkerLost to be applied.
   std::optional<proto::Hello> parked;
-  // The parts of a Hello that have come so far.
-  std::optional<proto::Hello> gathered;
-  size_t gathered_bytes = 0;
   // What came before this master may act.
   std::deque<proto::WorkerMessage> backlog;
 };
@@ -87,10 +78,11 @@ struct Session {
 struct SoftWorker {
   const Worker* entry = nullptr;
   std::optional<SessionId> session;
-  bool heard = false;         // Has said Hello in this term, or joined in it.
-  bool losing = false;        // Its WorkerLost is proposed.
-  absl::Duration last_heard;  // Anything, also a part of its Hello.
-  absl::Duration closed_at;   // Of the last stream, if there is none.
+  bool heard = false;   // Has said Hello in this term, or joined in it.
+  bool losing = false;  // Its WorkerLost is proposed.
+  absl::Duration last_heard;
+  absl::Duration last_said;
+  absl::Duration closed_at;  // Of the last stream, if there is none.
 
   std::string spool_dir;
   int64_t pid = 0;
@@ -255,16 +247,9 @@ struct SoftState {
   static bool Runnable(const SoftJob& job, const TaskId& task);
 
  private:
-  // What an attempt contributes to the sums of its worker and job.
-  struct Share {
-    bool slot = false;
-    bool wait = false;
-  };
-  static Share ShareOf(const Attempt& attempt) {
-    return {attempt.takes_slot(), attempt.waits()};
-  }
-  // Brings them up to date.
-  void Recount(const Attempt& attempt, const Share& before, const Share& after);
+  // Brings the sums of its worker and job up to date. `took` and `takes`: a
+  // slot, before and now.
+  void Recount(const Attempt& attempt, bool took, bool takes);
 };
 
 }  // namespace millrace::master

@@ -1,6 +1,5 @@
 // What people see: the queries of SchedulerCore.
 #include <algorithm>
-#include <optional>
 #include <string>
 #include <utility>
 
@@ -9,7 +8,6 @@
 #include "master/scheduler/scheduler_core.h"
 #include "master/scheduler/soft_state.h"
 #include "master/state/packed_done.h"
-#include "rpc/limits.h"
 
 namespace millrace::master {
 namespace {
@@ -254,20 +252,13 @@ void SchedulerCore::FillJobStatus(const Job& job,
   }
 }
 
-void SchedulerCore::FillJobs(uint32_t limit, uint64_t before,
+void SchedulerCore::FillJobs(uint32_t limit,
                              proto::ListJobsReply* reply) const {
   const auto& jobs = soft_->state.jobs();
-  auto at = before == 0 ? jobs.end() : jobs.lower_bound(before);
-  size_t bytes = 0;
-  for (uint32_t shown = 0; at != jobs.begin(); ++shown) {
-    if (limit != 0 && shown == limit) return;
-    if (bytes >= rpc::kPartBytes) {
-      reply->set_next(at->first);
-      return;
-    }
-    --at;
+  uint32_t shown = 0;
+  for (auto at = jobs.rbegin(); at != jobs.rend(); ++at) {
+    if (limit != 0 && shown++ == limit) return;
     FillJobStatus(*at->second, reply->add_jobs());
-    bytes += reply->jobs(reply->jobs_size() - 1).ByteSizeLong();
   }
 }
 
@@ -286,59 +277,31 @@ void SchedulerCore::FillCounters(const Job& job,
   }
 }
 
-void SchedulerCore::FillTasks(const Job& job, const TaskId* after,
-                              proto::GetJobReply* reply) const {
-  size_t bytes = 0;
-  // False: the page is full.
-  auto add = [&](const TaskId& id) {
-    if (bytes >= rpc::kPartBytes) {
-      reply->set_more_tasks(true);
-      return false;
-    }
-    proto::TaskStatus* status = reply->add_tasks();
-    FillTask(*soft_, job, id, status);
-    // What became of it in the end is not kept.
-    if (job.ended()) {
-      status->set_state(job.state == proto::SUCCEEDED ? "done" : "ended");
-    }
-    bytes += status->ByteSizeLong();
-    return true;
-  };
+void SchedulerCore::FillTasks(const Job& job, proto::GetJobReply* reply) const {
   if (job.ended()) {
-    auto at = after == nullptr ? job.troubles.begin()
-                               : job.troubles.upper_bound(*after);
-    for (; at != job.troubles.end(); ++at) {
-      const proto::TaskKind kind = at->first.kind;
-      if (kind != proto::MAP_TASK && kind != proto::REDUCE_TASK) continue;
-      if (!add(at->first)) return;
+    for (const auto& [task, trouble] : job.troubles) {
+      if (task.kind != proto::MAP_TASK && task.kind != proto::REDUCE_TASK) {
+        continue;
+      }
+      proto::TaskStatus* status = reply->add_tasks();
+      FillTask(*soft_, job, task, status);
+      // What became of it in the end is not kept.
+      status->set_state(job.state == proto::SUCCEEDED ? "done" : "ended");
     }
     return;
   }
-  const TaskId first = after == nullptr ? TaskId{proto::MAP_TASK, 0}
-                                        : TaskId{after->kind, after->index + 1};
-  if (first.kind <= proto::MAP_TASK) {
-    for (uint32_t i = first.index; i < job.maps.total; ++i) {
-      if (!add({proto::MAP_TASK, i})) return;
-    }
+  for (uint32_t i = 0; i < job.maps.total; ++i) {
+    FillTask(*soft_, job, {proto::MAP_TASK, i}, reply->add_tasks());
   }
-  for (uint32_t i = first.kind == proto::REDUCE_TASK ? first.index : 0;
-       i < job.reduces.total; ++i) {
-    if (!add({proto::REDUCE_TASK, i})) return;
+  for (uint32_t i = 0; i < job.reduces.total; ++i) {
+    FillTask(*soft_, job, {proto::REDUCE_TASK, i}, reply->add_tasks());
   }
 }
 
-void SchedulerCore::FillWorkers(uint32_t from,
-                                proto::ListWorkersReply* reply) const {
-  const auto& alive = soft_->state.alive_workers();
-  size_t bytes = 0;
-  for (auto at = alive.lower_bound(from); at != alive.end(); ++at) {
-    if (bytes >= rpc::kPartBytes) {
-      reply->set_next(*at);
-      return;
-    }
-    proto::WorkerStatus* status = reply->add_workers();
-    FillWorkerStatus(*soft_, soft_->state.workers()[*at], status);
-    bytes += status->ByteSizeLong();
+void SchedulerCore::FillWorkers(proto::ListWorkersReply* reply) const {
+  for (WorkerNumber number : soft_->state.alive_workers()) {
+    FillWorkerStatus(*soft_, soft_->state.workers()[number],
+                     reply->add_workers());
   }
 }
 
@@ -362,20 +325,12 @@ absl::Status SchedulerCore::FillWorker(std::string_view name,
 }
 
 void SchedulerCore::FillLogs(const Job& job, const TaskId* task,
-                             const proto::LogCursor& cursor,
                              proto::LocateLogsReply* reply) const {
   const SoftState& soft = *soft_;
   const auto& workers = soft.state.workers();
   reply->set_job_id(std::string(job.id.bytes()));
-  // The last that was listed, here or on the page before.
-  std::optional<TaskId> last;
-  if (cursor.has_after()) last = TaskId::From(cursor.after());
-  size_t bytes = 0;
-  auto full = [&](uint32_t list) {
-    if (bytes < rpc::kPartBytes) return false;
-    reply->mutable_next()->set_list(list);
-    if (last.has_value()) last->To(reply->mutable_next()->mutable_after());
-    return true;
+  auto wanted = [task](const TaskId& id) {
+    return task == nullptr || *task == id;
   };
   auto add = [&](const TaskId& id, const AttemptUid& uid, uint32_t number,
                  WorkerNumber worker) {
@@ -383,48 +338,28 @@ void SchedulerCore::FillLogs(const Job& job, const TaskId* task,
     AddRef(job, id, uid, number, log);
     log->set_worker(workers[worker].name);
     if (workers[worker].alive) log->set_address(workers[worker].address);
-    bytes += log->ByteSizeLong();
-    last = id;
     return log;
   };
-
-  if (const SoftJob* live = FindSoft(soft, job);
-      live != nullptr && cursor.list() == 0) {
-    auto at =
-        last.has_value() ? live->live.upper_bound(*last) : live->live.begin();
-    for (; at != live->live.end(); ++at) {
-      const auto& [id, attempt] = *at;
-      if (task != nullptr && *task != id) continue;
-      if (full(0)) return;
+  if (const SoftJob* live = FindSoft(soft, job)) {
+    for (const auto& [id, attempt] : live->live) {
+      if (!wanted(id)) continue;
       add(id, attempt->uid, attempt->number, attempt->worker)
           ->set_running(!attempt->reported);
     }
   }
-  if (cursor.list() != 1) last.reset();
   for (const Stage* stage : {&job.maps, &job.reduces}) {
-    if (cursor.list() > 1) break;
     const proto::TaskKind kind =
         stage == &job.maps ? proto::MAP_TASK : proto::REDUCE_TASK;
-    if (task != nullptr && task->kind != kind) continue;
-    if (last.has_value() && kind < last->kind) continue;
-    size_t i = last.has_value() && kind == last->kind ? last->index + 1 : 0;
-    size_t end = stage->tasks.size();
-    if (task != nullptr) {
-      i = std::max<size_t>(i, task->index);
-      end = std::min<size_t>(end, size_t{task->index} + 1);
-    }
-    for (; i < end; ++i) {
+    for (uint32_t i = 0; i < stage->tasks.size(); ++i) {
       const Task& one = stage->tasks[i];
-      if (!one.has_winner) continue;
-      if (full(1)) return;
-      add({kind, static_cast<uint32_t>(i)}, one.uid,
-          one.attempts > 0 ? one.attempts - 1 : 0, one.worker);
+      if (!one.has_winner || !wanted({kind, i})) continue;
+      add({kind, i}, one.uid, one.attempts > 0 ? one.attempts - 1 : 0,
+          one.worker);
     }
   }
-  // Few, so they need no page of their own.
   for (auto at = job.recent_failures.rbegin(); at != job.recent_failures.rend();
        ++at) {
-    if (task != nullptr && *task != at->task) continue;
+    if (!wanted(at->task)) continue;
     add(at->task, at->uid, at->number, at->worker)->set_tail(at->log_tail);
   }
 }

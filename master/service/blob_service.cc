@@ -12,12 +12,25 @@
 namespace millrace::master {
 namespace {
 
-// One blob coming in: read a chunk, write it on the pool, read the next.
+// One blob coming in: read a chunk, write it on the pool, read the next; then
+// wait until enough masters hold it.
 class PutReactor final : public grpc::ServerReadReactor<proto::BlobChunk> {
  public:
-  PutReactor(BlobStore& store, ThreadPool& pool, proto::PutBlobReply* reply)
-      : store_(store), pool_(pool), reply_(reply) {
-    StartRead(&chunk_);
+  PutReactor(BlobStore& store, ThreadPool& pool, MasterLoop& loop,
+             BlobHolders& holders, proto::PutBlobReply* reply)
+      : store_(store),
+        pool_(pool),
+        loop_(loop),
+        holders_(holders),
+        reply_(reply) {
+    loop_.Look([this](const absl::Status& leading, const State&,
+                      const SchedulerCore&) {
+      if (leading.ok()) {
+        StartRead(&chunk_);
+      } else {
+        Finish(rpc::ToGrpc(leading));
+      }
+    });
   }
 
   void OnReadDone(bool ok) override {
@@ -38,13 +51,13 @@ class PutReactor final : public grpc::ServerReadReactor<proto::BlobChunk> {
   }
 
   absl::Status Append() {
-    if (first_) {
-      first_ = false;
-      if (store_.Has(chunk_.sha256())) {
+    if (sha256_.empty()) {
+      sha256_ = chunk_.sha256();
+      if (store_.Has(sha256_)) {
         reply_->set_existed(true);
       } else {
         absl::StatusOr<std::unique_ptr<BlobStore::Writer>> writer =
-            store_.Put(chunk_.sha256(), chunk_.size());
+            store_.Put(sha256_, chunk_.size());
         if (!writer.ok()) return writer.status();
         writer_ = *std::move(writer);
       }
@@ -55,20 +68,31 @@ class PutReactor final : public grpc::ServerReadReactor<proto::BlobChunk> {
 
   void Complete() {
     absl::Status status;
-    if (first_) {
+    if (sha256_.empty()) {
       status = absl::InvalidArgumentError("a blob was put without a chunk");
     } else if (writer_ != nullptr) {
       status = writer_->Finish();
       writer_.reset();
     }
-    Finish(rpc::ToGrpc(status));
+    if (!status.ok()) {
+      Finish(rpc::ToGrpc(status));
+      return;
+    }
+    holders_.Want({sha256_}, [this](const absl::Status& held) {
+      // Whether another leader will find it is not known; so put it again.
+      Finish(rpc::ToGrpc(absl::IsAborted(held)
+                             ? absl::UnavailableError(held.message())
+                             : held));
+    });
   }
 
   BlobStore& store_;
   ThreadPool& pool_;
+  MasterLoop& loop_;
+  BlobHolders& holders_;
   proto::PutBlobReply* const reply_;
   proto::BlobChunk chunk_;
-  bool first_ = true;
+  std::string sha256_;  // Empty: no chunk has come.
   std::unique_ptr<BlobStore::Writer> writer_;
 };
 
@@ -138,12 +162,13 @@ class GetReactor final : public grpc::ServerWriteReactor<proto::BlobChunk> {
 
 class BlobServiceImpl final : public proto::BlobService::CallbackService {
  public:
-  BlobServiceImpl(BlobStore& store, ThreadPool& pool)
-      : store_(store), pool_(pool) {}
+  BlobServiceImpl(BlobStore& store, ThreadPool& pool, MasterLoop& loop,
+                  BlobHolders& holders)
+      : store_(store), pool_(pool), loop_(loop), holders_(holders) {}
 
   grpc::ServerReadReactor<proto::BlobChunk>* Put(
       grpc::CallbackServerContext*, proto::PutBlobReply* reply) override {
-    return new PutReactor(store_, pool_, reply);
+    return new PutReactor(store_, pool_, loop_, holders_, reply);
   }
 
   grpc::ServerWriteReactor<proto::BlobChunk>* Get(
@@ -152,27 +177,36 @@ class BlobServiceImpl final : public proto::BlobService::CallbackService {
     return new GetReactor(store_, pool_, *request);
   }
 
+  // Of the leader, which is where a put would go.
   grpc::ServerUnaryReactor* Find(grpc::CallbackServerContext* context,
                                  const proto::FindBlobsRequest* request,
                                  proto::FindBlobsReply* reply) override {
-    for (const std::string& sha256 : request->sha256()) {
-      if (!store_.Has(sha256)) reply->add_missing(sha256);
-    }
     grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-    reactor->Finish(grpc::Status::OK);
+    loop_.Look([this, request, reply, reactor](const absl::Status& leading,
+                                               const State&,
+                                               const SchedulerCore&) {
+      for (const std::string& sha256 : request->sha256()) {
+        if (!store_.Has(sha256)) reply->add_missing(sha256);
+      }
+      reactor->Finish(rpc::ToGrpc(leading));
+    });
     return reactor;
   }
 
  private:
   BlobStore& store_;
   ThreadPool& pool_;
+  MasterLoop& loop_;
+  BlobHolders& holders_;
 };
 
 }  // namespace
 
 std::unique_ptr<grpc::Service> MakeBlobService(BlobStore& store,
-                                               ThreadPool& pool) {
-  return std::make_unique<BlobServiceImpl>(store, pool);
+                                               ThreadPool& pool,
+                                               MasterLoop& loop,
+                                               BlobHolders& holders) {
+  return std::make_unique<BlobServiceImpl>(store, pool, loop, holders);
 }
 
 }  // namespace millrace::master

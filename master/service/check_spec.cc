@@ -85,10 +85,6 @@ absl::Status CheckSpec(const proto::JobSpec& spec) {
     return Invalid(Cat("the job's name has ", spec.name().size(),
                        " bytes; it needs 1 to ", kNameBytesMax));
   }
-  if (spec.user().size() > kNameBytesMax) {
-    return Invalid(Cat("the name of its user has ", spec.user().size(),
-                       " bytes; at most ", kNameBytesMax, " are possible"));
-  }
   if (absl::Status status = CheckHash("the program", spec.program_sha256());
       !status.ok()) {
     return status;

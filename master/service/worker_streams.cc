@@ -53,11 +53,8 @@ class WorkerStreams::Stream final
 
   void OnReadDone(bool ok) override {
     if (ok) {
-      // Emptied before it is handed over: from then on Resume() may have the
-      // next message read into it, on another thread, at any moment.
-      proto::WorkerMessage message = std::move(incoming_);
+      owner_.listener_.OnStreamMessage(id_, std::move(incoming_));
       incoming_.Clear();
-      owner_.listener_.OnStreamMessage(id_, std::move(message));
       return;
     }
     absl::MutexLock lock(&mu_);

@@ -19,11 +19,7 @@ std::optional<uint32_t> CounterNames::NumberOf(const proto::Counter& counter) {
   FullName name(counter.group(), counter.name());
   auto found = numbers_.find(name);
   if (found == numbers_.end()) {
-    const size_t bytes = name.first.size() + name.second.size();
-    if (names_.size() >= kNamesMax || names_bytes_ + bytes > kNamesBytesMax) {
-      return std::nullopt;
-    }
-    names_bytes_ += bytes;
+    if (names_.size() >= kNamesMax) return std::nullopt;
     const uint32_t number = static_cast<uint32_t>(names_.size());
     found = numbers_.emplace(std::move(name), number).first;
     names_.push_back(&found->first);

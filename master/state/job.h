@@ -85,8 +85,6 @@ class CounterNames {
   // More than so many distinct names are a mistake of the job (a value in the
   // name, say); what is beyond has no number and is not kept.
   static constexpr size_t kNamesMax = 4096;
-  // Of all names together: they go into one message.
-  static constexpr size_t kNamesBytesMax = 512 << 10;
 
   std::optional<uint32_t> NumberOf(const proto::Counter& counter);
   size_t size() const { return names_.size(); }
@@ -99,7 +97,6 @@ class CounterNames {
   using FullName = std::pair<std::string, std::string>;
   std::map<FullName, uint32_t> numbers_;
   std::vector<const FullName*> names_;  // Keys of numbers_.
-  size_t names_bytes_ = 0;
   uint32_t next_ = 0;  // A guess: tasks report their counters in one order.
 };
 

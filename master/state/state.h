@@ -122,8 +122,8 @@ class State {
   State(const State&) = delete;
   State& operator=(const State&) = delete;
 
-  // Applies the next entry. REQUIRES: index == applied_index() + 1, and a term
-  // not below the last one.
+  // Applies the next entry. REQUIRES: an index above applied_index() (those
+  // between are the log's own), and a term not below the last one.
   ApplyResult Apply(uint64_t index, uint64_t term,
                     const proto::LogEntry& entry);
 

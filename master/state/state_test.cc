@@ -469,25 +469,6 @@ TEST_F(StateTest, WhatAWinnerReportedIsKept) {
   EXPECT_EQ(kept.counters[0].second, std::numeric_limits<int64_t>::min());
 }
 
-TEST_F(StateTest, CounterNamesHaveALimitTogether) {
-  Plan(2, 1);
-  proto::TaskDone done = MapDone(0, 9);
-  for (int i = 0; i < 1000; ++i) {
-    proto::Counter* counter = done.add_counters();
-    counter->set_group(std::string(1000, 'g'));
-    counter->set_name(Cat("n", i));
-    counter->set_value(1);
-  }
-  EXPECT_EQ(Why(testing::MapWon(5, 0, 60, 1, done)), Refusal::kNone);
-  const size_t kept = job().counter_names.size();
-  EXPECT_GT(kept, 500u);
-  EXPECT_LT(kept, 550u);
-  // Those that have a number go on counting.
-  EXPECT_EQ(Why(testing::MapWon(5, 1, 61, 1, done)), Refusal::kNone);
-  EXPECT_EQ(job().counter_names.size(), kept);
-  EXPECT_EQ(job().totals.counters[kept - 1], 2);
-}
-
 TEST_F(StateTest, TaskCostsFewBytes) {
   constexpr uint32_t kMaps = 100'000;
   Plan(kMaps, 1);

@@ -44,8 +44,7 @@ bool Core::Impl::WaitsForWrite(const Message& message) const {
     case MessageType::kVote:
       return !config_.mutant.campaign_on_unsynced_log;
     default:
-      return durable_hard_state_.term < term_ &&
-             !config_.habits.answer_before_term_durable;
+      return durable_hard_state_.term < term_;
   }
 }
 
@@ -140,7 +139,7 @@ CoreStatus Core::Impl::GetStatus() const {
   status.transferee = lead_->transferee;
   for (const auto& [id, progress] : lead_->progress) {
     ProgressStatus of_member = progress.Status();
-    of_member.learner = !IsVoter(id);
+    of_member.learner = membership_.contains(id) && !IsVoter(id);
     status.progress.emplace(id, of_member);
   }
   return status;
@@ -171,28 +170,6 @@ absl::Status CheckConfig(const CoreConfig& config) {
   return absl::OkStatus();
 }
 
-// The commit index that the log itself gives away. A leader appends a change of
-// membership when it has applied the one before, so of several changes all but
-// the last are committed. It matters: a crash may keep the entries of a write
-// and lose the hard state that came with them, and a member that counts votes
-// by a membership two changes old could be elected by a majority that does not
-// meet the one that commits now.
-absl::StatusOr<uint64_t> ImpliedCommit(const LogView& log, uint64_t commit,
-                                       uint64_t bytes_max) {
-  uint64_t last_change = 0;
-  for (uint64_t next = commit + 1; next <= log.last_index();) {
-    MR_ASSIGN_OR_RETURN(const std::vector<LogEntry> entries,
-                        log.Read(next, log.last_index() + 1, bytes_max));
-    for (const LogEntry& entry : entries) {
-      if (entry.kind != kMembershipEntry) continue;
-      commit = std::max(commit, last_change);
-      last_change = entry.index;
-    }
-    next += entries.size();
-  }
-  return commit;
-}
-
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Core>> Core::Create(const CoreConfig& config,
@@ -211,10 +188,7 @@ absl::StatusOr<std::unique_ptr<Core>> Core::Create(const CoreConfig& config,
   }
   // What is applied, or in a snapshot, is committed, whatever the last hard
   // state that reached the disk knew.
-  MR_ASSIGN_OR_RETURN(
-      const uint64_t commit,
-      ImpliedCommit(log, std::max(hard_state.commit, config.applied),
-                    config.committed_bytes_max));
+  const uint64_t commit = std::max(hard_state.commit, config.applied);
   return std::unique_ptr<Core>(new Core(
       std::make_unique<Impl>(config, hard_state, membership, log, commit)));
 }

@@ -8,11 +8,13 @@
 //            Step(message) Tick() Propose() ReadIndex() ...
 //                              │
 //                              ▼
-//   LogDurable(id) ──────►┌─────────┐──► Ready.messages   send at once
-//   Applied(index) ──────►│  Core   │──► Ready.write      append, sync, send
-//                         └─────────┘                     its messages, then
-//                              │                          LogDurable(id)
-//                              └───────► Ready.committed  apply, Applied()
+//   LogDurable(id) ──────►┌─────────┐──► Ready.messages      send at once
+//   Applied(index) ──────►│  Core   │──► Ready.write         append, one sync,
+//   then
+//                         └─────────┘      send write.messages, LogDurable(id)
+//                              │
+//                              └──────► Ready.committed     apply, then
+//                              Applied()
 //
 // What leaves a member rests on what is durable: votes, acknowledgements and
 // terms are in LogWrite::messages and wait for the sync; the leader counts its
@@ -76,13 +78,7 @@ struct CoreMutant {
   bool change_before_own_commit = false;  // Membership, likewise.
   bool two_pending_changes = false;
   bool snapshot_over_newer_log = false;
-};
-
-// What etcd-raft does and this core does not, although it would break no
-// promise: so that its transcripts can be replayed. All false but there.
-struct CoreHabits {
   bool lead_after_removal = false;
-  bool answer_before_term_durable = false;  // Heartbeats, that is.
 };
 
 struct CoreConfig {
@@ -116,16 +112,13 @@ struct CoreConfig {
   bool check_quorum = true;
   uint64_t seed = 1;  // For election timeouts.
   CoreMutant mutant;
-  CoreHabits habits;
 };
 
 // One step of the log. To be carried out in this order, as LogAppend says.
 struct LogWrite {
   uint64_t id = 0;  // For LogDurable; 1, 2, ...
   // The durable snapshot that the log begins anew behind. Its bytes are on the
-  // disk already (see Core::InstallSnapshot). Before LogDurable of this write
-  // the caller's state has to be replaced by it: LogDurable stands for
-  // Applied(snapshot->last.index), and entries behind it follow.
+  // disk already (see Core::InstallSnapshot).
   std::optional<SnapshotMeta> snapshot;
   std::optional<uint64_t> truncate_from;
   std::vector<LogEntry> entries;
@@ -133,8 +126,7 @@ struct LogWrite {
   // Whether `messages` and LogDurable must wait for a sync. A new commit index
   // alone need not.
   bool must_sync = false;
-  // To be sent once all of the above is durable, and every write before it:
-  // also of a write that has nothing else, or need not be synced.
+  // To be sent once all of the above is durable.
   std::vector<Message> messages;
 };
 
@@ -192,11 +184,8 @@ struct CoreStatus {
 class Core {
  public:
   // Begins as a follower with what `log` and `hard_state` hold. `membership` is
-  // that of `config.applied`. (Of a new member it is empty. The entries then
-  // have to begin with changes that add the group's founders, or to come behind
-  // a snapshot.) `log` outlives the core. kInvalidArgument: an
-  // option is out of range, or the parts contradict one another. Else an error
-  // of `log`.
+  // that of `config.applied`. `log` outlives the core. kInvalidArgument: an
+  // option is out of range, or the parts contradict one another.
   static absl::StatusOr<std::unique_ptr<Core>> Create(
       const CoreConfig& config, const HardState& hard_state,
       const Membership& membership, const LogView& log);

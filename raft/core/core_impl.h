@@ -36,9 +36,7 @@ struct Leadership {
   explicit Leadership(uint64_t uncommitted_bytes_max)
       : quota(uncommitted_bytes_max) {}
 
-  // Invariant: of the members of the membership, itself included, and of nobody
-  // else. (Answers of others are not looked at: IsSound.)
-  std::map<NodeId, Progress> progress;
+  std::map<NodeId, Progress> progress;  // Of every member, itself included.
   ReadQueue reads;
   bool read_round_due = false;  // Reads came since the last heartbeats left.
   ProposalQuota quota;

@@ -71,7 +71,9 @@ void Core::Impl::HandOverIfStuck() {
 // -------------------------------------------------------------------- answers
 
 absl::Status Core::Impl::HandleAppendResponse(const Message& message) {
-  Progress& progress = lead_->progress.at(message.from);
+  const auto at = lead_->progress.find(message.from);
+  if (at == lead_->progress.end()) return absl::OkStatus();
+  Progress& progress = at->second;
   if (!message.rejected && message.prev.index > log_.last_index()) {
     return absl::InternalError(
         Av(Cat("raft: member ", message.from, " acknowledges entry ",
@@ -95,9 +97,11 @@ void Core::Impl::HandleRejection(const Message& message, Progress& progress) {
   if (message.hint.term > 0) {
     agreement = log_.FindAgreement(message.hint).index;
   }
-  if (progress.Rejected(message.prev.index, agreement)) {
-    SendAppend(message.from, true);
+  if (!progress.Rejected(message.prev.index, agreement)) return;
+  if (progress.state() == ProgressStatus::State::kReplicate) {
+    progress.BecomeProbe();
   }
+  SendAppend(message.from, true);
 }
 
 void Core::Impl::HandleAcknowledgement(const Message& message,
@@ -143,7 +147,9 @@ void Core::Impl::HandleAcknowledgement(const Message& message,
 }
 
 void Core::Impl::HandleHeartbeatResponse(const Message& message) {
-  Progress& progress = lead_->progress.at(message.from);
+  const auto at = lead_->progress.find(message.from);
+  if (at == lead_->progress.end()) return;
+  Progress& progress = at->second;
   progress.set_recently_active(true);
   progress.ResumeAppends();
   // Be it an empty one: a full window may have been lost on the way, and a
@@ -205,12 +211,19 @@ void Core::Impl::AnswerReads() {
 void Core::Impl::SwitchMembership(Membership membership) {
   membership_ = std::move(membership);
   if (!lead_.has_value()) return;
-  FollowMembership(
-      membership_, log_.last_index(),
-      Inflights(config_.inflight_messages_max, config_.inflight_bytes_max),
-      &lead_->progress);
+  std::erase_if(lead_->progress, [this](const auto& entry) {
+    return !membership_.contains(entry.first);
+  });
+  const Inflights window(config_.inflight_messages_max,
+                         config_.inflight_bytes_max);
+  for (const auto& [id, member] : membership_) {
+    const auto [at, inserted] = lead_->progress.try_emplace(
+        id, 0, std::max<uint64_t>(log_.last_index(), 1), window);
+    // It had no chance to be heard: the next check must not miss it.
+    if (inserted) at->second.set_recently_active(true);
+  }
   if (!IsVoter(config_.id)) {
-    if (!config_.habits.lead_after_removal) BecomeFollower(term_, kNobody);
+    if (!config_.mutant.lead_after_removal) BecomeFollower(term_, kNobody);
     return;
   }
   if (lead_->transferee != kNobody && !IsVoter(lead_->transferee)) {

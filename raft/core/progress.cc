@@ -54,17 +54,15 @@ bool Progress::Acknowledged(uint64_t index) {
 }
 
 bool Progress::Rejected(uint64_t rejected, uint64_t hint) {
-  // Of an append from before the snapshot, which is on its way by now.
-  if (state_ == State::kSnapshot) return false;
   if (state_ == State::kReplicate) {
     if (rejected <= match_) return false;
-    BecomeProbe();
-    return true;
+    next_ = match_ + 1;
+  } else {
+    // One probe at a time is under way, so an answer to another is old.
+    if (next_ - 1 != rejected) return false;
+    next_ = std::max(std::min(rejected, hint + 1), match_ + 1);
+    append_flow_paused_ = false;
   }
-  // One probe at a time is under way, so an answer to another is old.
-  if (next_ - 1 != rejected) return false;
-  next_ = std::max(std::min(rejected, hint + 1), match_ + 1);
-  append_flow_paused_ = false;
   // What was refused did not raise the member's commit index.
   sent_commit_ = std::min(sent_commit_, next_ - 1);
   return true;
@@ -88,20 +86,6 @@ ProgressStatus Progress::Status() const {
   status.inflight = inflights_.count();
   status.inflight_full = inflights_.full();
   return status;
-}
-
-void FollowMembership(const Membership& membership, uint64_t last_index,
-                      const Inflights& empty,
-                      std::map<NodeId, Progress>* progress) {
-  std::erase_if(*progress, [&](const auto& entry) {
-    return !membership.contains(entry.first);
-  });
-  for (const auto& [id, member] : membership) {
-    const auto [at, inserted] =
-        progress->try_emplace(id, 0, std::max<uint64_t>(last_index, 1), empty);
-    // It had no chance to be heard: the next check must not miss it.
-    if (inserted) at->second.set_recently_active(true);
-  }
 }
 
 }  // namespace millrace::raft

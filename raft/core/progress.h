@@ -16,7 +16,6 @@
 #define MILLRACE_RAFT_CORE_PROGRESS_H_
 
 #include <cstdint>
-#include <map>
 
 #include "raft/core/core.h"
 #include "raft/core/inflights.h"
@@ -70,7 +69,7 @@ class Progress {
   bool Acknowledged(uint64_t index);
   void FreeInflightsUpTo(uint64_t index) { inflights_.FreeUpTo(index); }
   // The member refused an append behind `rejected`; its log may agree up to
-  // `hint`. It is probed from then on. False: the refusal is old news.
+  // `hint`. False: the refusal is old news.
   bool Rejected(uint64_t rejected, uint64_t hint);
   // It answered something, so it may be tried again.
   void ResumeAppends() { append_flow_paused_ = false; }
@@ -92,12 +91,6 @@ class Progress {
   uint64_t sent_commit_ = 0;
   Inflights inflights_;
 };
-
-// Drops those who are no members any more, and begins with new ones at the end
-// of a log that ends at `last_index`: what they have they tell by refusing.
-void FollowMembership(const Membership& membership, uint64_t last_index,
-                      const Inflights& empty,
-                      std::map<NodeId, Progress>* progress);
 
 }  // namespace millrace::raft
 

@@ -17,8 +17,9 @@ class ProposalQuota {
   uint64_t bytes() const { return bytes_; }
 
   // False: it would be too much, and nothing is taken. A proposal is always let
-  // in when no other is there, whatever its size. REQUIRES: bytes > 0.
+  // in when no other is there, whatever its size; so is one without payload.
   bool TryTake(uint64_t last_index, uint64_t bytes) {
+    if (bytes == 0) return true;
     if (bytes_ > 0 && (bytes_ >= bytes_max_ || bytes > bytes_max_ - bytes_)) {
       return false;
     }

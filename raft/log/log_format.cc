@@ -169,18 +169,11 @@ uint32_t RecordBuilder::EntriesRecord(std::span<const LogEntry> entries) {
   return offset;
 }
 
-std::optional<uint64_t> RecordHome(std::string_view at, uint64_t seed) {
-  if (at.size() < kRecordHeaderBytes ||
-      at.substr(0, kRecordMagic.size()) != kRecordMagic ||
-      Get<uint32_t>(at, 4) != HeaderCheck(at, seed)) {
-    return std::nullopt;
-  }
-  return Get<uint32_t>(at, 16);
-}
-
 std::optional<RecordHeader> ParseRecordHeader(std::string_view at,
                                               uint64_t offset, uint64_t seed) {
-  if (at.size() < RecordBytes(0) || !RecordHome(at, seed).has_value()) {
+  if (at.size() < RecordBytes(0) ||
+      at.substr(0, kRecordMagic.size()) != kRecordMagic ||
+      Get<uint32_t>(at, 4) != HeaderCheck(at, seed)) {
     return std::nullopt;
   }
   RecordHeader header;
@@ -288,7 +281,8 @@ std::string EncodeIdFile(const LogIdentity& identity, bool joined) {
   return out;
 }
 
-absl::StatusOr<LogIdentity> DecodeIdFile(std::string_view bytes, bool* joined) {
+absl::StatusOr<LogIdentity> DecodeIdFile(std::string_view bytes,
+                                         bool* joined) {
   if (bytes.size() != kIdFileBytes ||
       bytes.substr(0, kIdMagic.size()) != kIdMagic) {
     return absl::DataLossError("this is not the id of a master's directory");

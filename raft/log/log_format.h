@@ -147,9 +147,6 @@ uint64_t EntriesPayloadBytes(std::span<const LogEntry> entries);
 // within `at`.
 std::optional<RecordHeader> ParseRecordHeader(std::string_view at,
                                               uint64_t offset, uint64_t seed);
-// The offset for which what begins at `at` was written in the segment with the
-// checksum `seed`, if it is a record's header, wherever it stands now.
-std::optional<uint64_t> RecordHome(std::string_view at, uint64_t seed);
 // REQUIRES, of all three: `header` was parsed from `at`.
 bool RecordIntact(std::string_view at, const RecordHeader& header);
 std::string_view RecordPayload(std::string_view at, const RecordHeader& header);

@@ -126,8 +126,7 @@ absl::StatusOr<MemberDirectory> OpenMemberDirectory(
   MR_RETURN_IF_ERROR(disk.MakeDirectory(LogDirectory(directory)));
   MR_RETURN_IF_ERROR(disk.SyncDirectory(directory));
 
-  absl::StatusOr<LogIdentity> identity =
-      ReadId(directory, disk, &result.joined);
+  absl::StatusOr<LogIdentity> identity = ReadId(directory, disk, &result.joined);
   if (absl::IsNotFound(identity.status())) {
     if (join && !cluster.has_value()) {
       return absl::InvalidArgumentError(

@@ -7,41 +7,65 @@
 #include <string>
 #include <vector>
 
-#include "common/logging.h"
 #include "common/random.h"
 #include "raft/log/testing/store_model.h"
-#include "raft/log/testing/store_trials.h"
 
 namespace millrace::raft {
 namespace {
 
-class MemberStoreCrashTest : public testing::Test {
- protected:
-  MemberStoreCrashTest() {
-    EXPECT_EQ(TryLife(options_, life_, &calls_), "");
-    FLAGS_minloglevel = 2;  // Each failed removal is a warning.
-  }
-  ~MemberStoreCrashTest() override { FLAGS_minloglevel = 0; }
+constexpr size_t kCombinationsMax = 64;
+constexpr size_t kDrawn = 12;
 
-  const MemberStoreOptions options_ = SmallStoreOptions();
-  const std::vector<StoreStep> life_ = SmallStoreLife();
-  uint64_t calls_ = 0;
-};
-
-TEST_F(MemberStoreCrashTest, EveryCallOfASmallLife) {
-  int disks = 0;
-  for (uint64_t call = 0; call <= calls_; ++call) {
-    ASSERT_EQ(TryCrash(options_, life_, call, CrashOptions(), &disks), "");
-  }
-  EXPECT_GT(disks, 1000);
+uint64_t CallsOf(const std::vector<StoreStep>& life) {
+  SimDisk disk;
+  StoreRunner runner(SmallStoreOptions(), disk);
+  runner.Run(life);
+  EXPECT_TRUE(runner.status().ok()) << runner.status();
+  EXPECT_TRUE(runner.lost().empty()) << runner.lost().front();
+  EXPECT_EQ(runner.litter(), "");
+  EXPECT_EQ(runner.CheckAndUse(*disk.AfterProcessDeath()), "");
+  return disk.calls();
 }
 
-TEST_F(MemberStoreCrashTest, EveryCallOfEveryStartAfterACrash) {
-  for (uint64_t call = 0; call <= calls_; ++call) {
+// A crash after call number `call`; how many disks were looked at.
+int CrashAfter(const std::vector<StoreStep>& life, uint64_t call) {
+  SimDisk disk;
+  disk.CutPowerAfter(call);
+  StoreRunner runner(SmallStoreOptions(), disk);
+  runner.Run(life);
+  SCOPED_TRACE("crash after call " + disk.last_call());
+  int checked = 0;
+  ForEachPowerCut(disk, kCombinationsMax, kDrawn, call,
+                  [&](std::unique_ptr<SimDisk> after) {
+                    if (testing::Test::HasFailure()) return;
+                    const std::string wrong = checked++ % 8 == 0
+                                                  ? runner.CheckAndUse(*after)
+                                                  : runner.Check(*after);
+                    EXPECT_EQ(wrong, "") << "disk " << checked;
+                  });
+  EXPECT_EQ(runner.CheckAndUse(*disk.AfterProcessDeath()), "");
+  return checked;
+}
+
+TEST(MemberStoreCrashTest, EveryCallOfASmallLife) {
+  const std::vector<StoreStep> life = SmallStoreLife();
+  const uint64_t calls = CallsOf(life);
+  int checked = 0;
+  for (uint64_t call = 0; call <= calls; ++call) {
+    checked += CrashAfter(life, call);
+    if (HasFailure()) return;
+  }
+  EXPECT_GT(checked, 1000);
+}
+
+TEST(MemberStoreCrashTest, EveryCallOfEveryStartAfterACrash) {
+  const std::vector<StoreStep> life = SmallStoreLife();
+  const uint64_t calls = CallsOf(life);
+  for (uint64_t call = 0; call <= calls; ++call) {
     SimDisk disk;
     disk.CutPowerAfter(call);
-    StoreRunner runner(options_, disk);
-    runner.Run(life_);
+    StoreRunner runner(SmallStoreOptions(), disk);
+    runner.Run(life);
     SCOPED_TRACE("crash after call " + disk.last_call());
     for (uint64_t second = 0;; ++second) {
       const auto after = disk.AfterProcessDeath();
@@ -59,35 +83,65 @@ TEST_F(MemberStoreCrashTest, EveryCallOfEveryStartAfterACrash) {
   }
 }
 
-TEST_F(MemberStoreCrashTest, RandomLives) {
+TEST(MemberStoreCrashTest, RandomLives) {
   for (uint64_t seed = 1; seed <= 40; ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     const auto random = Random::Seeded(seed);
     const std::vector<StoreStep> life = RandomStoreLife(*random, 40);
-    uint64_t calls = 0;
-    ASSERT_EQ(TryLife(options_, life, &calls), "");
-    int disks = 0;
+    const uint64_t calls = CallsOf(life);
+    if (HasFailure()) return;
     for (int i = 0; i < 8; ++i) {
-      ASSERT_EQ(TryCrash(options_, life, random->Uniform(calls + 1),
-                         CrashOptions(), &disks),
-                "");
+      CrashAfter(life, random->Uniform(calls + 1));
+      if (HasFailure()) return;
     }
   }
 }
 
 // -------------------------------------------------------------------- faults
 
-using MemberStoreFaultTest = MemberStoreCrashTest;
+struct Outcome {
+  bool fatal = false;  // The log stopped.
+  bool lost = false;   // A snapshot had to be begun again.
+  std::vector<absl::Status> errors;
+};
+
+// Runs a life in which call number `call` fails.
+Outcome Fail(const std::vector<StoreStep>& life, uint64_t call, SimFault fault,
+             int64_t shift_sectors = 0) {
+  SimDisk disk;
+  disk.FailCall(call, fault, shift_sectors);
+  StoreRunner runner(SmallStoreOptions(), disk);
+  const bool opened = runner.status().ok();
+  if (opened) runner.Run(life);
+  SCOPED_TRACE("call " + disk.fault_call());
+  EXPECT_TRUE(disk.fault_happened());
+  EXPECT_EQ(runner.litter(), "");
+  // Either the log has stopped for good, or the life went on to its end.
+  EXPECT_EQ(runner.status().ok(), opened && !runner.fatal()) << runner.status();
+  EXPECT_EQ(runner.CheckAndUse(*disk.AfterProcessDeath()), "");
+  for (uint64_t seed = 0; seed < 4; ++seed) {
+    const auto random = Random::Seeded(call * 4 + seed);
+    const auto after = disk.AfterPowerCut(
+        [&](size_t options) { return random->Uniform(options); });
+    EXPECT_EQ(runner.CheckAndUse(*after), "") << "seed " << seed;
+  }
+  return {runner.fatal(), !runner.lost().empty(), runner.lost()};
+}
+
+class MemberStoreFaultTest : public testing::Test {
+ protected:
+  const std::vector<StoreStep> life_ = SmallStoreLife();
+  const uint64_t calls_ = CallsOf(life_);
+};
 
 TEST_F(MemberStoreFaultTest, AnIoErrorCostsASnapshotOrStopsTheLog) {
   int fatal = 0, lost = 0;
   for (uint64_t call = 1; call <= calls_; ++call) {
-    FaultOutcome outcome;
-    ASSERT_EQ(TryFault(options_, life_, call, SimFault::kIoError, &outcome),
-              "");
-    fatal += outcome.fatal ? 1 : 0;
-    lost += outcome.errors.empty() ? 0 : 1;
-    EXPECT_FALSE(outcome.fatal && !outcome.errors.empty()) << call;
+    const Outcome outcome = Fail(life_, call, SimFault::kIoError);
+    if (HasFailure()) return;
+    fatal += outcome.fatal;
+    lost += outcome.lost;
+    EXPECT_FALSE(outcome.fatal && outcome.lost);
   }
   EXPECT_GT(fatal, 30);
   EXPECT_GT(lost, 30);
@@ -96,10 +150,9 @@ TEST_F(MemberStoreFaultTest, AnIoErrorCostsASnapshotOrStopsTheLog) {
 TEST_F(MemberStoreFaultTest, AFullDiskCostsTheSnapshotAndNothingElse) {
   int lost = 0;
   for (uint64_t call = 1; call <= calls_; ++call) {
-    FaultOutcome outcome;
-    ASSERT_EQ(TryFault(options_, life_, call, SimFault::kNoSpace, &outcome),
-              "");
-    lost += outcome.errors.empty() ? 0 : 1;
+    const Outcome outcome = Fail(life_, call, SimFault::kNoSpace);
+    if (HasFailure()) return;
+    lost += outcome.lost;
     for (const absl::Status& error : outcome.errors) {
       EXPECT_TRUE(absl::IsResourceExhausted(error)) << error;
     }
@@ -109,69 +162,17 @@ TEST_F(MemberStoreFaultTest, AFullDiskCostsTheSnapshotAndNothingElse) {
 
 TEST_F(MemberStoreFaultTest, AFailedSyncThatDropsPagesIsNeverRetried) {
   for (uint64_t call = 1; call <= calls_; ++call) {
-    FaultOutcome outcome;
-    ASSERT_EQ(
-        TryFault(options_, life_, call, SimFault::kSyncDropsPages, &outcome),
-        "");
+    Fail(life_, call, SimFault::kSyncDropsPages);
+    if (HasFailure()) return;
   }
 }
 
 TEST_F(MemberStoreFaultTest, AShortWriteIsContinued) {
   for (uint64_t call = 1; call <= calls_; ++call) {
-    FaultOutcome outcome;
-    ASSERT_EQ(TryFault(options_, life_, call, SimFault::kShortWrite, &outcome),
-              "");
-    EXPECT_FALSE(outcome.fatal || !outcome.errors.empty()) << call;
+    const Outcome outcome = Fail(life_, call, SimFault::kShortWrite);
+    if (HasFailure()) return;
+    EXPECT_FALSE(outcome.fatal || outcome.lost);
   }
-}
-
-// A snapshot is read back before it counts, so a write of its own that went
-// astray only costs another attempt. Of the log's it is the next start that
-// tells.
-TEST_F(MemberStoreFaultTest, AWriteThatGoesAstrayIsNoticed) {
-  int refused_starts = 0;
-  for (uint64_t call = 1; call <= calls_; ++call) {
-    bool refused = false;
-    ASSERT_EQ(
-        TryStrayWrite(options_, life_, call, SimFault::kLostWrite, 0, &refused),
-        "");
-    refused_starts += refused ? 1 : 0;
-    for (const int64_t shift : {-16, -8, -2, -1, 1, 2, 3, 8}) {
-      ASSERT_EQ(TryStrayWrite(options_, life_, call,
-                              SimFault::kMisdirectedWrite, shift, &refused),
-                "")
-          << "by " << shift;
-      refused_starts += refused ? 1 : 0;
-    }
-  }
-  EXPECT_GT(refused_starts, 30);
-}
-
-// Reading, listing, opening: whatever cannot be looked at is not guessed.
-TEST_F(MemberStoreFaultTest, AStartThatCannotLookIsRefusedOrGoesAround) {
-  const DamageTrials trials(options_, life_);
-  int refused = 0;
-  for (uint64_t look = 1;; ++look) {
-    bool happened = false;
-    const auto disk = trials.disk().AfterProcessDeath();
-    disk->FailLook(look);
-    const auto random = Random::Seeded(2);
-    const auto store = OpenMemberStore(options_, *disk, *random);
-    happened = disk->fault_happened();
-    if (!happened) {
-      EXPECT_TRUE(store.ok()) << store.status();
-      break;
-    }
-    if (!store.ok()) {
-      ++refused;
-      EXPECT_TRUE(absl::IsDataLoss(store.status())) << store.status();
-      continue;
-    }
-    const auto member = ReadMember(*store);
-    ASSERT_TRUE(member.ok()) << member.status();
-    EXPECT_EQ(*member, trials.whole());
-  }
-  EXPECT_GT(refused, 5);
 }
 
 }  // namespace

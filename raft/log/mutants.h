@@ -13,9 +13,8 @@ struct LogMutant {
   bool keep_torn_tail = false;  // It is not zeroed.
   bool sync_only = false;       // The tail is not written again, only synced.
   bool ignore_chain = false;    // Segments need not follow each other.
-  // The log may end before its snapshot, wherever that came from.
-  bool end_before_snapshot = false;
-  bool begin_anywhere = false;  // It may begin behind its snapshot.
+  bool end_before_snapshot = false;  // The log may end before its snapshot.
+  bool begin_anywhere = false;       // It may begin behind its snapshot.
 
   // -------------------------------------------------------------- writing
   bool retry_failed_sync = false;        // Of a segment.
@@ -30,10 +29,10 @@ struct LogMutant {
   bool rename_before_sync = false;
   bool retry_failed_snapshot_sync = false;
   bool skip_snapshot_directory_sync = false;
-  bool replace_before_sync = false;  // One is kept, until there is a new name.
-  bool skip_read_back = false;       // Of what was written.
-  bool believe_newest = false;       // It is not verified at the start.
-  bool ignore_chunk_place = false;   // Chunks are taken as they come.
+  bool remove_before_sync = false;  // Old ones, before the new name is safe.
+  bool skip_read_back = false;      // Of what was written.
+  bool believe_newest = false;      // It is not verified at the start.
+  bool ignore_chunk_place = false;  // Chunks are taken as they come.
   bool ignore_snapshot_chain = false;
   bool installed_as_local = false;  // Forget that it came from a leader.
 };

@@ -343,14 +343,6 @@ class Recovery {
     for (size_t at = bytes_.find("MRLR", end + 1); at != std::string::npos;
          at = bytes_.find("MRLR", at + 1)) {
       if (at % 8 != 0) continue;
-      // No crash moves a record: a disk did, and the place where it was to
-      // stand may be the one that looks torn.
-      const auto home = RecordHome(bytes.substr(at), log_.seed);
-      if (home && *home != at && !options_.mutant.ignore_marks) {
-        return Damage(end,
-                      Cat(why, ", and at ", at,
-                          " there is the record that was written at ", *home));
-      }
       const auto later = ParseRecordHeader(bytes.substr(at), at, log_.seed);
       if (later && later->mark > end && !options_.mutant.ignore_marks) {
         return Damage(end, Cat(why, ", although the record at ", at,

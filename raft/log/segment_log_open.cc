@@ -26,10 +26,10 @@ absl::Status SegmentLog::CheckOptions(const SegmentLogOptions& options) {
 absl::StatusOr<std::unique_ptr<SegmentLog>> SegmentLog::Open(
     const SegmentLogOptions& options, Disk& disk, Random& random) {
   MR_RETURN_IF_ERROR(CheckOptions(options));
-  MR_ASSIGN_OR_RETURN(
-      MemberDirectory directory,
-      OpenMemberDirectory(options.directory, options.cluster, options.join,
-                          options.segment_bytes, disk, random));
+  MR_ASSIGN_OR_RETURN(MemberDirectory directory,
+                      OpenMemberDirectory(options.directory, options.cluster,
+                                          options.join, options.segment_bytes,
+                                          disk, random));
   return Open(options, std::move(directory), disk);
 }
 
@@ -64,12 +64,8 @@ absl::Status SegmentLog::CatchUpWithSnapshot() {
     MR_RETURN_IF_ERROR(Append(append));
     return Sync();
   }
-  if (options_.mutant.forget_to_reset || options_.mutant.begin_anywhere) {
-    return absl::OkStatus();
-  }
-  const bool installed =
-      snapshot.installed || options_.mutant.end_before_snapshot;
-  if (!installed || snapshot.index < hard.commit ||
+  if (options_.mutant.forget_to_reset) return absl::OkStatus();
+  if (!snapshot.installed || snapshot.index < hard.commit ||
       (term.ok() && snapshot.index == hard.commit)) {
     return ContradictsSnapshot();
   }

@@ -208,48 +208,6 @@ TEST_F(SegmentLogTest, DropsSegmentsThatASnapshotCovers) {
   EXPECT_EQ(log_->first_index(), 9u);
 }
 
-TEST_F(SegmentLogTest, WhatCouldNotBeDroppedIsDroppedNextTime) {
-  for (int i = 0; i < 9; ++i) ASSERT_TRUE(AppendOne(1700).ok());
-  disk_.FailCall(disk_.calls() + 3, SimFault::kIoError);
-  EXPECT_FALSE(log_->DropThrough(5).ok());
-  EXPECT_EQ(disk_.fault_call().substr(3), "remove /data/log/" + Segments()[0]);
-  EXPECT_EQ(Segments().size(), 4u);
-  // A removal that failed may have happened all the same.
-  ASSERT_TRUE(disk_.Remove("/data/log/" + Segments()[0]).ok());
-  EXPECT_TRUE(log_->DropThrough(5).ok());
-  EXPECT_EQ(Segments().size(), 3u);
-  EXPECT_EQ(log_->first_index(), 5u);
-}
-
-// Else the segment that goes next might be gone sooner after a power cut.
-TEST_F(SegmentLogTest, ADropWhoseSyncFailsStopsTheLog) {
-  for (int i = 0; i < 9; ++i) ASSERT_TRUE(AppendOne(1700).ok());
-  disk_.FailCall(disk_.calls() + 2, SimFault::kIoError);
-  EXPECT_FALSE(log_->DropThrough(5).ok());
-  EXPECT_EQ(Segments().size(), 4u);
-  const uint64_t calls = disk_.calls();
-  EXPECT_FALSE(log_->DropThrough(5).ok());
-  EXPECT_FALSE(AppendOne(1).ok());
-  EXPECT_EQ(disk_.calls(), calls);
-}
-
-TEST_F(SegmentLogTest, SaysHowMuchComesAfterAnEntry) {
-  EXPECT_EQ(log_->BytesAfter(0), 0u);
-  for (int i = 0; i < 9; ++i) ASSERT_TRUE(AppendOne(1700).ok());
-  // Two entries to a segment, a hard state behind each.
-  EXPECT_EQ(log_->BytesAfter(9), 0u);
-  EXPECT_EQ(log_->BytesAfter(8), RecordBytes(1700 + 32));
-  EXPECT_EQ(log_->BytesAfter(7), 8192 - kHardStateRecordBytes);
-  EXPECT_EQ(log_->BytesAfter(6), 8192 + log_->BytesAfter(8));
-  // The first one has another before it.
-  EXPECT_EQ(log_->BytesAfter(0),
-            4 * 8192 + log_->BytesAfter(8) - kHardStateRecordBytes);
-  ASSERT_TRUE(log_->DropThrough(4).ok());
-  EXPECT_EQ(log_->BytesAfter(0), log_->BytesAfter(4));
-  ASSERT_TRUE(log_->Reset(20, 1).ok());
-  EXPECT_EQ(log_->BytesAfter(0), 0u);
-}
-
 TEST_F(SegmentLogTest, WithoutItsSnapshotAShortenedLogIsRefused) {
   for (int i = 0; i < 5; ++i) ASSERT_TRUE(AppendOne(1700).ok());
   ASSERT_TRUE(log_->DropThrough(4).ok());

@@ -94,8 +94,7 @@ class SnapshotFileWriter {
   // own.
   absl::Status Append(std::string_view chunk, uint64_t checksum);
   // Writes the trailer and makes all of it durable, but for the name.
-  absl::Status Finish(const SnapshotFileMeta& meta,
-                      const SnapshotOrigin& origin);
+  absl::Status Finish(const SnapshotFileMeta& meta, const SnapshotOrigin& origin);
 
  private:
   SnapshotFileWriter(std::unique_ptr<DiskFile> file, std::string path,

@@ -195,8 +195,7 @@ std::string EncodeSnapshotTrailer(const SnapshotFileMeta& meta, uint64_t seed,
 }
 
 absl::Status DecodeSnapshotTrailer(std::string_view bytes, uint64_t seed,
-                                   SnapshotFileMeta* meta,
-                                   SnapshotOrigin* origin) {
+                                   SnapshotFileMeta* meta, SnapshotOrigin* origin) {
   if (bytes.size() != kSnapshotTrailerBytes ||
       bytes.substr(0, kTrailerMagic.size()) != kTrailerMagic) {
     return absl::DataLossError("the snapshot does not end with a trailer");
@@ -228,8 +227,7 @@ std::string EncodeSnapshotDescription(const SnapshotFileMeta& meta) {
   return out;
 }
 
-absl::StatusOr<SnapshotFileMeta> DecodeSnapshotDescription(
-    std::string_view bytes) {
+absl::StatusOr<SnapshotFileMeta> DecodeSnapshotDescription(std::string_view bytes) {
   MR_ASSIGN_OR_RETURN(SnapshotFileMeta meta, DecodeSnapshotHeader(bytes));
   SnapshotOrigin origin;
   MR_RETURN_IF_ERROR(DecodeSnapshotTrailer(bytes.substr(meta.header_bytes()),

@@ -70,8 +70,7 @@ struct SnapshotFileMeta {
   uint64_t ChunkOffset(uint64_t number) const;
   uint64_t file_bytes() const;
 
-  friend bool operator==(const SnapshotFileMeta&,
-                         const SnapshotFileMeta&) = default;
+  friend bool operator==(const SnapshotFileMeta&, const SnapshotFileMeta&) = default;
 };
 
 // How a file came to be.
@@ -124,15 +123,13 @@ std::string EncodeSnapshotTrailer(const SnapshotFileMeta& meta, uint64_t seed,
                                   const SnapshotOrigin& origin);
 // Fills in what the header could not know.
 absl::Status DecodeSnapshotTrailer(std::string_view bytes, uint64_t seed,
-                                   SnapshotFileMeta* meta,
-                                   SnapshotOrigin* origin);
+                                   SnapshotFileMeta* meta, SnapshotOrigin* origin);
 
 // What a receiver must know before the first chunk: everything but the chunks.
 // At most kSnapshotHeaderBytesMax + kSnapshotTrailerBytes. Decoding fails as
 // that of the header.
 std::string EncodeSnapshotDescription(const SnapshotFileMeta& meta);
-absl::StatusOr<SnapshotFileMeta> DecodeSnapshotDescription(
-    std::string_view bytes);
+absl::StatusOr<SnapshotFileMeta> DecodeSnapshotDescription(std::string_view bytes);
 
 }  // namespace millrace::raft
 

@@ -259,8 +259,7 @@ void SnapshotStore::Discard(std::unique_ptr<SnapshotFileWriter> file) {
 // ---------------------------------------------------------------- publishing
 
 absl::Status SnapshotStore::Publish(const std::string& temporary,
-                                    const SnapshotFileMeta& meta,
-                                    bool installed) {
+                                    const SnapshotFileMeta& meta, bool installed) {
   const auto nobody_publishes = [this]() ABSL_SHARED_LOCKS_REQUIRED(mu_) {
     return !publishing_;
   };
@@ -300,7 +299,7 @@ absl::Status SnapshotStore::PublishSteps(const std::string& temporary,
     RemoveOrRemember(temporary);
     return status;
   }
-  if (mutant.replace_before_sync) Count(stored);
+  if (mutant.remove_before_sync) Count(stored);
   if (!mutant.skip_snapshot_directory_sync) {
     status = disk_.SyncDirectory(snap_);
   }
@@ -310,7 +309,7 @@ absl::Status SnapshotStore::PublishSteps(const std::string& temporary,
     RemoveOrRemember(path);
     return status;
   }
-  if (!mutant.replace_before_sync) Count(stored);
+  if (!mutant.remove_before_sync) Count(stored);
   return absl::OkStatus();
 }
 
@@ -332,19 +331,14 @@ void SnapshotStore::Count(const Stored& stored) {
   {
     absl::MutexLock lock(&mu_);
     stored_.push_back(stored);
-    const size_t kept = options_.mutant.replace_before_sync ? 1 : kKept;
-    for (; stored_.size() > kept; stored_.erase(stored_.begin())) {
+    for (; stored_.size() > kKept; stored_.erase(stored_.begin())) {
       superseded_.push_back(PathOf(stored_.front().position));
     }
-    std::vector<Damaged> newer;
-    for (Damaged& damaged : damaged_) {
-      if (damaged.position.index > stored.position.index) {
-        newer.push_back(std::move(damaged));
-      } else {
-        superseded_.push_back(std::move(damaged.path));
-      }
-    }
-    damaged_ = std::move(newer);
+    std::erase_if(damaged_, [&](const Damaged& damaged) {
+      if (damaged.position.index > stored.position.index) return false;
+      superseded_.push_back(damaged.path);
+      return true;
+    });
     // One that was damaged, or could not be removed, may have had its name.
     std::erase(superseded_, PathOf(stored.position));
     remove.swap(superseded_);

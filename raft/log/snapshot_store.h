@@ -124,12 +124,11 @@ class SnapshotStore {
   std::string TakeTemporaryPath() ABSL_LOCKS_EXCLUDED(mu_);
   // The file at `temporary`, finished, becomes the newest snapshot. On an error
   // it is gone.
-  absl::Status Publish(const std::string& temporary,
-                       const SnapshotFileMeta& meta, bool installed);
+  absl::Status Publish(const std::string& temporary, const SnapshotFileMeta& meta,
+                       bool installed);
   absl::Status PublishSteps(const std::string& temporary,
                             const SnapshotFileMeta& meta, bool installed);
-  absl::Status ReadBack(const std::string& temporary,
-                        const SnapshotFileMeta& meta);
+  absl::Status ReadBack(const std::string& temporary, const SnapshotFileMeta& meta);
   // Its name is durable. Removes what it supersedes.
   void Count(const Stored& stored);
   void RemoveOrRemember(const std::string& path);

@@ -81,8 +81,7 @@ absl::Status SnapshotWriter::Finish() {
 
 // ------------------------------------------------------------ from a leader
 
-SnapshotInstaller::SnapshotInstaller(SnapshotStore& store,
-                                     SnapshotFileMeta meta,
+SnapshotInstaller::SnapshotInstaller(SnapshotStore& store, SnapshotFileMeta meta,
                                      std::unique_ptr<SnapshotFileWriter> file)
     : store_(store),
       meta_(std::move(meta)),

@@ -43,8 +43,8 @@ class Confirmations {
   };
 
   std::vector<Call> waiting_;
-  uint64_t round_ = 0;                         // Number of the last one.
-  std::vector<Answer> in_round_;               // Not empty: it is under way.
+  uint64_t round_ = 0;            // Number of the last one.
+  std::vector<Answer> in_round_;  // Not empty: it is under way.
   std::multimap<uint64_t, Answer> confirmed_;  // By the index to wait for.
 };
 

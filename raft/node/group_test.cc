@@ -15,7 +15,7 @@
 #include "common/random.h"
 #include "common/strings.h"
 #include "raft/node/testing/list_sink.h"
-#include "raft/node/testing/node_group.h"
+#include "raft/node/testing/test_group.h"
 #include "raft/transport/testing/memory_network.h"
 
 namespace millrace::raft {
@@ -65,7 +65,7 @@ class GroupTest : public testing::Test {
   }
 
   MemoryWire wire_;
-  NodeGroup group_;
+  TestGroup group_;
 };
 
 TEST_F(GroupTest, ThreeMembersApplyTheSame) {
@@ -86,11 +86,12 @@ TEST_F(GroupTest, FollowersKnowWhereTheLeaderIs) {
     return group_.sink(follower).leader_address() == Cat("member-", leader);
   });
   const uint64_t term = group_.sink(leader).leading();
-  EXPECT_TRUE(
-      absl::IsFailedPrecondition(group_.node(follower).Propose(term, {"x"})));
-  EXPECT_TRUE(absl::IsFailedPrecondition(group_.Confirm(follower, term)));
   EXPECT_TRUE(absl::IsFailedPrecondition(
-      group_.node(follower).TransferLeadership(group_.id(follower))));
+      group_.node(follower).Propose(term, {"x"})));
+  EXPECT_TRUE(absl::IsFailedPrecondition(group_.Confirm(follower, term)));
+  EXPECT_TRUE(
+      absl::IsFailedPrecondition(group_.node(follower).TransferLeadership(
+          group_.id(follower))));
 }
 
 TEST_F(GroupTest, ALeaderThatCrashesIsReplacedAndLosesNothing) {
@@ -151,8 +152,8 @@ TEST_F(GroupTest, ALeaderThatIsCutOffIsFoundOutByReadsAndStepsDown) {
   EXPECT_TRUE(absl::IsFailedPrecondition(group_.Confirm(leader, term)));
   group_.Commit("elsewhere", leader);
   group_.sink(leader).WaitUntilFollowing();
-  EXPECT_TRUE(
-      absl::IsFailedPrecondition(group_.node(leader).Propose(term, {"late"})));
+  EXPECT_TRUE(absl::IsFailedPrecondition(
+      group_.node(leader).Propose(term, {"late"})));
   network().HealAll();
   group_.Commit("together");
   group_.WaitForAll("together");
@@ -230,29 +231,6 @@ TEST_F(GroupTest, ManyThreadsProposeWhileLeadersChange) {
   group_.WaitForAll("last");
 }
 
-// A sink that stands still does not stop the group's clock.
-TEST_F(GroupTest, ASlowSinkHoldsUpNothingButItself) {
-  group_.Grow(3);
-  const int leader = group_.WaitForLeader();
-  const uint64_t term = group_.sink(leader).leading();
-  const size_t before = group_.sink(leader).count();
-  const uint64_t index = group_.node(leader).status().commit_index;
-  group_.sink(leader).Hold();
-  ASSERT_TRUE(group_.node(leader).Propose(term, {"held"}).ok());
-  group_.sink(leader).WaitFor(before + 1);
-  for (int i = 0; i < 100; ++i) {
-    ASSERT_TRUE(group_.node(leader).Propose(term, {Cat("x", i)}).ok());
-  }
-  // They are committed all the same, and the others have them.
-  WaitUntil(
-      [&] { return group_.node(leader).status().commit_index >= index + 101; });
-  group_.sink(Follower(leader)).WaitFor(before + 101);
-  EXPECT_EQ(group_.sink(leader).count(), before + 1);
-  group_.sink(leader).Release();
-  group_.sink(leader).WaitFor(before + 101);
-  EXPECT_EQ(group_.sink(leader).leading(), term);
-}
-
 // ------------------------------------------------------------------- transfers
 
 TEST_F(GroupTest, LeadershipGoesWhereItIsSent) {
@@ -262,7 +240,8 @@ TEST_F(GroupTest, LeadershipGoesWhereItIsSent) {
     WaitUntil([&] {
       const int leader = group_.WaitForLeader();
       if (leader == to) return true;
-      EXPECT_TRUE(group_.node(leader).TransferLeadership(group_.id(to)).ok());
+      EXPECT_TRUE(
+          group_.node(leader).TransferLeadership(group_.id(to)).ok());
       WaitUntil([&] { return group_.sink(leader).leading() == 0; });
       return group_.WaitForLeader() == to;
     });
@@ -298,8 +277,8 @@ TEST_F(GroupTest, ATransferToNobodyPicksSomebody) {
 
 TEST_F(GroupTest, ATransferOfOneAloneIsRefused) {
   group_.Grow(1);
-  EXPECT_TRUE(
-      absl::IsFailedPrecondition(group_.node(0).TransferLeadership(kNobody)));
+  EXPECT_TRUE(absl::IsFailedPrecondition(
+      group_.node(0).TransferLeadership(kNobody)));
   EXPECT_TRUE(
       absl::IsInvalidArgument(group_.node(0).TransferLeadership(12345)));
 }
@@ -459,7 +438,9 @@ TEST_F(SnapshotGroupTest, ATransferThatBreaksOffGoesOn) {
     const std::string large(3000, static_cast<char>('a' + i % 26));
     for (int j = 0; j < 10; ++j) {
       WaitUntil([&] {
-        return group_.node(0).Propose(group_.sink(0).leading(), {large}).ok();
+        return group_.node(0)
+            .Propose(group_.sink(0).leading(), {large})
+            .ok();
       });
     }
   }

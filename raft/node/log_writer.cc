@@ -4,6 +4,7 @@
 #include <iterator>
 #include <utility>
 
+#include "common/fault_point.h"
 #include "common/logging.h"
 #include "common/status_macros.h"
 #include "raft/log/log_store.h"
@@ -28,9 +29,8 @@ void LogWriter::Add(LogWrite write) {
   }
   for (LogEntry& entry : write.entries) {
     const uint64_t cost = entry.payload.size() + kLogEntryOverheadBytes;
-    if (steps_.empty() ||
-        (!steps_.back().entries.empty() &&
-         steps_.back().cost + cost > log_.append_bytes_max())) {
+    if (steps_.empty() || (!steps_.back().entries.empty() &&
+                           steps_.back().cost + cost > log_.append_bytes_max())) {
       steps_.emplace_back();
     }
     Step& step = steps_.back();
@@ -49,7 +49,11 @@ absl::StatusOr<LogWriter::Done> LogWriter::Flush() {
     MR_RETURN_IF_ERROR(Carry(steps_.front(), steps_.size() == 1));
     steps_.pop_front();
   }
-  if (must_sync_) MR_RETURN_IF_ERROR(log_.Sync());
+  if (must_sync_) {
+    FaultPoint("log.before_sync");
+    MR_RETURN_IF_ERROR(log_.Sync());
+    FaultPoint("log.synced");
+  }
   must_sync_ = false;
   Done done = *std::move(done_);
   done_.reset();
@@ -68,9 +72,9 @@ absl::Status LogWriter::Carry(Step& step, bool last) {
     // Term and vote before any entry that may stand in that term, the commit
     // index when all that it may point to is there.
     const uint64_t commit = log_.hard_state().commit;
-    append.hard_state =
-        HardState{hard_state_->term, hard_state_->vote,
-                  last ? std::max(hard_state_->commit, commit) : commit};
+    append.hard_state = HardState{
+        hard_state_->term, hard_state_->vote,
+        last ? std::max(hard_state_->commit, commit) : commit};
   }
   // What is cut off must not be read from the cache when it is on the disk no
   // more; what is new may be once it is there.

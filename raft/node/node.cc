@@ -12,12 +12,12 @@
 #include "common/logging.h"
 #include "common/status_macros.h"
 #include "common/strings.h"
-#include "raft/group_log.h"
 #include "raft/node/mailbox.h"
 #include "raft/node/node_core.h"
 #include "raft/node/node_storage.h"
 #include "raft/node/snapshot_transfer.h"
 #include "raft/node/workers.h"
+#include "raft/replicated_log.h"
 
 namespace millrace::raft {
 namespace {
@@ -64,7 +64,7 @@ class NodeImpl final : public Node, public TransportReceiver {
   NodeImpl(const NodeOptions& options, NodeStorage storage,
            std::unique_ptr<ProposalGate> gate, std::unique_ptr<NodeCore> core,
            std::function<void(const absl::Status&)> on_fatal, Clock& clock,
-           Transport& transport, GroupSink& sink)
+           Transport& transport, LogSink& sink)
       : options_(options),
         clock_(clock),
         transport_(transport),
@@ -106,7 +106,7 @@ class NodeImpl final : public Node, public TransportReceiver {
     for (const Done& done : core_->TakeUnanswered()) done(Stopping());
   }
 
-  // ------------------------------------------------------------ GroupLog
+  // ------------------------------------------------------------ ReplicatedLog
 
   absl::Status Propose(uint64_t term,
                        std::vector<std::string> payloads) override {
@@ -259,8 +259,8 @@ class NodeImpl final : public Node, public TransportReceiver {
       core_->OnSnapshotSent(node, ok);
     }
     for (auto& received : mail.received_snapshots) {
-      MR_RETURN_IF_ERROR(core_->OnSnapshotReceived(received.message,
-                                                   std::move(received.state)));
+      MR_RETURN_IF_ERROR(core_->OnSnapshotReceived(
+          received.message, std::move(received.state)));
     }
     if (mail.snapshot_taken.has_value()) {
       core_->OnSnapshotTaken(*mail.snapshot_taken);
@@ -283,34 +283,19 @@ class NodeImpl final : public Node, public TransportReceiver {
   }
 
   absl::Status Carry(bool ticks) {
-    for (bool more = true; more; ticks = false) {
-      MR_ASSIGN_OR_RETURN(NodeEffects effects, core_->TakeEffects());
-      // Before anybody can hear of it.
-      if (ticks || effects.peers.has_value() ||
-          core_->soft_state() != published_) {
-        Publish();
-      }
-      MR_ASSIGN_OR_RETURN(more, CarryOut(std::move(effects)));
+    MR_ASSIGN_OR_RETURN(NodeEffects effects, core_->TakeEffects());
+    // Before anybody can hear of it.
+    if (ticks || effects.peers.has_value() ||
+        core_->soft_state() != published_) {
+      Publish();
     }
-    return absl::OkStatus();
-  }
-
-  // True: something is done already, and there may be more to do.
-  absl::StatusOr<bool> CarryOut(NodeEffects effects) {
     if (effects.peers.has_value()) {
       transport_.SetPeers(*std::move(effects.peers));
     }
-    std::optional<uint64_t> delivered, durable;
-    if (core_->alone()) {
-      delivered = apply_worker_.DeliverHere(std::move(effects.deliveries));
-      durable = log_worker_.WriteHere(std::move(effects.writes));
-      Send(std::move(effects.send));
-    } else {
-      // The disk first, it takes longest.
-      log_worker_.Write(std::move(effects.writes));
-      Send(std::move(effects.send));
-      apply_worker_.Deliver(std::move(effects.deliveries));
-    }
+    // The disk first, it takes longest.
+    if (!effects.writes.empty()) log_worker_.Write(std::move(effects.writes));
+    Send(std::move(effects.send));
+    apply_worker_.Deliver(std::move(effects.deliveries));
     if (effects.drop_through.has_value()) {
       log_worker_.Drop(*effects.drop_through);
     }
@@ -319,11 +304,7 @@ class NodeImpl final : public Node, public TransportReceiver {
                              taken_->Release());
     }
     if (effects.forget_snapshot) taken_->Release();
-    if (delivered.has_value()) {
-      MR_RETURN_IF_ERROR(core_->OnDelivered(*delivered));
-    }
-    if (durable.has_value()) MR_RETURN_IF_ERROR(core_->OnLogDurable(*durable));
-    return delivered.has_value() || durable.has_value();
+    return absl::OkStatus();
   }
 
   // Also on the log's thread.
@@ -414,7 +395,7 @@ absl::StatusOr<std::unique_ptr<Node>> OpenNode(const NodeOptions& options,
                                                Disk& disk, Clock& clock,
                                                Random& random,
                                                Transport& transport,
-                                               GroupSink& sink) {
+                                               LogSink& sink) {
   MR_RETURN_IF_ERROR(CheckOptions(options));
   // Told once, whether the log meets the error or the node does. Owned by the
   // copies of the handler.
@@ -440,9 +421,9 @@ absl::StatusOr<std::unique_ptr<Node>> OpenNode(const NodeOptions& options,
   MR_ASSIGN_OR_RETURN(NodeStorage storage,
                       OpenNodeStorage(storage_options, disk, random));
   ProposalGate::Limits limits;
-  limits.payload_bytes_max = std::min<uint64_t>(
-      kPayloadBytesMax,
-      storage.store.log->append_bytes_max() - kLogEntryOverheadBytes);
+  limits.payload_bytes_max =
+      std::min<uint64_t>(kPayloadBytesMax, storage.store.log->append_bytes_max() -
+                                               kLogEntryOverheadBytes);
   limits.uncommitted_bytes_max = options.uncommitted_bytes_max;
   auto gate = std::make_unique<ProposalGate>(limits);
   MR_ASSIGN_OR_RETURN(

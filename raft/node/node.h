@@ -1,4 +1,4 @@
-// A member of the group: the GroupLog of a master. A single master is a
+// A member of the group: the ReplicatedLog of a master. A single master is a
 // group of one, with the same log, the same threads and the same recovery.
 //
 //   Propose, ConfirmLeading, ...          messages of the others
@@ -12,10 +12,7 @@
 //   write, one    the sink's        (its threads     FrozenState ─► disk
 //   fdatasync     calls, in order   are its own)
 //
-// and a thread that keeps the next segment of the log ready. A group of one has
-// nobody to listen to, so its node thread writes the log and calls the sink
-// itself where it can: no way to another thread and back is in the way of a
-// proposal.
+// and a thread that keeps the next segment of the log ready.
 //
 // Where a directory comes from is decided at its first start and is durable
 // before anything else is: it *founds* a group (mints the cluster's id; the
@@ -37,9 +34,9 @@
 #include "common/clock.h"
 #include "common/ids.h"
 #include "common/random.h"
-#include "raft/group_log.h"
 #include "raft/log/disk.h"
 #include "raft/log/log_types.h"
+#include "raft/replicated_log.h"
 #include "raft/transport/transport.h"
 
 namespace millrace::raft {
@@ -98,12 +95,11 @@ struct NodeOptions {
 //   * Propose, ConfirmLeading and ChangeMembership answer kResourceExhausted
 //     when too many calls are waiting.
 //   * status() is as of the last step; `progress` as of the last tick.
-//   * TransferLeadership waits for the node's thread: never call it in a call
-//     of the sink or in a callback. With kNobody before a planned stop: then
-//     wait (a little) for OnFollowing.
+//   * TransferLeadership(kNobody) picks the voter that is furthest. Call it
+//     before a planned stop and wait (a little) for OnFollowing.
 //   * Callbacks that are not yet answered when it is destroyed get
 //     kUnavailable, from the destructor.
-class Node : public GroupLog {
+class Node : public ReplicatedLog {
  public:
   virtual const LogIdentity& identity() const = 0;
   // See NodeOptions::address.
@@ -125,7 +121,7 @@ absl::StatusOr<std::unique_ptr<Node>> OpenNode(const NodeOptions& options,
                                                Disk& disk, Clock& clock,
                                                Random& random,
                                                Transport& transport,
-                                               GroupSink& sink);
+                                               LogSink& sink);
 
 }  // namespace millrace::raft
 

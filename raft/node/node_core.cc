@@ -24,8 +24,8 @@ bool IsLazy(const LogWrite& write) {
   return !write.must_sync && write.messages.empty();
 }
 
-void Deliver(Delivery delivery, GroupSink& sink, ProposalGate& gate,
-             const GroupSink::SnapshotTaken& taken) {
+void Deliver(Delivery delivery, LogSink& sink, ProposalGate& gate,
+             const LogSink::SnapshotTaken& taken) {
   switch (delivery.kind) {
     case Delivery::Kind::kEntries:
       sink.OnCommitted(std::move(delivery.entries));
@@ -63,8 +63,8 @@ absl::StatusOr<std::unique_ptr<NodeCore>> NodeCore::Create(
   MR_ASSIGN_OR_RETURN(
       std::unique_ptr<Core> core,
       Core::Create(config, start.hard_state, start.membership, log));
-  return std::unique_ptr<NodeCore>(
-      new NodeCore(options, std::move(start), log, gate, std::move(core)));
+  return std::unique_ptr<NodeCore>(new NodeCore(options, std::move(start), log,
+                                                gate, std::move(core)));
 }
 
 NodeCore::NodeCore(const NodeCoreOptions& options, NodeStart start,
@@ -247,7 +247,8 @@ void NodeCore::AdoptStoredSnapshots() {
 
 absl::Status NodeCore::OnSnapshotWritten(bool ok) {
   const std::optional<SnapshotCycle::Write> write = snapshots_.Written(ok);
-  if (!ok || !write.has_value() || write->index <= log_.Snapshot().last.index) {
+  if (!ok || !write.has_value() ||
+      write->index <= log_.Snapshot().last.index) {
     return absl::OkStatus();
   }
   MR_ASSIGN_OR_RETURN(const uint64_t term, log_.Term(write->index));
@@ -529,9 +530,9 @@ void NodeCore::SetPeers() {
   }
 }
 
-GroupLog::GroupStatus NodeCore::status() const {
+ReplicatedLog::GroupStatus NodeCore::status() const {
   CoreStatus core = core_->GetStatus();
-  GroupLog::GroupStatus status;
+  ReplicatedLog::GroupStatus status;
   status.self = self_;
   status.term = core.hard_state.term;
   status.leader = core.soft_state.leader;

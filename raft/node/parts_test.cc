@@ -201,8 +201,7 @@ TEST(MailboxTest, WaitsForWhatIsUrgent) {
   EXPECT_THAT(proposal.payloads, ElementsAre("x"));
 }
 
-// --------------------------------------------------------- NodeLog and
-// LogWriter
+// --------------------------------------------------------- NodeLog and LogWriter
 
 class LogWriterTest : public testing::Test {
  protected:

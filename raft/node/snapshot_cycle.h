@@ -54,8 +54,8 @@ class SnapshotCycle {
   std::optional<Write> TakeWrite(uint64_t applied);
   // Whether what was taken is of no use, as a newer one came meanwhile; once.
   bool TakeForget();
-  // `ok`: it is in the store now; returns what it was. False: it is not,
-  // because of an error or because there is a newer one.
+  // `ok`: it is in the store now; returns what it was. False: it is not, because
+  // of an error or because there is a newer one.
   std::optional<Write> Written(bool ok);
 
   // The entry up to which the log may be dropped: not the last keep_entries,

@@ -1,6 +1,5 @@
 #include "raft/node/workers.h"
 
-#include <algorithm>
 #include <utility>
 
 #include "common/logging.h"
@@ -49,48 +48,6 @@ void LogWorker::Write(std::vector<LogWrite> writes) {
   }
 }
 
-std::optional<uint64_t> LogWorker::WriteHere(std::vector<LogWrite> writes) {
-  uint64_t bytes = 0;
-  bool lazy = true;
-  for (const LogWrite& write : writes) {
-    bytes += PayloadBytes(write);
-    lazy = lazy && IsLazy(write);
-  }
-  {
-    absl::MutexLock lock(&mu_);
-    const bool here = !lazy && !busy_ && !wanted_ && !stopping_ &&
-                      bytes <= options_.group_bytes_max;
-    for (LogWrite& write : writes) queue_.push_back(std::move(write));
-    if (!here) {
-      wanted_ = wanted_ || !lazy;
-      return {};
-    }
-    busy_ = true;
-    for (LogWrite& write : queue_) writer_.Add(std::move(write));
-    queue_.clear();
-  }
-  absl::StatusOr<LogWriter::Done> done = writer_.Flush();
-  if (!done.ok()) {
-    if (absl::IsResourceExhausted(done.status())) {
-      absl::MutexLock lock(&mu_);
-      wanted_ = true;  // The log's thread goes on with it, and waits.
-    } else {
-      options_.fatal(done.status());
-    }
-    Release();
-    return {};
-  }
-  AfterGroup();
-  Release();
-  if (!done->messages.empty()) options_.send(std::move(done->messages));
-  return done->id;
-}
-
-void LogWorker::Release() {
-  absl::MutexLock lock(&mu_);
-  busy_ = false;
-}
-
 void LogWorker::Drop(uint64_t index) {
   absl::MutexLock lock(&mu_);
   drop_ = index;
@@ -119,13 +76,12 @@ void LogWorker::SetNearlyFull(bool nearly_full) {
 
 std::vector<LogWrite> LogWorker::TakeGroup(std::optional<uint64_t>* drop) {
   const auto ready = [this]() ABSL_SHARED_LOCKS_REQUIRED(mu_) {
-    return stopping_ || (wanted_ && !busy_);
+    return stopping_ || wanted_;
   };
   std::vector<LogWrite> group;
   absl::MutexLock lock(&mu_);
   mu_.Await(absl::Condition(&ready));
   if (stopping_) return group;
-  busy_ = true;
   uint64_t bytes = 0;
   while (!queue_.empty()) {
     bytes += PayloadBytes(queue_.front());
@@ -142,13 +98,13 @@ void LogWorker::LogLoop() {
   for (;;) {
     std::optional<uint64_t> drop;
     std::vector<LogWrite> group = TakeGroup(&drop);
-    {
+    if (group.empty() && !drop.has_value()) {
       absl::MutexLock lock(&mu_);
       if (stopping_) break;
+      continue;
     }
-    if (!WriteGroup(std::move(group))) return;
+    if (!group.empty() && !WriteGroup(std::move(group))) return;
     if (drop.has_value() && !DropSegments(*drop)) return;
-    Release();
   }
   // A failure here loses nothing: the mark is a convenience.
   if (const absl::Status closed = writer_.Close(); !closed.ok()) {
@@ -158,7 +114,6 @@ void LogWorker::LogLoop() {
 
 bool LogWorker::WriteGroup(std::vector<LogWrite> group) {
   for (LogWrite& write : group) writer_.Add(std::move(write));
-  if (writer_.idle()) return true;
   absl::StatusOr<LogWriter::Done> done = writer_.Flush();
   bool blocked = false;
   while (!done.ok()) {
@@ -185,16 +140,12 @@ bool LogWorker::WriteGroup(std::vector<LogWrite> group) {
     mail.durable = done->id;
     if (blocked) mail.blocked = false;
   });
-  AfterGroup();
-  return true;
-}
-
-void LogWorker::AfterGroup() {
   SetNearlyFull(log_.NearlyFull());
   if (log_.WantsSpare()) {
     absl::MutexLock lock(&mu_);
     spare_wanted_ = true;
   }
+  return true;
 }
 
 bool LogWorker::DropSegments(uint64_t index) {
@@ -230,8 +181,8 @@ void LogWorker::SpareLoop() {
 
 // ---------------------------------------------------------------------- apply
 
-ApplyWorker::ApplyWorker(GroupSink& sink, ProposalGate& gate, Mailbox& mailbox,
-                         GroupSink::SnapshotTaken taken)
+ApplyWorker::ApplyWorker(LogSink& sink, ProposalGate& gate, Mailbox& mailbox,
+                         LogSink::SnapshotTaken taken)
     : sink_(sink),
       gate_(gate),
       mailbox_(mailbox),
@@ -242,33 +193,6 @@ void ApplyWorker::Deliver(std::vector<Delivery> deliveries) {
   if (deliveries.empty()) return;
   absl::MutexLock lock(&mu_);
   for (Delivery& delivery : deliveries) queue_.push_back(std::move(delivery));
-}
-
-std::optional<uint64_t> ApplyWorker::DeliverHere(
-    std::vector<Delivery> deliveries) {
-  if (deliveries.empty()) return {};
-  // Putting a whole state in the place of another takes its time.
-  const bool quick = std::none_of(
-      deliveries.begin(), deliveries.end(), [](const Delivery& delivery) {
-        return delivery.kind == Delivery::Kind::kSnapshot;
-      });
-  {
-    absl::MutexLock lock(&mu_);
-    if (!quick || busy_ || !queue_.empty() || stopping_) {
-      for (Delivery& delivery : deliveries) {
-        queue_.push_back(std::move(delivery));
-      }
-      return {};
-    }
-    busy_ = true;
-  }
-  const uint64_t last = deliveries.back().id;
-  for (Delivery& delivery : deliveries) {
-    raft::Deliver(std::move(delivery), sink_, gate_, taken_);
-  }
-  absl::MutexLock lock(&mu_);
-  busy_ = false;
-  return last;
 }
 
 void ApplyWorker::Stop() {
@@ -291,7 +215,7 @@ void ApplyWorker::Stop() {
 
 void ApplyWorker::Loop() {
   const auto ready = [this]() ABSL_SHARED_LOCKS_REQUIRED(mu_) {
-    return stopping_ || (!queue_.empty() && !busy_);
+    return stopping_ || !queue_.empty();
   };
   for (;;) {
     Delivery delivery;
@@ -301,14 +225,11 @@ void ApplyWorker::Loop() {
       if (stopping_) return;
       delivery = std::move(queue_.front());
       queue_.pop_front();
-      busy_ = true;
     }
     const uint64_t id = delivery.id;
     const bool urgent = delivery.urgent;
     raft::Deliver(std::move(delivery), sink_, gate_, taken_);
     mailbox_.Post([id](Mail& mail) { mail.delivered = id; }, urgent);
-    absl::MutexLock lock(&mu_);
-    busy_ = false;
   }
 }
 
@@ -373,14 +294,16 @@ void SnapshotWorker::Loop() {
                    << " could not be written: " << written.message();
     }
     job.state = nullptr;
-    mailbox_.Post([&](Mail& mail) { mail.snapshot_written = written.ok(); });
+    mailbox_.Post(
+        [&](Mail& mail) { mail.snapshot_written = written.ok(); });
   }
 }
 
 absl::Status SnapshotWorker::WriteOne(const Job& job) {
-  MR_ASSIGN_OR_RETURN(const std::unique_ptr<SnapshotWriter> writer,
-                      store_.Create(job.what.last.index, job.what.last.term,
-                                    job.what.configuration));
+  MR_ASSIGN_OR_RETURN(
+      const std::unique_ptr<SnapshotWriter> writer,
+      store_.Create(job.what.last.index, job.what.last.term,
+                    job.what.configuration));
   BreakableSink sink(*writer, breaking_off_);
   MR_RETURN_IF_ERROR(job.state(sink));
   if (breaking_off_.load(std::memory_order_relaxed)) {

@@ -15,13 +15,13 @@
 #include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
-#include "raft/group_log.h"
 #include "raft/log/segment_log.h"
 #include "raft/log/snapshot_store.h"
 #include "raft/node/log_writer.h"
 #include "raft/node/mailbox.h"
 #include "raft/node/node_core.h"
 #include "raft/node/proposal_gate.h"
+#include "raft/replicated_log.h"
 
 namespace millrace::raft {
 
@@ -44,13 +44,6 @@ class LogWorker {
   ~LogWorker();
 
   void Write(std::vector<LogWrite> writes) ABSL_LOCKS_EXCLUDED(mu_);
-  // The same on the caller's thread, if the log's has nothing to do and these
-  // can be made durable together: a group of one has nobody to listen to while
-  // it waits for the disk, and the way to another thread and back costs as much
-  // as a fast disk. Returns the last write that is durable; nullopt: they were
-  // left to the log's thread.
-  std::optional<uint64_t> WriteHere(std::vector<LogWrite> writes)
-      ABSL_LOCKS_EXCLUDED(mu_);
   // Behind the writes before it.
   void Drop(uint64_t index) ABSL_LOCKS_EXCLUDED(mu_);
   // Lazy writes wait no longer.
@@ -68,20 +61,17 @@ class LogWorker {
       ABSL_LOCKS_EXCLUDED(mu_);
   // False: stop.
   bool WriteGroup(std::vector<LogWrite> group);
-  void AfterGroup();
-  void Release() ABSL_LOCKS_EXCLUDED(mu_);
   void SetNearlyFull(bool nearly_full);
   bool DropSegments(uint64_t index);
 
   const Options options_;
   SegmentLog& log_;
   Mailbox& mailbox_;
-  LogWriter writer_;  // Of who has set busy_.
+  LogWriter writer_;  // Confined to the log thread.
   std::atomic<bool> nearly_full_ = false;
 
   absl::Mutex mu_;
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;
-  bool busy_ ABSL_GUARDED_BY(mu_) = false;
   bool wanted_ ABSL_GUARDED_BY(mu_) = false;  // Something is not lazy.
   std::deque<LogWrite> queue_ ABSL_GUARDED_BY(mu_);
   std::optional<uint64_t> drop_ ABSL_GUARDED_BY(mu_);
@@ -94,14 +84,11 @@ class LogWorker {
 // Calls the sink.
 class ApplyWorker {
  public:
-  ApplyWorker(GroupSink& sink, ProposalGate& gate, Mailbox& mailbox,
-              GroupSink::SnapshotTaken taken);
+  ApplyWorker(LogSink& sink, ProposalGate& gate, Mailbox& mailbox,
+              LogSink::SnapshotTaken taken);
   ~ApplyWorker() { Stop(); }
 
   void Deliver(std::vector<Delivery> deliveries) ABSL_LOCKS_EXCLUDED(mu_);
-  // As LogWorker::WriteHere. Returns the last one.
-  std::optional<uint64_t> DeliverHere(std::vector<Delivery> deliveries)
-      ABSL_LOCKS_EXCLUDED(mu_);
   // No call of the sink is under way or comes afterwards. Callbacks that were
   // queued are called with kUnavailable.
   void Stop() ABSL_LOCKS_EXCLUDED(mu_);
@@ -109,14 +96,13 @@ class ApplyWorker {
  private:
   void Loop();
 
-  GroupSink& sink_;
+  LogSink& sink_;
   ProposalGate& gate_;
   Mailbox& mailbox_;
-  const GroupSink::SnapshotTaken taken_;
+  const LogSink::SnapshotTaken taken_;
 
   absl::Mutex mu_;
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;
-  bool busy_ ABSL_GUARDED_BY(mu_) = false;  // The sink is being called.
   std::deque<Delivery> queue_ ABSL_GUARDED_BY(mu_);
 
   std::thread thread_;

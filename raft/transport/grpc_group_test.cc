@@ -1,5 +1,5 @@
-// Three members in one process over gRPC, with a proxy in front of each, so
-// that a member can be cut off from what the others say to it.
+// Three members in one process over gRPC, with a proxy in front of each, so that
+// a member can be cut off from what the others say to it.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -12,8 +12,8 @@
 
 #include "common/strings.h"
 #include "raft/node/testing/list_sink.h"
-#include "raft/node/testing/node_group.h"
-#include "raft/group_log.h"
+#include "raft/node/testing/test_group.h"
+#include "raft/replicated_log.h"
 #include "raft/transport/grpc_transport.h"
 #include "rpc/server.h"
 #include "tests/testing/tcp_proxy.h"
@@ -27,8 +27,7 @@ class GrpcWire final : public TestWire {
  public:
   std::unique_ptr<Transport> NewTransport(int number) override {
     GrpcTransportOptions options;
-    options.confirm_interval = absl::Milliseconds(50);
-    options.silence_timeout = absl::Seconds(1);
+    options.silence_timeout = absl::Milliseconds(600);
     options.backoff = {absl::Milliseconds(5), absl::Milliseconds(100), 2.0};
     auto transport = std::make_unique<GrpcTransport>(
         rpc::LoopbackCredentials(), Clock::Real(),
@@ -90,7 +89,7 @@ class GrpcGroupTest : public testing::Test {
   }
 
   GrpcWire wire_;
-  NodeGroup group_;
+  TestGroup group_;
 };
 
 TEST_F(GrpcGroupTest, ThreeMembersApplyTheSame) {
@@ -106,7 +105,7 @@ TEST_F(GrpcGroupTest, ThreeMembersApplyTheSame) {
 TEST_F(GrpcGroupTest, ManyProposalsAndALongOne) {
   NodeOptions options = Options();
   options.segment_bytes = 64 << 20;
-  NodeGroup group(wire_, options);
+  TestGroup group(wire_, options);
   group.Grow(3);
   const int leader = group.WaitForLeader();
   const uint64_t term = group.sink(leader).leading();
@@ -174,9 +173,10 @@ TEST_F(GrpcGroupTest, DelayedAndDamagedConnectionsLoseNothing) {
   for (int round = 0; round < 6; ++round) {
     for (int i = 0; i < 3; ++i) {
       wire_.proxy(i).Delay(absl::Milliseconds(round));
-      wire_.proxy(i).Corrupt(round % 2 == 0 ? TcpProxy::Direction::kToServer
-                                            : TcpProxy::Direction::kToClient,
-                             static_cast<uint64_t>(100 + 700 * round + 31 * i));
+      wire_.proxy(i).Corrupt(
+          round % 2 == 0 ? TcpProxy::Direction::kToServer
+                         : TcpProxy::Direction::kToClient,
+          static_cast<uint64_t>(100 + 700 * round + 31 * i));
     }
     CommitMany(Cat("round ", round, " "), 15);
   }

@@ -45,7 +45,7 @@ class GrpcTransport::Impl {
                   absl::MutexLock lock(&connect_mu_);
                   streams_ += change;
                 }},
-        host_(door_, clock, options.confirm_interval,
+        host_(door_, clock,
               [this](NodeId from, const std::string& address) {
                 Greeted(from, address);
               }),
@@ -146,8 +146,8 @@ class GrpcTransport::Impl {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
     Peer& peer = peers_[node];
     if (peer.link == nullptr) {
-      peer.link =
-          std::make_shared<PeerLink>(shared_, node, address, random_->Next64());
+      peer.link = std::make_shared<PeerLink>(shared_, node, address,
+                                             random_->Next64());
     }
     return peer;
   }

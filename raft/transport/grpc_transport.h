@@ -36,10 +36,8 @@ struct GrpcTransportOptions {
   uint64_t queue_bytes_max = uint64_t{32} << 20;
   // Of snapshots that go out, bytes per second.
   uint64_t snapshot_bytes_per_second = uint64_t{64} << 20;
-  // How often the other side of a stream is told that it works, at most.
-  absl::Duration confirm_interval = absl::Milliseconds(500);
-  // A member that confirms nothing for so long is connected to anew. Several
-  // times the other's confirm_interval, and what a frame of 1 MiB takes.
+  // A member that confirms nothing for so long is connected to anew. More than
+  // the interval at which it confirms, half a second.
   absl::Duration silence_timeout = absl::Seconds(3);
   // Between tries to connect.
   rpc::BackoffOptions backoff{absl::Milliseconds(50), absl::Seconds(1), 2.0};

@@ -15,7 +15,7 @@
 #include "absl/synchronization/mutex.h"
 #include "common/strings.h"
 #include "raft/node/testing/list_sink.h"
-#include "raft/group_log.h"
+#include "raft/replicated_log.h"
 #include "rpc/server.h"
 #include "tests/testing/tcp_proxy.h"
 
@@ -168,7 +168,8 @@ struct Peer {
   Peer(NodeId id, ClusterId cluster, const GrpcTransportOptions& options)
       : identity{cluster, id} {
     transport = std::make_unique<GrpcTransport>(
-        rpc::LoopbackCredentials(), Clock::Real(), Random::Seeded(id), options);
+        rpc::LoopbackCredentials(), Clock::Real(), Random::Seeded(id),
+        options);
     Serve();
     proxy = *TcpProxy::Start(server->address().ToString());
   }
@@ -177,8 +178,9 @@ struct Peer {
     transport->Stop();
   }
   void Serve() {
-    auto started = rpc::Server::Start(rpc::LoopbackCredentials(), "127.0.0.1:0",
-                                      {transport->service()});
+    auto started =
+        rpc::Server::Start(rpc::LoopbackCredentials(), "127.0.0.1:0",
+                           {transport->service()});
     EXPECT_TRUE(started.ok()) << started.status();
     server = *std::move(started);
   }
@@ -202,8 +204,7 @@ class GrpcTransportTest : public testing::Test {
   GrpcTransportTest() {
     const auto random = Random::Seeded(1);
     cluster_ = ClusterId::Generate(*random);
-    options_.confirm_interval = absl::Milliseconds(50);
-    options_.silence_timeout = absl::Seconds(1);
+    options_.silence_timeout = absl::Milliseconds(400);
     options_.backoff = {absl::Milliseconds(5), absl::Milliseconds(50), 2.0};
     options_.snapshot_timeout = absl::Seconds(1);
     a_ = std::make_unique<Peer>(1, cluster_, options_);
@@ -240,9 +241,9 @@ class GrpcTransportTest : public testing::Test {
     message.type = MessageType::kSnapshot;
     message.snapshot = SnapshotMeta{{1, 10}, {{1, {true, ""}}}};
     std::string description = Cat(chunks.size());
-    a_->transport->SendSnapshot(std::move(message),
-                                std::make_unique<FakeOutgoing>(
-                                    std::move(description), std::move(chunks)));
+    a_->transport->SendSnapshot(
+        std::move(message), std::make_unique<FakeOutgoing>(
+                                std::move(description), std::move(chunks)));
   }
 
   ClusterId cluster_;
@@ -271,7 +272,6 @@ TEST_F(GrpcTransportTest, TheLongestEntryArrives) {
   a_->transport->Send(message);
   SendToB(1);
   const auto messages = b_->receiver.WaitForMessages(2);
-  ASSERT_THAT(messages, SizeIs(2));
   EXPECT_EQ(messages[0], message);
 }
 
@@ -316,8 +316,8 @@ TEST_F(GrpcTransportTest, AMemberThatIsNoMoreIsNotTakenForItsSuccessor) {
   message.type = MessageType::kSnapshot;
   message.snapshot = SnapshotMeta{{1, 10}, {{1, {true, ""}}}};
   a_->transport->SendSnapshot(
-      message,
-      std::make_unique<FakeOutgoing>("1", std::vector<std::string>{"chunk"}));
+      message, std::make_unique<FakeOutgoing>("1", std::vector<std::string>{
+                                                       "chunk"}));
   EXPECT_TRUE(absl::IsFailedPrecondition(a_->receiver.WaitForSent()));
   EXPECT_THAT(b_->receiver.chunks(), IsEmpty());
 }
@@ -368,7 +368,7 @@ TEST_F(GrpcTransportTest, AQuietStreamIsNotTakenForABrokenOne) {
   const bool never = false;
   {
     absl::MutexLock lock(&mu);
-    mu.AwaitWithTimeout(absl::Condition(&never), 2 * options_.silence_timeout);
+    mu.AwaitWithTimeout(absl::Condition(&never), 4 * options_.silence_timeout);
   }
   EXPECT_EQ(a_->receiver.unreachable(2), 0);
   EXPECT_EQ(b_->proxy->connections(), 1);
@@ -437,7 +437,6 @@ TEST_F(GrpcTransportTest, ASnapshotArrivesWithItsMessage) {
   EXPECT_TRUE(a_->receiver.WaitForSent().ok());
   EXPECT_EQ(b_->receiver.chunks(), chunks);
   const auto messages = b_->receiver.WaitForMessages(1);
-  ASSERT_THAT(messages, SizeIs(1));
   EXPECT_EQ(messages[0].type, MessageType::kSnapshot);
   EXPECT_EQ(messages[0].snapshot->last, (EntryId{1, 10}));
 }

@@ -5,6 +5,7 @@
 
 #include <utility>
 
+#include "common/fault_point.h"
 #include "common/logging.h"
 #include "common/strings.h"
 #include "proto/services/raft.grpc.pb.h"
@@ -133,7 +134,9 @@ void PeerLink::WriteLocked() {
   if (unanswered_since_ == absl::InfiniteDuration()) {
     unanswered_since_ = shared_.clock.Monotonic();
   }
+  FaultPoint("raft.send");
   stream_->Write(queue_.Take());
+  FaultPoint("raft.sent");
 }
 
 void PeerLink::Connect(const LogIdentity& self,
@@ -160,7 +163,8 @@ void PeerLink::Connect(const LogIdentity& self,
   shared_.streams_changed(1);
   writing_ = true;
   unanswered_since_ = shared_.clock.Monotonic();
-  stream_->Begin(stream_, queue_.Begin(EncodeHello(self, node_, own_address)));
+  stream_->Begin(stream_,
+                 queue_.Begin(EncodeHello(self, node_, own_address)));
 }
 
 void PeerLink::CheckSilence() {
@@ -169,7 +173,8 @@ void PeerLink::CheckSilence() {
     if (stream_ == nullptr || unanswered_since_ == absl::InfiniteDuration()) {
       return;
     }
-    const absl::Duration silent = shared_.clock.Monotonic() - unanswered_since_;
+    const absl::Duration silent =
+        shared_.clock.Monotonic() - unanswered_since_;
     if (silent < shared_.options.silence_timeout) {
       // The last frame may have come too soon behind another to be answered
       // for; an empty one is an occasion.

@@ -20,6 +20,8 @@
 namespace millrace::raft {
 namespace {
 
+// How often a stream is told that it works, at most.
+constexpr absl::Duration kConfirmInterval = absl::Milliseconds(500);
 // Streams of both kinds; a group has far fewer members.
 constexpr int kStreamsMax = 64;
 // A transfer on which nothing has come for so long gives way to another.
@@ -30,20 +32,16 @@ constexpr absl::Duration kTransferIdle = absl::Seconds(5);
 class RaftServiceHost::Service final
     : public proto::RaftService::CallbackService {
  public:
-  Service(ReceiverDoor& door, Clock& clock, absl::Duration confirm_interval,
-          OnHello on_hello)
-      : door_(door),
-        clock_(clock),
-        confirm_interval_(confirm_interval),
-        on_hello_(std::move(on_hello)),
-        pool_(1) {}
+  Service(ReceiverDoor& door, Clock& clock, OnHello on_hello)
+      : door_(door), clock_(clock), on_hello_(std::move(on_hello)), pool_(1) {}
   ~Service() override {
     CHECK_EQ(streams_.load(), 0) << "the server has to be shut down first";
   }
 
   grpc::ServerBidiReactor<proto::RaftFrame, proto::RaftReceived>* Speak(
       grpc::CallbackServerContext*) override;
-  grpc::ServerBidiReactor<proto::RaftSnapshotPart, proto::RaftSnapshotProgress>*
+  grpc::ServerBidiReactor<proto::RaftSnapshotPart,
+                          proto::RaftSnapshotProgress>*
   SendSnapshot(grpc::CallbackServerContext*) override;
 
   void Stop() {
@@ -71,7 +69,6 @@ class RaftServiceHost::Service final
 
   ReceiverDoor& door_;
   Clock& clock_;
-  const absl::Duration confirm_interval_;
   const OnHello on_hello_;
   std::atomic<int> streams_ = 0;
   ThreadPool pool_;  // Writes what comes of a snapshot.
@@ -138,7 +135,7 @@ class RaftServiceHost::Service::Speaker final
   void Confirm() {
     absl::MutexLock lock(&mu_);
     const absl::Duration now = service_.clock_.Monotonic();
-    if (writing_ || now - confirmed_ < service_.confirm_interval_) return;
+    if (writing_ || now - confirmed_ < kConfirmInterval) return;
     confirmed_ = now;
     writing_ = true;
     StartWrite(&received_);
@@ -266,16 +263,15 @@ class RaftServiceHost::Service::Transfer final
       }
       service_.transfer_.reset();
     }
-    return service_.door_.With(
-        [&](TransportReceiver& receiver) ABSL_NO_THREAD_SAFETY_ANALYSIS {
-          auto transfer =
-              receiver.ReceiveSnapshot(message, begin.description());
-          MR_RETURN_IF_ERROR(transfer.status());
-          service_.transfer_ = *std::move(transfer);
-          service_.transfer_stream_ = this;
-          service_.transfer_from_ = message.from;
-          return absl::OkStatus();
-        });
+    return service_.door_.With([&](TransportReceiver& receiver)
+                                   ABSL_NO_THREAD_SAFETY_ANALYSIS {
+      auto transfer = receiver.ReceiveSnapshot(message, begin.description());
+      MR_RETURN_IF_ERROR(transfer.status());
+      service_.transfer_ = *std::move(transfer);
+      service_.transfer_stream_ = this;
+      service_.transfer_from_ = message.from;
+      return absl::OkStatus();
+    });
   }
 
   Service& service_;
@@ -290,10 +286,8 @@ RaftServiceHost::Service::SendSnapshot(grpc::CallbackServerContext*) {
 }
 
 RaftServiceHost::RaftServiceHost(ReceiverDoor& door, Clock& clock,
-                                 absl::Duration confirm_interval,
                                  OnHello on_hello)
-    : service_(std::make_unique<Service>(door, clock, confirm_interval,
-                                         std::move(on_hello))) {}
+    : service_(std::make_unique<Service>(door, clock, std::move(on_hello))) {}
 
 RaftServiceHost::~RaftServiceHost() = default;
 

@@ -6,7 +6,6 @@
 #include <memory>
 #include <string>
 
-#include "absl/time/time.h"
 #include "common/clock.h"
 #include "raft/core/types.h"
 #include "raft/transport/receiver_door.h"
@@ -24,9 +23,7 @@ class RaftServiceHost {
   using OnHello = std::function<void(NodeId from, const std::string& address)>;
 
   // Both references outlive the host.
-  // `confirm_interval`: see GrpcTransportOptions.
-  RaftServiceHost(ReceiverDoor& door, Clock& clock,
-                  absl::Duration confirm_interval, OnHello on_hello);
+  RaftServiceHost(ReceiverDoor& door, Clock& clock, OnHello on_hello);
   ~RaftServiceHost();
 
   grpc::Service* service();

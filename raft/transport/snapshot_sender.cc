@@ -117,7 +117,8 @@ absl::Status SnapshotSender::Transfer(Job& job) {
     }
     VLOG(1) << "snapshot at entry " << last.index << " to member " << member
             << " at " << address << ": " << status.message();
-    if (absl::IsFailedPrecondition(status) || absl::IsInvalidArgument(status)) {
+    if (absl::IsFailedPrecondition(status) ||
+        absl::IsInvalidArgument(status)) {
       break;
     }
     if (taken > 0) {
@@ -149,9 +150,9 @@ absl::Status SnapshotSender::TryOnce(Job& job, const std::string& address,
   // An error of ours, beside what the stream ends with.
   const auto talk = [&]() -> absl::Status {
     proto::RaftSnapshotPart part;
-    *part.mutable_begin() =
-        EncodeSnapshotBegin(EncodeHello(*self, job.message.to, own_address_()),
-                            job.message, job.bytes->description());
+    *part.mutable_begin() = EncodeSnapshotBegin(
+        EncodeHello(*self, job.message.to, own_address_()), job.message,
+        job.bytes->description());
     const absl::Duration start = clock_.Monotonic();
     uint64_t sent = 0;
     bool first = true;
@@ -166,13 +167,12 @@ absl::Status SnapshotSender::TryOnce(Job& job, const std::string& address,
       if (done) break;
       const uint64_t next = progress.next_chunk();
       if (next >= job.bytes->chunks()) {
-        return absl::InternalError(
-            "the member asks for a chunk behind the end");
+        return absl::InternalError("the member asks for a chunk behind the end");
       }
       const absl::Duration due =
-          start + absl::Seconds(
-                      static_cast<double>(sent) /
-                      static_cast<double>(options_.snapshot_bytes_per_second));
+          start + absl::Seconds(static_cast<double>(sent) /
+                                static_cast<double>(
+                                    options_.snapshot_bytes_per_second));
       if (const absl::Duration early = due - clock_.Monotonic();
           early > absl::ZeroDuration() && stop_.WaitFor(early)) {
         return absl::CancelledError("stopping");

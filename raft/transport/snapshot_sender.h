@@ -1,5 +1,5 @@
-// Sends snapshots to other members, one at a time, each over a connection of
-// its own, no faster than it may, and goes on where a try broke off.
+// Sends snapshots to other members, one at a time, each over a connection of its
+// own, no faster than it may, and goes on where a try broke off.
 #ifndef MILLRACE_RAFT_TRANSPORT_SNAPSHOT_SENDER_H_
 #define MILLRACE_RAFT_TRANSPORT_SNAPSHOT_SENDER_H_
 
@@ -38,8 +38,7 @@ class SnapshotSender {
   SnapshotSender(const rpc::Credentials& credentials, Clock& clock,
                  std::unique_ptr<Random> random,
                  const GrpcTransportOptions& options, ReceiverDoor& door,
-                 AddressOf address_of,
-                 std::function<std::string()> own_address);
+                 AddressOf address_of, std::function<std::string()> own_address);
   ~SnapshotSender();
 
   // A second one to the same member takes the place of the first if that has

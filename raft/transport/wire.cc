@@ -10,7 +10,7 @@
 #include "common/status_macros.h"
 #include "common/strings.h"
 #include "raft/core/membership.h"
-#include "raft/group_log.h"
+#include "raft/replicated_log.h"
 
 namespace millrace::raft {
 namespace {
@@ -164,7 +164,8 @@ absl::Status CheckHello(const proto::RaftHello& hello,
   if (hello.to() != self.member || hello.from() == self.member) {
     return absl::FailedPreconditionError(
         Av(Cat("this master is member ", absl::StrCat(absl::Hex(self.member)),
-               " of its cluster, not ", absl::StrCat(absl::Hex(hello.to())))));
+               " of its cluster, not ",
+               absl::StrCat(absl::Hex(hello.to())))));
   }
   return absl::OkStatus();
 }
@@ -201,9 +202,9 @@ absl::StatusOr<Message> DecodeSnapshotBegin(
   if (!encoded.ParseFromString(begin.message())) {
     return Bad("cannot be decoded");
   }
-  MR_ASSIGN_OR_RETURN(Message message,
-                      DecodeMessage(std::move(encoded), begin.hello().from(),
-                                    begin.hello().to()));
+  MR_ASSIGN_OR_RETURN(
+      Message message, DecodeMessage(std::move(encoded), begin.hello().from(),
+                                     begin.hello().to()));
   if (message.type != MessageType::kSnapshot) {
     return Bad("announces a snapshot and has none");
   }

@@ -10,7 +10,7 @@
 #include "common/hash.h"
 #include "common/random.h"
 #include "raft/core/membership.h"
-#include "raft/group_log.h"
+#include "raft/replicated_log.h"
 #include "rpc/limits.h"
 
 namespace millrace::raft {
@@ -50,8 +50,8 @@ Message SnapshotMessage() {
   message.from = 7;
   message.to = 8;
   message.term = 5;
-  message.snapshot =
-      SnapshotMeta{{4, 100}, {{7, {true, "a:1"}}, {8, {false, "b:2"}}}};
+  message.snapshot = SnapshotMeta{{4, 100},
+                                  {{7, {true, "a:1"}}, {8, {false, "b:2"}}}};
   return message;
 }
 
@@ -150,8 +150,7 @@ TEST(RaftWireTest, EveryFlippedBitIsFoundOut) {
       continue;
     }
     FrameReader reader(a.hello());
-    if (!reader.Add(a).ok() ||
-        !CheckHello(a.hello(), {Self().cluster, 8}).ok()) {
+    if (!reader.Add(a).ok() || !CheckHello(a.hello(), {Self().cluster, 8}).ok()) {
       continue;
     }
     const auto messages = reader.Add(b);

@@ -8,6 +8,7 @@
 #include "absl/strings/ascii.h"
 #include "common/hash.h"
 #include "common/logging.h"
+#include "common/fault_point.h"
 #include "common/status_macros.h"
 #include "common/strings.h"
 
@@ -166,7 +167,11 @@ class Publisher {
 
   absl::Status BuildAndRename(bool paranoid) {
     MR_RETURN_IF_ERROR(BuildFinal(paranoid));
-    return Retryable(fs_.RenameNoReplace(final_, output_));
+    FaultPoint("commit.before_rename");
+    const absl::Status renamed =
+        Retryable(fs_.RenameNoReplace(final_, output_));
+    FaultPoint("commit.renamed");
+    return renamed;
   }
 
   absl::Status BuildFinal(bool paranoid) {
@@ -177,8 +182,10 @@ class Publisher {
     MR_RETURN_IF_ERROR(MakeFinal());
     for (const Winner& winner : decision_.winners) {
       MR_RETURN_IF_ERROR(Move(winner));
+      FaultPoint("commit.moved");
     }
     MR_RETURN_IF_ERROR(PutManifest());
+    FaultPoint("commit.manifest");
     MR_RETURN_IF_ERROR(CheckFinal());
     // The parts were synced by their attempts, the manifest by PutManifest;
     // their names are now, so that the rename cannot outlive them.
@@ -256,15 +263,7 @@ class Publisher {
 
   absl::Status MakeFinal() const {
     const absl::Status made = fs_.MakeDirectory(final_);
-    if (made.ok()) return absl::OkStatus();
-    if (absl::IsAlreadyExists(made)) {
-      const absl::StatusOr<FileInfo> there = fs_.StatLink(final_);
-      if (!there.ok()) return Retryable(there.status());
-      if (there->kind == FileKind::kDirectory) return absl::OkStatus();
-      // Not the winners are at fault, which could not be moved there.
-      return absl::UnavailableError(
-          Av(Cat(Shown(final_), " is no directory; who put it there?")));
-    }
+    if (made.ok() || absl::IsAlreadyExists(made)) return absl::OkStatus();
     if (absl::IsNotFound(made) && fs_.StatLink(ParentPath(output_)).ok()) {
       // With winners CheckWinner would have failed; a job without any has its
       // staging directory removed after it was published. Nothing is made

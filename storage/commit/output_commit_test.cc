@@ -402,19 +402,6 @@ TEST(PublishTest, StoreThatIsAwayIsNoLoss) {
   EXPECT_TRUE(Publish(stage.fs, stage.decision, false).ok());
 }
 
-TEST(PublishTest, FileInPlaceOfFinalIsNoLoss) {
-  Stage stage;
-  const std::string final = JoinPath(StagingPath(kOutput, TestJob()), "final");
-  stage.fs.SetContents(final, "in the way");
-  const absl::Status status = Publish(stage.fs, stage.decision, false);
-  EXPECT_TRUE(absl::IsUnavailable(status)) << status;
-  EXPECT_THAT(std::string(ToStd(status.message())),
-              AllOf(HasSubstr(final), HasSubstr("no directory")));
-  ASSERT_TRUE(stage.fs.RemoveFile(final).ok());
-  ASSERT_TRUE(Publish(stage.fs, stage.decision, false).ok());
-  EXPECT_EQ(stage.OutputState(), Stage::State::kComplete);
-}
-
 TEST(PublishTest, StrayFileInFinalIsNotPublished) {
   Stage stage;
   stage.fs.SetContents(

@@ -21,7 +21,6 @@
 #include "common/clock.h"
 #include "supervisor/child_main.h"
 #include "supervisor/supervisor.h"
-#include "supervisor/task_frames.h"
 #include "supervisor/testing/misbehaviour.h"
 
 namespace millrace::supervisor {
@@ -40,20 +39,9 @@ void SetPosition(StatusPage& page, bool reducing) {
   }
 }
 
-// The inputs of a reduce task, up to the first that is out of order.
-uint32_t CountInOrder(const proto::ReduceTask& reduce) {
-  uint32_t count = 0;
-  for (const proto::MapOutputRef& ref : reduce.map_outputs()) {
-    if (ref.map_index() != count) break;
-    ++count;
-  }
-  return count;
-}
-
 proto::TaskEvent Perform(const proto::RunTask& task, StatusPage& page) {
   std::vector<std::string> words;
   for (const std::string& word : task.plan().inputs()) words.push_back(word);
-  if (task.has_reduce()) words = {"ok"};
   SetPosition(page, task.kind() == proto::REDUCE_TASK);
   proto::TaskEvent event;
   try {
@@ -61,7 +49,6 @@ proto::TaskEvent Perform(const proto::RunTask& task, StatusPage& page) {
     Misbehave(words, page);
     SetThrowRecording(false);
     event.mutable_done()->set_attempt_uid(task.attempt_uid());
-    event.mutable_done()->set_num_maps(CountInOrder(task.reduce()));
     page.phase.store(TaskPhase::kIdle);
   } catch (const std::exception& e) {
     SetThrowRecording(false);
@@ -104,7 +91,8 @@ int ServeTasks(const std::string& mode) {
   if (mode == "ready-twice") (void)channel.Send(ready);
 
   while (true) {
-    more = ReceiveCommand(channel, &command);
+    command.Clear();
+    more = channel.Receive(&command);
     if (!more.ok()) return 6;
     if (!*more) break;
     proto::TaskEvent event = Perform(command.run(), page);

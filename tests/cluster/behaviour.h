@@ -21,15 +21,17 @@ struct Trace {
   std::string uid;
 };
 
-// Each test has a cluster of its own, an input of so many lines in so many
-// splits of equal size, and the counts that must come out.
+// Each test has a cluster of its own, an input of `kLines` lines in `kSplits`
+// splits, and the counts that must come out.
 class BehaviourTest : public testing::Test {
  protected:
+  static constexpr int kLines = 120;
   static constexpr int kSplits = 6;
-  static constexpr int kReducers = 3;
 
-  explicit BehaviourTest(int lines = 120, int splits = kSplits);
+  BehaviourTest();
 
+  // Another input than kLines lines, in other splits.
+  void MakeInput(int lines, int splits);
   void StartCluster(const MiniCluster::Options& options);
   // submit behaviour_job ... -- BEHAVIOUR DIR [MS]
   std::vector<std::string> SubmitWords(
@@ -43,17 +45,18 @@ class BehaviourTest : public testing::Test {
   // As `millrace status -o json` says: maps.done, attempts.lost, ...
   int StatusNumber(const std::string& job, const std::string& part,
                    const std::string& name) const;
-  // "" if there is none.
   std::string StatusText(const std::string& job, const std::string& name) const;
   // The output has exactly the right counts, and verifies.
   void ExpectRightCounts(const std::string& output = "out") const;
+  // Every part file is byte for byte what a local run writes.
+  void ExpectLocalBytes(const std::string& output = "out");
   std::vector<Trace> Traces() const;
   // Attempts of each task, "map 3" -> 1.
   std::map<std::string, int> AttemptsByTask() const;
 
-  const int lines_;
-  const int splits_;
   TempDir data_;
+  int lines_ = 0;
+  int splits_ = 0;
   std::map<std::string, int64_t> expected_;
   std::unique_ptr<MiniCluster> cluster_;
 };

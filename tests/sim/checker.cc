@@ -220,13 +220,16 @@ void Checker::OnApplied(const proto::LogEntry& entry,
   }
 }
 
-void Checker::OnPublished(const JobId& job,
-                          const std::vector<AttemptUid>& winners) {
+void Checker::OnPublished(const JobId& job, const proto::PublishGrant& grant) {
   const auto decided = decided_.find(job);
   if (decided == decided_.end()) {
     return Violate("I1: published before Decided");
   }
-  if (winners != decided->second) {
+  std::vector<AttemptUid> files;
+  for (const proto::WinnerFile& winner : grant.winners()) {
+    files.push_back(*AttemptUid::FromBytes(winner.attempt_uid()));
+  }
+  if (files != decided->second) {
     Violate(Cat("I1: job ", job.ToShort(),
                 " publishes other files than were decided"));
   }

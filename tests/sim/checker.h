@@ -54,7 +54,7 @@ class Checker {
                   const std::map<uint32_t, std::string>& roots) {
     consumed_[reduce] = roots;
   }
-  void OnPublished(const JobId& job, const std::vector<AttemptUid>& winners);
+  void OnPublished(const JobId& job, const proto::PublishGrant& grant);
 
   // Every second of virtual time. `settled`: the leader has been one for so
   // long that it knows everybody.

@@ -430,20 +430,21 @@ const SimJob* ClusterSim::FindJob(const JobId& id) {
 }
 
 proto::FailureCause ClusterSim::Check(const JobId& /*job*/,
-                                      const std::vector<AttemptUid>& winners,
-                                      std::optional<size_t>* bad) {
-  if (faults_ && !winners.empty() && Chance(0.05 * severity_)) {
-    *bad = random_->Uniform(winners.size());
+                                      const proto::CheckGrant& grant,
+                                      const proto::WinnerFile** bad) {
+  if (faults_ && grant.winners_size() > 0 && Chance(0.05 * severity_)) {
+    *bad = &grant.winners(
+        static_cast<int>(random_->Uniform(grant.winners_size())));
     return proto::COMMIT_DATA_LOST;
   }
   return proto::FAILURE_CAUSE_UNSPECIFIED;
 }
 
-proto::FailureCause ClusterSim::Publish(
-    const JobId& job, const std::vector<AttemptUid>& winners) {
+proto::FailureCause ClusterSim::Publish(const JobId& job,
+                                        const proto::PublishGrant& grant) {
   if (store_ails_) return proto::OUTPUT_FAILED;
   const SimJob& sim = *FindJob(job);
-  checker_.OnPublished(job, winners);
+  checker_.OnPublished(job, grant);
   const auto found = outputs_.find(sim.output);
   if (found != outputs_.end() && found->second == job) {
     return proto::FAILURE_CAUSE_UNSPECIFIED;

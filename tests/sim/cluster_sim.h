@@ -123,11 +123,10 @@ class ClusterSim final : private WorkerWorld {
   bool Reachable(const ModelWorker& from, const ModelWorker& to) override;
   void MakeStaging(const JobId& job) override { staging_.insert(job); }
   void RemoveStaging(const JobId& job) override { staging_.erase(job); }
-  proto::FailureCause Check(const JobId& job,
-                            const std::vector<AttemptUid>& winners,
-                            std::optional<size_t>* bad) override;
+  proto::FailureCause Check(const JobId& job, const proto::CheckGrant& grant,
+                            const proto::WinnerFile** bad) override;
   proto::FailureCause Publish(const JobId& job,
-                              const std::vector<AttemptUid>& winners) override;
+                              const proto::PublishGrant& grant) override;
   void OnGranted(ModelWorker& worker, const proto::Grant& grant) override;
   void OnViolation(const std::string& what) override { checker_.Violate(what); }
   void OnConsumed(const AttemptUid& reduce,

@@ -113,7 +113,6 @@ void ModelWorker::OnOpened() {
   connected_ = true;
   welcomed_ = false;
   introduced_.clear();
-  winners_.clear();
   SayHello();
 }
 
@@ -223,16 +222,6 @@ void ModelWorker::OnMessage(const proto::MasterMessage& message) {
       jobs_.insert(job);
       break;
     }
-    case proto::MasterMessage::kWinners: {
-      const proto::Winners& winners = message.winners();
-      auto& named = winners_[*AttemptUid::FromBytes(winners.attempt_uid())];
-      for (size_t at = 0; at < winners.winner_uids().size();
-           at += AttemptUid::kBytes) {
-        named.push_back(*AttemptUid::FromBytes(
-            winners.winner_uids().substr(at, AttemptUid::kBytes)));
-      }
-      break;
-    }
     case proto::MasterMessage::kGrant:
       OnGrant(message.grant());
       break;
@@ -328,15 +317,6 @@ void ModelWorker::OnGrant(const proto::Grant& grant) {
   attempt.job = job;
   attempt.uid = uid;
   attempt.task = TaskId::From(grant.attempt().task());
-  if (const auto named = winners_.find(uid); named != winners_.end()) {
-    attempt.winners = std::move(named->second);
-    winners_.erase(named);
-  }
-  if (attempt.winners.size() !=
-      grant.check().num_winners() + grant.publish().num_winners()) {
-    world_.OnViolation(Cat(name_, " was named ", attempt.winners.size(),
-                           " winners before a grant of others"));
-  }
   const absl::Duration prepare = Between(0.2, Chance(0.1) ? 300 : 10);
   if (attempt.task.kind == proto::REDUCE_TASK) {
     Later(prepare, [this, uid] { Fetch(uid); });
@@ -517,9 +497,9 @@ void ModelWorker::Finish(const AttemptUid& uid) {
       FinishReduce(attempt, &outcome);
       break;
     case proto::CHECK_TASK: {
-      std::optional<size_t> bad;
+      const proto::WinnerFile* bad = nullptr;
       const proto::FailureCause cause =
-          world_.Check(attempt.job, attempt.winners, &bad);
+          world_.Check(attempt.job, attempt.grant.check(), &bad);
       if (cause == proto::FAILURE_CAUSE_UNSPECIFIED) {
         outcome.mutable_done();
         outcome.set_manifest_sha256(std::string(32, 'm'));
@@ -527,16 +507,15 @@ void ModelWorker::Finish(const AttemptUid& uid) {
       }
       outcome.mutable_failed()->set_cause(cause);
       outcome.mutable_failed()->set_retryable(true);
-      if (bad.has_value()) {
-        outcome.mutable_failed()->set_map_index(static_cast<uint32_t>(*bad));
-        outcome.mutable_failed()->set_map_uid(
-            std::string(attempt.winners[*bad].bytes()));
+      if (bad != nullptr) {
+        outcome.mutable_failed()->set_map_index(bad->task().index());
+        outcome.mutable_failed()->set_map_uid(bad->attempt_uid());
       }
       break;
     }
     default: {
       const proto::FailureCause cause =
-          world_.Publish(attempt.job, attempt.winners);
+          world_.Publish(attempt.job, attempt.grant.publish());
       if (cause != proto::FAILURE_CAUSE_UNSPECIFIED) {
         return Fail(uid, cause, true);
       }

@@ -44,12 +44,11 @@ class WorkerWorld {
   virtual void MakeStaging(const JobId& job) = 0;
   virtual void RemoveStaging(const JobId& job) = 0;
   // The cause, FAILURE_CAUSE_UNSPECIFIED for success. `bad`: which winner.
-  // `winners`: in partition order.
   virtual proto::FailureCause Check(const JobId& job,
-                                    const std::vector<AttemptUid>& winners,
-                                    std::optional<size_t>* bad) = 0;
-  virtual proto::FailureCause Publish(
-      const JobId& job, const std::vector<AttemptUid>& winners) = 0;
+                                    const proto::CheckGrant& grant,
+                                    const proto::WinnerFile** bad) = 0;
+  virtual proto::FailureCause Publish(const JobId& job,
+                                      const proto::PublishGrant& grant) = 0;
   // For the checker.
   virtual void OnGranted(ModelWorker& worker, const proto::Grant& grant) = 0;
   virtual void OnViolation(const std::string& what) = 0;
@@ -66,7 +65,6 @@ class ModelWorker {
     master::TaskId task;
     AttemptUid uid;
     proto::AttemptPhase phase = proto::PREPARING;
-    std::vector<AttemptUid> winners;  // Of a check or publication.
     // Reduces: map -> root of what was read.
     std::map<uint32_t, std::string> read;
     std::map<uint32_t, int> fetch_tries;
@@ -163,7 +161,6 @@ class ModelWorker {
   bool connected_ = false;
   bool welcomed_ = false;
   std::set<JobId> introduced_;
-  std::map<AttemptUid, std::vector<AttemptUid>> winners_;  // By their attempt.
 };
 
 }  // namespace millrace::sim

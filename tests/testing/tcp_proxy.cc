@@ -316,9 +316,9 @@ void TcpProxy::Drain(Connection& connection, int direction) {
     std::string& bytes = pipe.pieces.front().bytes;
     uint64_t& corrupt_in = corrupt_in_[direction];
     const bool here = corrupt_in > 0 && corrupt_in <= bytes.size();
-    if (here)
-      bytes[corrupt_in - 1] = static_cast<char>(bytes[corrupt_in - 1] ^ 1);
-    const ssize_t n = send(pipe.to, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    if (here) bytes[corrupt_in - 1] = static_cast<char>(bytes[corrupt_in - 1] ^ 1);
+    const ssize_t n =
+        send(pipe.to, bytes.data(), bytes.size(), MSG_NOSIGNAL);
     if (n < 0) {
       if (here) {  // It has not passed.
         bytes[corrupt_in - 1] = static_cast<char>(bytes[corrupt_in - 1] ^ 1);

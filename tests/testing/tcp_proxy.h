@@ -29,8 +29,8 @@ class TcpProxy {
  public:
   enum class Direction { kToServer, kToClient };
 
-  // Listens on a free port of 127.0.0.1. `target`: "127.0.0.1:port"; it need
-  // not listen yet.
+  // Listens on a free port of 127.0.0.1. `target`: "127.0.0.1:port"; it need not
+  // listen yet.
   static absl::StatusOr<std::unique_ptr<TcpProxy>> Start(
       const std::string& target);
   // Breaks all connections off.

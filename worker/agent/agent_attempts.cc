@@ -92,11 +92,9 @@ void AgentCore::GoOnIfPrepared(Attempt& attempt) {
     ++jobs_[attempt.job].work;
     const proto::JobSpec& spec = *SpecOf(attempt.job);
     if (grant.has_check()) {
-      Do(RunCheck{attempt.uid, attempt.job, spec, grant.check(),
-                  attempt.winners});
+      Do(RunCheck{attempt.uid, attempt.job, spec, grant.check()});
     } else {
-      Do(RunPublish{attempt.uid, attempt.job, spec, grant.publish(),
-                    attempt.winners});
+      Do(RunPublish{attempt.uid, attempt.job, spec, grant.publish()});
     }
     return;
   }
@@ -293,7 +291,6 @@ void AgentCore::Finish(Attempt& attempt) {
   attempt.outcome.set_epoch(attempt.grant.epoch());
   attempt.told_at = -absl::InfiniteDuration();
   attempt.inputs.clear();
-  attempt.winners.reset();
   attempt.done.Clear();
 }
 

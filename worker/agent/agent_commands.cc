@@ -1,8 +1,6 @@
 // What the leader commands. Ids of a wrong form are a bug of a master: noted
 // and passed over, since there is nobody to answer for.
-#include <memory>
 #include <utility>
-#include <vector>
 
 #include "common/strings.h"
 #include "worker/agent/agent_core.h"
@@ -10,9 +8,6 @@
 
 namespace millrace::worker {
 namespace {
-
-// More tasks than a master plans.
-constexpr size_t kWinnersMax = 2'000'000;
 
 proto::TaskKind KindOf(const proto::Grant& grant) {
   switch (grant.task_case()) {
@@ -30,12 +25,6 @@ proto::TaskKind KindOf(const proto::Grant& grant) {
       break;
   }
   return proto::TASK_KIND_UNSPECIFIED;
-}
-
-// Of a check or publication: how many part files were named before.
-uint32_t WinnersOf(const proto::Grant& grant) {
-  if (grant.has_check()) return grant.check().num_winners();
-  return grant.has_publish() ? grant.publish().num_winners() : 0;
 }
 
 proto::AttemptFailure Failure(proto::FailureCause cause, std::string message,
@@ -64,31 +53,6 @@ void AgentCore::OnJob(const proto::JobIntroduction& introduction) {
   if (!job.spec.has_value()) job.spec = introduction.spec();
 }
 
-void AgentCore::OnWinners(const proto::Winners& message) {
-  const auto uid = AttemptUid::FromBytes(message.attempt_uid());
-  if (!uid.has_value()) return;
-  if (winners_of_ != *uid) winners_.clear();
-  winners_of_ = *uid;
-  const size_t count = message.winner_uids().size() / AttemptUid::kBytes;
-  const int n = static_cast<int>(count);
-  if (message.winner_uids().size() % AttemptUid::kBytes != 0 ||
-      message.bytes_size() != n || message.records_size() != n ||
-      message.xxh3_size() != n || message.inodes_size() != n) {
-    Say(true, "winners whose lists have different lengths");
-    return;  // The grant's count will not be reached.
-  }
-  if (winners_.size() + count > kWinnersMax) return;
-  for (int i = 0; i < n; ++i) {
-    WinnerFile& file = winners_.emplace_back();
-    file.uid = *AttemptUid::FromBytes(message.winner_uids().substr(
-        static_cast<size_t>(i) * AttemptUid::kBytes, AttemptUid::kBytes));
-    file.bytes = message.bytes(i);
-    file.records = message.records(i);
-    file.xxh3 = message.xxh3(i);
-    file.inode = message.inodes(i);
-  }
-}
-
 void AgentCore::OnGrant(const proto::Grant& grant) {
   const proto::AttemptRef& ref = grant.attempt();
   const auto uid = AttemptUid::FromBytes(ref.attempt_uid());
@@ -108,10 +72,6 @@ void AgentCore::OnGrant(const proto::Grant& grant) {
   attempt.uid = *uid;
   attempt.job = *id;
   attempt.grant = grant;
-  if (winners_of_ == *uid) {
-    attempt.winners = std::make_shared<const std::vector<WinnerFile>>(
-        std::exchange(winners_, {}));
-  }
   attempt.progress.set_attempt_uid(ref.attempt_uid());
   attempt.progress_news = true;
 
@@ -127,12 +87,6 @@ void AgentCore::OnGrant(const proto::Grant& grant) {
              KindOf(grant) != ref.task().kind()) {
     Fail(attempt, Failure(proto::INTERNAL,
                           "granted as another kind of task than it is", false));
-  } else if (WinnersOf(grant) !=
-             (attempt.winners == nullptr ? 0 : attempt.winners->size())) {
-    Fail(attempt, Failure(proto::INTERNAL,
-                          Cat("granted with ", WinnersOf(grant),
-                              " part files, of which others were named before"),
-                          true));
   } else if (disk_low_ && runs_program) {
     Fail(attempt,
          Failure(proto::DISK_FULL,

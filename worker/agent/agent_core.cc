@@ -9,6 +9,12 @@
 namespace millrace::worker {
 namespace {
 
+// Of heartbeats that a leader may miss.
+constexpr int kSilentBeats = 3;
+// Ticks that are so far apart: this process, or its machine, stood still, and
+// what the leader said meanwhile is still to be read.
+constexpr absl::Duration kTicksApartMax = absl::Seconds(2);
+
 proto::AttemptPhase PhaseOf(bool preparing, bool waiting) {
   if (preparing) return proto::PREPARING;
   return waiting ? proto::WAITING : proto::EXECUTING;
@@ -53,6 +59,8 @@ const proto::JobSpec* AgentCore::SpecOf(const JobId& job) const {
 void AgentCore::On(const StreamOpened& event) {
   stream_ = event.stream;
   welcomed_ = false;
+  last_heard_ = now_;
+  if (last_tick_ == absl::InfiniteDuration()) last_tick_ = now_;
   // News of the old stream: Hello has all that matters, and the fetcher reports
   // again what still fails.
   fetch_failures_.clear();
@@ -61,12 +69,9 @@ void AgentCore::On(const StreamOpened& event) {
     attempt.progress_news = true;
   }
   disk_news_ = true;
-  winners_.clear();
-  for (proto::Hello& part : MakeHello()) {
-    proto::WorkerMessage message;
-    *message.mutable_hello() = std::move(part);
-    Do(Send{stream_, std::move(message)});
-  }
+  proto::WorkerMessage message;
+  *message.mutable_hello() = MakeHello();
+  Do(Send{stream_, std::move(message)});
   last_sent_ = now_;
 }
 
@@ -85,9 +90,19 @@ void AgentCore::HangUp() {
   welcomed_ = false;
 }
 
-std::vector<proto::Hello> AgentCore::MakeHello() {
-  rpc::Parts<proto::Hello> parts;
-  proto::Hello& hello = parts.first();
+void AgentCore::LeaveSilentLeader() {
+  if (now_ - last_tick_ > kTicksApartMax) last_heard_ = now_;
+  last_tick_ = now_;
+  const absl::Duration silence = now_ - last_heard_;
+  if (stream_ == 0 || silence < kSilentBeats * heartbeat_interval_) return;
+  Say(true,
+      Cat("the leader has said nothing for ",
+          absl::ToInt64Milliseconds(silence), " ms; looking for another"));
+  HangUp();
+}
+
+proto::Hello AgentCore::MakeHello() {
+  proto::Hello hello;
   hello.set_protocol_version(proto::WORKER_PROTOCOL_VERSION);
   hello.set_version(options_.version);
   if (!cluster_.is_zero()) {
@@ -103,49 +118,34 @@ std::vector<proto::Hello> AgentCore::MakeHello() {
   hello.set_term_seen(term_seen_);
   for (auto& [uid, attempt] : attempts_) {
     if (attempt.state == State::kOver) {
-      *parts.For(attempt.outcome).add_outcomes() = attempt.outcome;
+      *hello.add_outcomes() = attempt.outcome;
       attempt.told_at = now_;
       continue;
     }
-    proto::RunningAttempt running;
-    *running.mutable_attempt() = attempt.grant.attempt();
-    running.set_epoch(attempt.grant.epoch());
-    *running.mutable_progress() = attempt.progress;
-    running.mutable_progress()->set_phase(PhaseOf(
+    proto::RunningAttempt* running = hello.add_running();
+    *running->mutable_attempt() = attempt.grant.attempt();
+    running->set_epoch(attempt.grant.epoch());
+    *running->mutable_progress() = attempt.progress;
+    running->mutable_progress()->set_phase(PhaseOf(
         attempt.state == State::kPreparing, attempt.state == State::kWaiting));
-    *parts.For(running).add_running() = std::move(running);
   }
   for (const auto& [id, job] : jobs_) {
-    parts.For(JobId::kBytes).add_jobs(std::string(id.bytes()));
-  }
-  AddHeld(&parts);
-  std::vector<proto::Hello> told = parts.Take();
-  for (size_t i = 0; i + 1 < told.size(); ++i) told[i].set_more(true);
-  return told;
-}
-
-void AgentCore::AddHeld(rpc::Parts<proto::Hello>* parts) {
-  for (const auto& [id, job] : jobs_) {
+    hello.add_jobs(std::string(id.bytes()));
     if (job.dropping) continue;  // It is being deleted.
     for (const auto& [uid, output] : job.held) {
-      if (parts->bytes() >= options_.hello_bytes_max) {
-        Say(true,
-            "not all map outputs of the spool are offered to the leader: "
-            "there are too many");
-        return;
-      }
-      proto::HeldOutput held;
-      held.set_job_id(std::string(id.bytes()));
-      held.set_map_index(output.first);
-      held.set_attempt_uid(std::string(uid.bytes()));
-      held.set_root(output.second);
-      *parts->For(held).add_held() = std::move(held);
+      proto::HeldOutput* held = hello.add_held();
+      held->set_job_id(std::string(id.bytes()));
+      held->set_map_index(output.first);
+      held->set_attempt_uid(std::string(uid.bytes()));
+      held->set_root(output.second);
     }
   }
+  return hello;
 }
 
 void AgentCore::On(const MasterSays& event) {
   if (event.stream != stream_) return;
+  last_heard_ = now_;
   const proto::MasterMessage& message = event.message;
   if (message.has_refused()) {
     // Whoever refuses commands nothing; a standby does not even know the term.
@@ -172,9 +172,6 @@ void AgentCore::On(const MasterSays& event) {
     case proto::MasterMessage::kJob:
       OnJob(message.job());
       break;
-    case proto::MasterMessage::kWinners:
-      OnWinners(message.winners());
-      break;
     case proto::MasterMessage::kGrant:
       OnGrant(message.grant());
       break;
@@ -197,6 +194,7 @@ void AgentCore::On(const MasterSays& event) {
       Say(false, message.drain().draining() ? "draining: no new attempts"
                                             : "no longer draining");
       break;
+    case proto::MasterMessage::kAlive:
     case proto::MasterMessage::kRefused:
     case proto::MasterMessage::kWelcome:
     case proto::MasterMessage::MESSAGE_NOT_SET:
@@ -274,13 +272,13 @@ void AgentCore::LoseIncarnation() {
 
 // --------------------------------------------------------------------- news
 
-void AgentCore::FillProgress(rpc::Parts<proto::Update>* updates) {
+void AgentCore::FillProgress(proto::Update* update) {
   for (auto& [uid, attempt] : attempts_) {
     if (attempt.state == State::kOver || !attempt.progress_news) continue;
     attempt.progress_news = false;
     attempt.progress.set_phase(PhaseOf(attempt.state == State::kPreparing,
                                        attempt.state == State::kWaiting));
-    *updates->For(attempt.progress).add_progress() = attempt.progress;
+    *update->add_progress() = attempt.progress;
   }
 }
 
@@ -288,37 +286,35 @@ void AgentCore::FillProgress(rpc::Parts<proto::Update>* updates) {
 // progress waits for the heartbeat.
 void AgentCore::TellNews() {
   if (!connected()) return;
-  rpc::Parts<proto::Update> updates;
-  bool urgent = disk_news_;
+  proto::WorkerMessage message;
+  proto::Update* update = message.mutable_update();
+  bool urgent = false;
   for (auto& [uid, attempt] : attempts_) {
     if (attempt.state != State::kOver ||
         now_ - attempt.told_at < options_.retell_interval) {
       continue;
     }
-    *updates.For(attempt.outcome).add_outcomes() = attempt.outcome;
+    *update->add_outcomes() = attempt.outcome;
     attempt.told_at = now_;
     urgent = true;
   }
   for (auto& [key, failure] : fetch_failures_) {
-    *updates.For(failure).add_fetch_failures() = std::move(failure);
+    *update->add_fetch_failures() = std::move(failure);
     urgent = true;
   }
   fetch_failures_.clear();
   for (const JobId& job : dropped_jobs_) {
-    updates.For(JobId::kBytes).add_dropped_jobs(std::string(job.bytes()));
+    update->add_dropped_jobs(std::string(job.bytes()));
     urgent = true;
   }
   dropped_jobs_.clear();
+  if (disk_news_) urgent = true;
   if (!urgent && now_ - last_sent_ < heartbeat_interval_) return;
   disk_news_ = false;
-  FillProgress(&updates);
-  updates.first().set_free_disk_bytes(free_disk_bytes_);
-  updates.first().set_disk_low(disk_low_);
-  for (proto::Update& update : updates.Take()) {
-    proto::WorkerMessage message;
-    *message.mutable_update() = std::move(update);
-    Do(Send{stream_, std::move(message)});
-  }
+  FillProgress(update);
+  update->set_free_disk_bytes(free_disk_bytes_);
+  update->set_disk_low(disk_low_);
+  Do(Send{stream_, std::move(message)});
   last_sent_ = now_;
 }
 
@@ -353,6 +349,7 @@ void AgentCore::On(const Tick& event) {
     progress.set_input_bytes(standing.input_bytes);
     attempt->progress_news = true;
   }
+  LeaveSilentLeader();
   for (auto& [number, child] : children_) {
     if (child.state == ChildState::kIdle &&
         now_ - child.idle_since >= options_.idle_child_max) {

@@ -37,6 +37,7 @@
 //   * Every granted attempt ends with an outcome, also one that was killed
 //     (CANCELLED), except those of a dropped job or a lost incarnation.
 //   * A repeated grant of a known attempt changes nothing.
+//   * A leader that says nothing for three heartbeats is left: another may lead.
 #ifndef MILLRACE_WORKER_AGENT_AGENT_CORE_H_
 #define MILLRACE_WORKER_AGENT_AGENT_CORE_H_
 
@@ -51,7 +52,6 @@
 #include "common/ids.h"
 #include "common/random.h"
 #include "proto/messages/worker.pb.h"
-#include "rpc/parts.h"
 #include "worker/agent/events.h"
 #include "worker/spool/layout.h"
 
@@ -77,8 +77,6 @@ struct AgentOptions {
   absl::Duration delete_retry_interval = absl::Seconds(5);
   // Of what a task printed, the end goes with a failure to the leader.
   size_t log_tail_bytes = 8 << 10;
-  // Map outputs are offered in a Hello until it is so long.
-  size_t hello_bytes_max = rpc::kHelloBytesMax;
 };
 
 // A map output that a scan of the spool has found intact.
@@ -116,7 +114,6 @@ class AgentCore {
     std::set<std::string> blobs_missing;
     bool input_missing = false;
 
-    WinnerFiles winners;                      // Of a check or publication.
     std::vector<proto::MapOutputRef> inputs;  // Of a reduce.
     uint64_t place = 0;                       // kWaiting: in the queue.
     ChildNumber child = 0;                    // kExecuting.
@@ -166,15 +163,13 @@ class AgentCore {
   void LoseIncarnation();
   // Ends the stream and listens to it no more.
   void HangUp();
-  // In parts.
-  std::vector<proto::Hello> MakeHello();
-  void AddHeld(rpc::Parts<proto::Hello>* parts);
+  void LeaveSilentLeader();
+  proto::Hello MakeHello();
   void TellNews();
-  void FillProgress(rpc::Parts<proto::Update>* updates);
+  void FillProgress(proto::Update* update);
 
   // agent_commands.cc: what the leader commands.
   void OnJob(const proto::JobIntroduction& job);
-  void OnWinners(const proto::Winners& winners);
   void OnGrant(const proto::Grant& grant);
   void OnLocations(const proto::Locations& locations);
   void OnKill(const proto::Kill& kill);
@@ -248,9 +243,9 @@ class AgentCore {
   absl::Duration heartbeat_interval_ = absl::Seconds(1);
   absl::Duration silence_limit_ = absl::Seconds(10);
   absl::Duration last_sent_ = -absl::InfiniteDuration();
-  // Of a check or publication whose grant has not come yet.
-  AttemptUid winners_of_;
-  std::vector<WinnerFile> winners_;
+  // Since when the leader has been silent on the present stream.
+  absl::Duration last_heard_;
+  absl::Duration last_tick_ = absl::InfiniteDuration();  // None yet.
   // Since when there is no stream; a worker that has been away for longer than
   // the silence limit is probably declared lost, and starts nothing.
   absl::Duration away_since_ = -absl::InfiniteDuration();

@@ -4,7 +4,6 @@
 #define MILLRACE_WORKER_AGENT_EVENTS_H_
 
 #include <cstdint>
-#include <memory>
 #include <optional>
 #include <set>
 #include <string>
@@ -195,30 +194,17 @@ struct PutPlan {
   AttemptUid attempt;
   JobId job;
 };
-// A part file as its attempt reported it. There may be a million of them.
-struct WinnerFile {
-  AttemptUid uid;
-  uint64_t bytes = 0;
-  uint64_t records = 0;
-  uint64_t xxh3 = 0;
-  uint64_t inode = 0;
-};
-// In partition order. Shared by the attempt and the work on it.
-using WinnerFiles = std::shared_ptr<const std::vector<WinnerFile>>;
-
 struct RunCheck {
   AttemptUid attempt;
   JobId job;
   proto::JobSpec spec;
   proto::CheckGrant grant;
-  WinnerFiles winners;
 };
 struct RunPublish {
   AttemptUid attempt;
   JobId job;
   proto::JobSpec spec;
   proto::PublishGrant grant;  // The manifest is in the cache.
-  WinnerFiles winners;
 };
 
 // What the attempt wrote below the spool, and S/att/<uid> if `output` (the

@@ -54,24 +54,29 @@ proto::AttemptFailure BlobFailure(const absl::Status& status) {
                  status, true);
 }
 
-storage::Decision MakeDecision(const proto::JobSpec& spec, const JobId& job,
-                               const WinnerFiles& winners) {
-  storage::Decision decision;
-  decision.output = spec.output();
-  decision.job = job;
-  if (winners == nullptr) return decision;
-  decision.winners.reserve(winners->size());
-  for (const WinnerFile& winner : *winners) {
-    const uint32_t index = static_cast<uint32_t>(decision.winners.size());
-    storage::Winner& out = decision.winners.emplace_back();
+// kInvalidArgument: the grant's winners are not named as they must be; a bug of
+// a master.
+absl::Status AddWinners(
+    const proto::JobSpec& spec, const JobId& job,
+    const google::protobuf::RepeatedPtrField<proto::WinnerFile>& winners,
+    storage::Decision* decision) {
+  decision->output = spec.output();
+  decision->job = job;
+  for (const proto::WinnerFile& winner : winners) {
+    const auto uid = AttemptUid::FromBytes(winner.attempt_uid());
+    if (!uid.has_value()) {
+      return absl::InvalidArgumentError("a winner without an attempt uid");
+    }
+    const uint32_t index = winner.task().index();
+    storage::Winner& out = decision->winners.emplace_back();
     // Made from ids, so that no job can have another one's file moved.
-    out.staged_path = OutputPath(spec.output(), job, winner.uid, index);
+    out.staged_path = OutputPath(spec.output(), job, *uid, index);
     out.final_name = storage::PartName(index);
-    out.bytes = winner.bytes;
-    out.inode = winner.inode;
-    out.xxh3 = winner.xxh3;
+    out.bytes = winner.file().bytes();
+    out.inode = winner.file().inode();
+    out.xxh3 = winner.file().xxh3();
   }
-  return decision;
+  return absl::OkStatus();
 }
 
 storage::Manifest MakeManifest(const RunCheck& check) {
@@ -90,14 +95,11 @@ storage::Manifest MakeManifest(const RunCheck& check) {
   storage::AddCounters(check.grant.counters(), &manifest);
   manifest.ledger.insert(check.grant.ledger().begin(),
                          check.grant.ledger().end());
-  if (check.winners == nullptr) return manifest;
-  uint32_t index = 0;
-  for (const WinnerFile& winner : *check.winners) {
-    proto::OutputFile file;
-    file.set_bytes(winner.bytes);
-    file.set_records(winner.records);
-    file.set_xxh3(winner.xxh3);
-    storage::AddFile(storage::PartName(index++), file, winner.uid, &manifest);
+  for (const proto::WinnerFile& winner : check.grant.winners()) {
+    storage::AddFile(
+        storage::PartName(winner.task().index()), winner.file(),
+        AttemptUid::FromBytes(winner.attempt_uid()).value_or(AttemptUid()),
+        &manifest);
   }
   return manifest;
 }
@@ -143,11 +145,15 @@ AttemptPrepared PrepareDirectories(FileSystem& fs, const WorkerLayout& layout,
 OutputChecked CheckOutput(FileSystem& fs, BlobCache& blobs,
                           const RunCheck& check) {
   OutputChecked answer{check.attempt, check.job, "", std::nullopt};
-  const storage::Decision decision =
-      MakeDecision(check.spec, check.job, check.winners);
+  storage::Decision decision;
+  absl::Status status =
+      AddWinners(check.spec, check.job, check.grant.winners(), &decision);
+  if (!status.ok()) {
+    answer.failure = Failure(proto::INTERNAL, status, false);
+    return answer;
+  }
   size_t lost = 0;
-  const absl::Status status =
-      storage::CheckWinners(fs, decision, check.spec.paranoid(), &lost);
+  status = storage::CheckWinners(fs, decision, check.spec.paranoid(), &lost);
   switch (status.code()) {
     case absl::StatusCode::kOk:
       break;
@@ -156,9 +162,10 @@ OutputChecked CheckOutput(FileSystem& fs, BlobCache& blobs,
       return answer;
     case absl::StatusCode::kDataLoss: {
       answer.failure = Failure(proto::COMMIT_DATA_LOST, status, true);
-      answer.failure->set_map_index(static_cast<uint32_t>(lost));
-      answer.failure->set_map_uid(
-          std::string(check.winners->at(lost).uid.bytes()));
+      const proto::WinnerFile& winner =
+          check.grant.winners(static_cast<int>(lost));
+      answer.failure->set_map_index(winner.task().index());
+      answer.failure->set_map_uid(winner.attempt_uid());
       return answer;
     }
     default:
@@ -178,8 +185,13 @@ OutputChecked CheckOutput(FileSystem& fs, BlobCache& blobs,
 OutputPublished PublishOutput(FileSystem& fs, BlobCache& blobs,
                               const RunPublish& publish) {
   OutputPublished answer{publish.attempt, publish.job, std::nullopt};
-  storage::Decision decision =
-      MakeDecision(publish.spec, publish.job, publish.winners);
+  storage::Decision decision;
+  absl::Status status =
+      AddWinners(publish.spec, publish.job, publish.grant.winners(), &decision);
+  if (!status.ok()) {
+    answer.failure = Failure(proto::INTERNAL, status, true);
+    return answer;
+  }
   absl::StatusOr<std::string> manifest =
       blobs.Read(publish.grant.manifest_sha256(), kManifestBytesMax);
   if (!manifest.ok()) {
@@ -188,8 +200,7 @@ OutputPublished PublishOutput(FileSystem& fs, BlobCache& blobs,
   }
   decision.manifest_json = *std::move(manifest);
   // The winners were read again, if that was wanted, before the decision.
-  const absl::Status status =
-      storage::Publish(fs, decision, /*paranoid=*/false);
+  status = storage::Publish(fs, decision, /*paranoid=*/false);
   switch (status.code()) {
     case absl::StatusCode::kOk:
       break;

@@ -54,7 +54,16 @@ class CommitTaskTest : public testing::Test {
     ASSERT_TRUE(writer.ok()) << writer.status();
     ASSERT_TRUE((*writer)->Append(contents).ok());
     const storage::PartSummary part = *(*writer)->Finish();
-    winners_.push_back({Uid(uid), part.bytes, 1, part.xxh3, part.inode});
+    proto::WinnerFile winner;
+    winner.mutable_task()->set_kind(proto::REDUCE_TASK);
+    winner.mutable_task()->set_index(index);
+    winner.set_attempt_uid(std::string(Uid(uid).bytes()));
+    winner.mutable_file()->set_path("/a/path/nobody/believes");
+    winner.mutable_file()->set_bytes(part.bytes);
+    winner.mutable_file()->set_inode(part.inode);
+    winner.mutable_file()->set_xxh3(part.xxh3);
+    winner.mutable_file()->set_records(1);
+    *grant_.add_winners() = winner;
   }
   // A job of three partitions, ready to be checked.
   void Stage() {
@@ -69,15 +78,12 @@ class CommitTaskTest : public testing::Test {
     counter->set_name("n");
     counter->set_value(5);
   }
-  WinnerFiles Winners() const {
-    return std::make_shared<const std::vector<WinnerFile>>(winners_);
-  }
   OutputChecked Check() {
-    return CheckOutput(fs_, blobs_,
-                       RunCheck{Uid(8), kJob, spec_, grant_, Winners()});
+    return CheckOutput(fs_, blobs_, RunCheck{Uid(8), kJob, spec_, grant_});
   }
   OutputPublished Publish(FileSystem& fs, const std::string& manifest) {
-    RunPublish publish{Uid(7), kJob, spec_, {}, Winners()};
+    RunPublish publish{Uid(7), kJob, spec_, {}};
+    *publish.grant.mutable_winners() = grant_.winners();
     publish.grant.set_manifest_sha256(manifest);
     return PublishOutput(fs, blobs_, publish);
   }
@@ -90,7 +96,6 @@ class CommitTaskTest : public testing::Test {
   BlobCache blobs_{fs_, masters_, layout_, 1 << 20};
   proto::JobSpec spec_;
   proto::CheckGrant grant_;
-  std::vector<WinnerFile> winners_;
 };
 
 TEST_F(CommitTaskTest, PreparesTheSpoolAndTheStaging) {
@@ -173,7 +178,7 @@ TEST_F(CommitTaskTest, CheckNamesTheWinnerThatIsLost) {
   Stage();
   spec_.set_paranoid(true);
   EXPECT_FALSE(Check().failure.has_value());
-  winners_[1].xxh3 = 1;
+  grant_.mutable_winners(1)->mutable_file()->set_xxh3(1);
   OutputChecked checked = Check();
   ASSERT_TRUE(checked.failure.has_value());
   EXPECT_EQ(checked.failure->cause(), proto::COMMIT_DATA_LOST);

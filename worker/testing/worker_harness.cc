@@ -268,18 +268,12 @@ JobId WorkerTest::Introduce(
   return job;
 }
 
-AttemptUid WorkerTest::Give(const JobId& job, proto::Grant grant,
-                            proto::Winners winners) {
+AttemptUid WorkerTest::Give(const JobId& job, proto::Grant grant) {
   const AttemptUid uid = AttemptUid::Generate(*random_);
   grant.mutable_attempt()->set_job_id(std::string(job.bytes()));
   grant.mutable_attempt()->set_attempt_uid(std::string(uid.bytes()));
   grant.mutable_attempt()->set_number(next_number_++);
   proto::MasterMessage message;
-  if (winners.bytes_size() > 0) {
-    winners.set_attempt_uid(std::string(uid.bytes()));
-    *message.mutable_winners() = std::move(winners);
-    leader_.Say(message);
-  }
   *message.mutable_grant() = std::move(grant);
   leader_.Say(message);
   return uid;

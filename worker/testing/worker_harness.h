@@ -103,9 +103,7 @@ class WorkerTest : public testing::Test {
                   const std::vector<std::string>& inputs,
                   const std::function<void(proto::JobSpec&)>& change = {});
 
-  // `winners`: of a check or publication.
-  AttemptUid Give(const JobId& job, proto::Grant grant,
-                  proto::Winners winners = {});
+  AttemptUid Give(const JobId& job, proto::Grant grant);
   AttemptUid GivePlan(const JobId& job, uint32_t reducers = 0);
   AttemptUid GiveMap(const JobId& job, const proto::AttemptOutcome& plan,
                      uint32_t index);

@@ -162,7 +162,6 @@ AttemptOutcome RunWithBuffer(
   if (!why().ok()) return aborted();
   // Combiner and partitioner are user code too, and the engine calls them.
   absl::StatusOr<engine::MapSideResult> result;
-  env.page().phase.store(TaskPhase::kSpill, std::memory_order_relaxed);
   const auto failure =
       CallUserCode(env.page(), TaskPhase::kSpill, [&] { result = finish(); });
   if (failure.has_value()) return UserFailure(*failure, aborted);
@@ -208,7 +207,6 @@ AttemptOutcome RunMapAttempt(TaskEnvironment& env, const proto::RunTask& run) {
   if (static_cast<int>(run.index()) >= (*plan)->splits_size()) {
     return MakeFailure(proto::INTERNAL, "map index beyond the plan", false);
   }
-  env.page().phase.store(TaskPhase::kMap, std::memory_order_relaxed);
   TaskContext context(env.job().name, env.configure(), run,
                       static_cast<int>(map.num_partitions()), env.page());
   MapInput input(env, **plan, static_cast<int>(run.index()), context);

@@ -7,7 +7,6 @@
 #include "api/src/task/attempt.h"
 #include "common/strings.h"
 #include "supervisor/child_main.h"
-#include "supervisor/task_frames.h"
 
 namespace millrace::task {
 namespace {
@@ -27,8 +26,7 @@ int RunTaskMode(const internal::JobDefinition& job) {
   std::optional<TaskEnvironment> env;
   for (;;) {
     proto::TaskCommand command;
-    absl::StatusOr<bool> more =
-        supervisor::ReceiveCommand(*side->channel, &command);
+    absl::StatusOr<bool> more = side->channel->Receive(&command);
     if (!more.ok()) return Complain(more.status());
     if (!*more) return 0;
     proto::TaskEvent event;
@@ -60,7 +58,6 @@ int RunTaskMode(const internal::JobDefinition& job) {
         }
         break;
       }
-      case proto::TaskCommand::kInputs:  // Are in the task that follows them.
       case proto::TaskCommand::COMMAND_NOT_SET:
         return Complain(absl::InvalidArgumentError("command of unknown kind"));
     }

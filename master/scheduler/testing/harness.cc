@@ -57,14 +57,11 @@ void Harness::Feed(const Event& event) {
       CHECK(replies.emplace(reply->tag, *reply).second);
     }
   }
-  if (applying_) return;  // Below, by the call that this one is part of.
-  applying_ = true;
   while (!hold && !proposed.empty()) {
     const proto::LogEntry entry = std::move(proposed.front());
     proposed.pop_front();
     Apply(entry);
   }
-  applying_ = false;
 }
 
 void Harness::Pass(absl::Duration how_long) {
@@ -87,22 +84,13 @@ proto::Hello Harness::HelloOf(uint64_t worker, const std::string& name,
   return hello;
 }
 
-SessionId Harness::OpenStream() {
+SessionId Harness::Open(const proto::Hello& hello) {
   const SessionId session = next_session_++;
   open_.insert(session);
   Feed(WorkerStreamOpened{session});
-  return session;
-}
-
-void Harness::Say(SessionId session, const proto::Hello& hello) {
   WorkerStreamMessage message{session, {}};
   *message.message.mutable_hello() = hello;
   Feed(message);
-}
-
-SessionId Harness::Open(const proto::Hello& hello) {
-  const SessionId session = OpenStream();
-  Say(session, hello);
   return session;
 }
 

@@ -39,9 +39,6 @@ class Harness {
   absl::Duration now() const { return now_; }
 
   // -------------------------------------------------------- the workers
-  // Opens a stream and says nothing.
-  SessionId OpenStream();
-  void Say(SessionId session, const proto::Hello& hello);
   // Opens a stream and says Hello; `worker` is the incarnation.
   SessionId Join(uint64_t worker, const std::string& name, uint32_t slots = 1);
   proto::Hello HelloOf(uint64_t worker, const std::string& name,
@@ -87,7 +84,6 @@ class Harness {
   std::unique_ptr<State> state_;
   std::unique_ptr<SchedulerCore> core_;
   uint64_t term_ = 0;
-  bool applying_ = false;
   absl::Duration now_ = absl::Seconds(1000);
   SessionId next_session_ = 1;
   ReplyTag next_tag_ = 1;

@@ -209,12 +209,6 @@ std::vector<StoreStep> SmallStoreLife() {
       Compact(0, false),
       Entries(MakeEntries(18, 1, 4, 100), HardState{4, 2, 17}),
       Sync(),
-      Entries(MakeEntries(19, 2, 4, 1400), HardState{4, 2, 19}),
-      Sync(),
-      Entries(MakeEntries(21, 2, 4, 1400), HardState{4, 2, 21}),
-      Sync(),
-      Entries(MakeEntries(23, 2, 4, 1400), std::nullopt),
-      Sync(),
   };
 }
 
@@ -393,7 +387,8 @@ absl::Status StoreRunner::Transfer(const SentSnapshot& sent) {
   if (half > 0) {
     MR_RETURN_IF_ERROR(second->Append(half - 1, sent.chunks[half - 1]));
   }
-  if (half + 1 < sent.chunks.size()) {
+  if (half + 1 < sent.chunks.size() &&
+      !options_.log.mutant.ignore_chunk_place) {
     std::string damaged = sent.chunks[half];
     damaged[damaged.size() / 2] =
         static_cast<char>(~damaged[damaged.size() / 2]);

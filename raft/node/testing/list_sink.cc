@@ -50,7 +50,9 @@ void ListSink::OnCommitted(std::vector<CommittedEntry> entries) {
     on_committed = on_committed_;
   }
   if (on_committed) on_committed();
-  const auto free = [this]() ABSL_SHARED_LOCKS_REQUIRED(mu_) { return !held_; };
+  const auto free = [this]() ABSL_SHARED_LOCKS_REQUIRED(mu_) {
+    return !held_;
+  };
   absl::MutexLock lock(&mu_);
   mu_.Await(absl::Condition(&free));
 }
@@ -71,7 +73,8 @@ void ListSink::OnSnapshot(uint64_t index, uint64_t term,
   std::vector<std::string> payloads = Decode(bytes);
   // It goes on from what was here.
   ASSERT_GE(payloads.size(), payloads_.size());
-  ASSERT_TRUE(std::equal(payloads_.begin(), payloads_.end(), payloads.begin()));
+  ASSERT_TRUE(
+      std::equal(payloads_.begin(), payloads_.end(), payloads.begin()));
   payloads_ = std::move(payloads);
   index_ = index;
   entry_term_ = term;

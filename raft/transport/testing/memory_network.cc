@@ -34,7 +34,8 @@ std::unique_ptr<Transport> MemoryNetwork::NewTransport() {
       {
         absl::MutexLock lock(&network_.mu_);
         const auto found = network_.endpoints_.find(self_);
-        if (found != network_.endpoints_.end() && found->second == endpoint_) {
+        if (found != network_.endpoints_.end() &&
+            found->second == endpoint_) {
           network_.endpoints_.erase(found);
         }
       }
@@ -118,9 +119,10 @@ void MemoryNetwork::Send(const EndpointPtr& from, Message message) {
   const NodeId node = message.to;
   if (to != nullptr) {
     heard = !to->With([&](TransportReceiver& receiver) {
-                 receiver.OnMessage(std::move(message));
-                 return absl::OkStatus();
-               }).ok();
+                   receiver.OnMessage(std::move(message));
+                   return absl::OkStatus();
+                 })
+                 .ok();
   }
   if (!heard) return;
   from->With([node](TransportReceiver& receiver) {
@@ -146,8 +148,7 @@ void MemoryNetwork::TransferLoop() {
     const absl::Status status = CarryOut(transfer);
     const NodeId node = transfer.message.to;
     transfer.bytes.reset();
-    transfer.from
-        ->With([&](TransportReceiver& receiver) {
+    transfer.from->With([&](TransportReceiver& receiver) {
           receiver.OnSnapshotSent(node, status);
           return absl::OkStatus();
         })
@@ -161,9 +162,10 @@ absl::Status MemoryNetwork::CarryOut(Transfer& transfer) {
   if (to == nullptr) return absl::UnavailableError("not reached");
   // The door stays open until the transfer has ended.
   return to->With([&](TransportReceiver& receiver) -> absl::Status {
-    MR_ASSIGN_OR_RETURN(const std::unique_ptr<IncomingSnapshot> incoming,
-                        receiver.ReceiveSnapshot(
-                            transfer.message, transfer.bytes->description()));
+    MR_ASSIGN_OR_RETURN(
+        const std::unique_ptr<IncomingSnapshot> incoming,
+        receiver.ReceiveSnapshot(transfer.message,
+                                 transfer.bytes->description()));
     while (!incoming->complete()) {
       {
         absl::MutexLock lock(&mu_);

@@ -39,9 +39,6 @@ class RecordingObserver final : public Fetcher::Observer {
   std::vector<InputReady> AwaitReady(size_t n) { return Await(ready_, n); }
   std::vector<FetchFailed> AwaitFailed(size_t n) { return Await(failed_, n); }
   std::vector<AttemptUid> AwaitAborted(size_t n) { return Await(aborted_, n); }
-  std::vector<FetchProgress> AwaitProgress(size_t n) {
-    return Await(progress_, n);
-  }
   std::vector<FetchProgress> progress() { return Await(progress_, 0); }
   std::vector<FetchFailed> failed() { return Await(failed_, 0); }
 

@@ -1,4 +1,0 @@
-// A library that is not where the loader looks.
-#include "tests/cluster/picky.h"
-
-int PickyNumber() { return 1; }

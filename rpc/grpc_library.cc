@@ -15,8 +15,9 @@ void Log(gpr_log_func_args* args) {
           << args->file << ":" << args->line << " " << args->message;
 }
 
-// Never started and never destroyed; see KeepUp().
-grpc_server* keeper = nullptr;
+// Never started and never destroyed; see KeepUp(). Nothing reads it, so an
+// optimizer may leave it out; then leak checkers call the server lost.
+[[gnu::used]] grpc_server* keeper = nullptr;
 
 // Two things live as long as their users do, and both end slowly:
 //   * the library (grpc_init, grpc_shutdown) joins its executor's thread. A

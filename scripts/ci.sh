@@ -2,7 +2,7 @@
 # One step of continuous integration, the same on a developer's machine.
 #
 #   scripts/ci.sh dev | release [CTEST ARGUMENTS...]   configure, build, test
-#   scripts/ci.sh asan [unit | all]     address and undefined-behaviour sanitizer
+#   scripts/ci.sh asan [core | all]     address and undefined-behaviour sanitizer
 #   scripts/ci.sh tsan                  data races where threads are: see below
 #   scripts/ci.sh tsa                   lock annotations, checked by Clang
 #   scripts/ci.sh clang-tidy [FILE...]  .clang-tidy, over all sources by default
@@ -42,6 +42,12 @@ run_tests() {
     -j "$jobs" "$@"
 }
 
+# A pattern for CTest that matches these names alone.
+any_of() {
+  local IFS='|'
+  echo "^($*)\$"
+}
+
 step=${1:-}
 [[ $# == 0 ]] || shift
 case "$step" in
@@ -50,13 +56,16 @@ case "$step" in
     run_tests "$step" -LE "$NOT_HERE" "$@"
     ;;
   asan)
-    if [[ ${1:-unit} == all ]]; then
+    if [[ ${1:-core} == all ]]; then
       build asan
       # Sizes and style are the same as without sanitizers, only slower.
       run_tests asan -LE '^(long|meta|heavy|style)$'
     else
-      build asan unit_tests
-      run_tests asan -L '^unit$'
+      # What reads and writes raw bytes or lays out memory by itself.
+      tests=(common_test storage_test engine_test supervisor_test raft_test
+        raft_core_test rpc_test worker_fetch_test worker_shuffle_test)
+      build asan "${tests[@]}"
+      run_tests asan -R "$(any_of "${tests[@]}")"
     fi
     ;;
   tsan)
@@ -64,7 +73,7 @@ case "$step" in
     tests=(common_test supervisor_test worker_agent_test worker_fetch_test
       worker_test)
     build tsan "${tests[@]}"
-    run_tests tsan -R "^($(IFS='|'; echo "${tests[*]}"))\$"
+    run_tests tsan -R "$(any_of "${tests[@]}")"
     ;;
   tsa)
     build tsa

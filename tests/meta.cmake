@@ -1,7 +1,7 @@
 # Tests that are builds and test runs of their own: steps of scripts/ci.sh. They
 # use all cores, so each runs alone.
 
-# mr_meta_test(NAME asan_unit LABELS meta sanitizer TIMEOUT seconds COMMAND ...)
+# mr_meta_test(NAME asan_core LABELS meta sanitizer TIMEOUT seconds COMMAND ...)
 function(mr_meta_test)
   cmake_parse_arguments(MR "" "NAME;TIMEOUT" "LABELS;COMMAND" ${ARGN})
   add_test(NAME ${MR_NAME} COMMAND ${MR_COMMAND}
@@ -19,8 +19,8 @@ function(mr_long_test)
                COMMAND scripts/once.sh ${MR_NAME} ${MR_COMMAND})
 endfunction()
 
-mr_meta_test(NAME asan_unit TIMEOUT 3000 LABELS meta sanitizer
-             COMMAND scripts/ci.sh asan unit)
+mr_meta_test(NAME asan_core TIMEOUT 3000 LABELS meta sanitizer
+             COMMAND scripts/ci.sh asan core)
 
 mr_long_test(NAME asan_all TIMEOUT 7200 LABELS sanitizer
              COMMAND scripts/ci.sh asan all)

@@ -42,7 +42,8 @@ function draw_arrows() {
   arrows["proto/messages"] = ""
   arrows["proto/services"] = "proto/messages"
   arrows["raft/core"] = "common"
-  arrows["raft"] = "raft/core common rpc proto/messages proto/services google"
+  arrows["raft"] = "raft/core common rpc proto/messages proto/services google" \
+                   " grpc grpcpp"
   arrows["rpc"] = "common proto/messages proto/services google grpc grpcpp"
   arrows["master"] = "raft raft/core rpc common proto/messages" \
                      " proto/services google grpc grpcpp CLI nlohmann"
@@ -129,6 +130,7 @@ function check_link(name,    to) {
   to = name
   if (to == "api") to = "api/include"
   sub(/^proto_/, "proto/", to)
+  if (to == "raft_transport") to = "raft"
   sub(/^raft_/, "raft/", to)
   sub(/^master_.*/, "master", to)  # master_state, master_scheduler.
   sub(/^worker_.*/, "worker", to)

@@ -1,0 +1,132 @@
+// A member of the group: the GroupLog of a master. A single master is a
+// group of one, with the same log, the same threads and the same recovery.
+//
+//   Propose, ConfirmLeading, ...          messages of the others
+//             │                                    │
+//             ▼          bounded mailbox           ▼
+//   ┌─────────────────── node thread ──────────────────────┐   ticks
+//   │ NodeCore: every decision (raft/node/node_core.h)     │◄──────
+//   └──┬─────────────┬─────────────────┬────────────────┬──┘
+//      ▼             ▼                 ▼                ▼
+//   log thread    apply thread      Transport        snapshot thread
+//   write, one    the sink's        (its threads     FrozenState ─► disk
+//   fdatasync     calls, in order   are its own)
+//
+// and a thread that keeps the next segment of the log ready. A group of one has
+// nobody to listen to, so its node thread writes the log and calls the sink
+// itself where it can: no way to another thread and back is in the way of a
+// proposal.
+//
+// Where a directory comes from is decided at its first start and is durable
+// before anything else is: it *founds* a group (mints the cluster's id; the
+// first entry makes this member the only voter) or it *joins* one (`join`; it
+// belongs to nobody's group until a leader sends it entries or a snapshot, and
+// never stands for election before).
+#ifndef MILLRACE_RAFT_NODE_NODE_H_
+#define MILLRACE_RAFT_NODE_NODE_H_
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "common/clock.h"
+#include "common/ids.h"
+#include "common/random.h"
+#include "raft/group_log.h"
+#include "raft/log/disk.h"
+#include "raft/log/log_types.h"
+#include "raft/transport/transport.h"
+
+namespace millrace::raft {
+
+struct NodeOptions {
+  // Made if it is not there; its parent must be. Holds id, lock, log/, snap/.
+  std::string directory;
+  // The cluster that it must belong to. None: any, and a new directory founds
+  // a new one.
+  std::optional<ClusterId> cluster;
+  // Of a new directory alone: it joins the group of `cluster`, which must then
+  // be given. In a directory that has been used it changes nothing.
+  bool join = false;
+  // Where the other members reach this one. May be left empty until it is known
+  // (Node::SetAddress); a leader makes it known to the group by an entry.
+  std::string address;
+
+  // ------------------------------------------------------------------ timing
+  // A follower that hears no leader for election_ticks to twice as many stands
+  // for election. Equal on all members, by and large.
+  absl::Duration tick = absl::Milliseconds(100);
+  int election_ticks = 10;
+  int heartbeat_ticks = 1;
+
+  // --------------------------------------------------------------------- log
+  // See SegmentLogOptions. Equal on all members: what one can write the others
+  // must be able to write.
+  uint64_t segment_bytes = uint64_t{64} << 20;
+  uint64_t free_bytes_min = uint64_t{64} << 20;
+  // Payloads (and a little for each) that are proposed here and not yet handed
+  // over; beyond it Propose says kResourceExhausted. A proposal of more than
+  // this is kInvalidArgument.
+  uint64_t uncommitted_bytes_max = uint64_t{64} << 20;
+  // Payloads that one fdatasync makes durable: a limit on how long a proposal
+  // waits for others.
+  uint64_t group_bytes_max = uint64_t{8} << 20;
+  // How long to wait before a full disk is tried again.
+  absl::Duration retry_interval = absl::Seconds(1);
+
+  // --------------------------------------------------------------- snapshots
+  // One is taken after so many entries or payload bytes of the sink's since the
+  // last, whichever comes first: what a restart has to replay.
+  uint64_t snapshot_entries = 200'000;
+  uint64_t snapshot_bytes = uint64_t{256} << 20;
+  // Entries that stay in the log behind a snapshot, so that a member that was
+  // away for a moment needs no transfer.
+  uint64_t keep_entries = 20'000;
+
+  // Called with what cannot be gone on with (an error of the disk, a log that
+  // contradicts itself), once. Empty: the process ends with a line on stderr.
+  // Others are for tests; when it returns, the node is dead until destroyed.
+  std::function<void(const absl::Status&)> on_fatal;
+};
+
+// Thread-safe. Beyond the interface:
+//   * Propose, ConfirmLeading and ChangeMembership answer kResourceExhausted
+//     when too many calls are waiting.
+//   * status() is as of the last step; `progress` as of the last tick.
+//   * TransferLeadership waits for the node's thread: never call it in a call
+//     of the sink or in a callback. With kNobody before a planned stop: then
+//     wait (a little) for OnFollowing.
+//   * Callbacks that are not yet answered when it is destroyed get
+//     kUnavailable, from the destructor.
+class Node : public GroupLog {
+ public:
+  virtual const LogIdentity& identity() const = 0;
+  // See NodeOptions::address.
+  virtual void SetAddress(std::string address) = 0;
+};
+
+// Recovers what is on the disk, which may take as long as reading it does, and
+// starts the threads. `sink` gets everything from them, also before this
+// returns. `random` is used during the call. Everything that is passed by
+// reference outlives the node; `transport` is started by this call and stopped
+// by the node's destructor, and can be used for one node only.
+//   kFailedPrecondition  another process uses the directory, it belongs to
+//                        another cluster, or to another version
+//   kInvalidArgument     an option is out of range; `join` without `cluster`
+//   kDataLoss            log or snapshot are damaged: the message says where
+//                        and what to do
+//   others               the disk's
+absl::StatusOr<std::unique_ptr<Node>> OpenNode(const NodeOptions& options,
+                                               Disk& disk, Clock& clock,
+                                               Random& random,
+                                               Transport& transport,
+                                               GroupSink& sink);
+
+}  // namespace millrace::raft
+
+#endif  // MILLRACE_RAFT_NODE_NODE_H_

@@ -1,0 +1,86 @@
+#include "raft/node/snapshot_cycle.h"
+
+#include <algorithm>
+
+#include "common/logging.h"
+
+namespace millrace::raft {
+
+SnapshotCycle::SnapshotCycle(const SnapshotPolicy& policy, uint64_t newest,
+                             uint64_t older, Membership membership)
+    : policy_(policy), newest_(newest), older_(older) {
+  memberships_.emplace_back(newest, std::move(membership));
+}
+
+void SnapshotCycle::HandedOver(uint64_t entries, uint64_t bytes) {
+  entries_ += entries;
+  bytes_ += bytes;
+}
+
+void SnapshotCycle::MembershipApplied(uint64_t index, Membership membership) {
+  CHECK_GE(index, memberships_.back().first);
+  memberships_.emplace_back(index, std::move(membership));
+}
+
+void SnapshotCycle::Installed(uint64_t index, Membership membership) {
+  if (index > newest_) {
+    older_ = newest_;
+    newest_ = index;
+  }
+  memberships_.clear();
+  memberships_.emplace_back(index, std::move(membership));
+  entries_ = bytes_ = 0;
+}
+
+bool SnapshotCycle::TakeWanted() {
+  if (state_ != State::kIdle || now_ < not_before_ ||
+      (entries_ < policy_.entries && bytes_ < policy_.bytes)) {
+    return false;
+  }
+  state_ = State::kAsked;
+  entries_ = bytes_ = 0;
+  return true;
+}
+
+void SnapshotCycle::Taken(uint64_t index) {
+  CHECK(state_ == State::kAsked) << "a snapshot that nobody asked for";
+  state_ = State::kTaken;
+  index_ = index;
+}
+
+std::optional<SnapshotCycle::Write> SnapshotCycle::TakeWrite(uint64_t applied) {
+  if (state_ != State::kTaken || index_ > applied) return {};
+  if (index_ <= newest_ || index_ < memberships_.front().first) {
+    state_ = State::kIdle;
+    forget_ = true;
+    return {};
+  }
+  state_ = State::kWriting;
+  while (memberships_.size() > 1 && memberships_[1].first <= index_) {
+    memberships_.pop_front();
+  }
+  return Write{index_, memberships_.front().second};
+}
+
+bool SnapshotCycle::TakeForget() { return std::exchange(forget_, false); }
+
+std::optional<SnapshotCycle::Write> SnapshotCycle::Written(bool ok) {
+  CHECK(state_ == State::kWriting) << "no snapshot was being written";
+  state_ = State::kIdle;
+  if (index_ <= newest_) return {};  // A leader's came meanwhile.
+  if (!ok) {
+    // What it was to save is still there to be saved.
+    not_before_ = now_ + policy_.retry_ticks;
+    entries_ = std::max(entries_, policy_.entries);
+    return {};
+  }
+  older_ = newest_;
+  newest_ = index_;
+  return Write{index_, memberships_.front().second};
+}
+
+uint64_t SnapshotCycle::drop_through() const {
+  return std::min(newest_ - std::min(newest_, policy_.keep_entries), older_);
+}
+
+}  // namespace millrace::raft

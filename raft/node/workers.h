@@ -1,0 +1,158 @@
+// The threads around the node's thread: each takes jobs from a queue of its own
+// and reports to the mailbox. What they do is decided by NodeCore.
+#ifndef MILLRACE_RAFT_NODE_WORKERS_H_
+#define MILLRACE_RAFT_NODE_WORKERS_H_
+
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <optional>
+#include <thread>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+#include "raft/group_log.h"
+#include "raft/log/segment_log.h"
+#include "raft/log/snapshot_store.h"
+#include "raft/node/log_writer.h"
+#include "raft/node/mailbox.h"
+#include "raft/node/node_core.h"
+#include "raft/node/proposal_gate.h"
+
+namespace millrace::raft {
+
+// Writes the log; and, on a second thread, keeps its next segment ready: making
+// one takes as long as writing a segment of zeros does.
+class LogWorker {
+ public:
+  struct Options {
+    uint64_t group_bytes_max = 0;
+    absl::Duration retry_interval;
+    // Messages that may leave: called on the log's thread.
+    std::function<void(std::vector<Message>)> send;
+    // An error that the process ends with.
+    std::function<void(const absl::Status&)> fatal;
+  };
+
+  // References outlive it.
+  LogWorker(Options options, SegmentLog& log, NodeLog& view, Mailbox& mailbox);
+  // Ends the threads. What is queued is not written: nobody was told of it.
+  ~LogWorker();
+
+  void Write(std::vector<LogWrite> writes) ABSL_LOCKS_EXCLUDED(mu_);
+  // The same on the caller's thread, if the log's has nothing to do and these
+  // can be made durable together: a group of one has nobody to listen to while
+  // it waits for the disk, and the way to another thread and back costs as much
+  // as a fast disk. Returns the last write that is durable; nullopt: they were
+  // left to the log's thread.
+  std::optional<uint64_t> WriteHere(std::vector<LogWrite> writes)
+      ABSL_LOCKS_EXCLUDED(mu_);
+  // Behind the writes before it.
+  void Drop(uint64_t index) ABSL_LOCKS_EXCLUDED(mu_);
+  // Lazy writes wait no longer.
+  void Flush() ABSL_LOCKS_EXCLUDED(mu_);
+
+  // Whether new work should be refused. Asks the file system only if it was
+  // nearly full when last asked.
+  bool NearlyFull();
+
+ private:
+  void LogLoop();
+  void SpareLoop();
+  // The next writes to be made durable together; empty: the end.
+  std::vector<LogWrite> TakeGroup(std::optional<uint64_t>* drop)
+      ABSL_LOCKS_EXCLUDED(mu_);
+  // False: stop.
+  bool WriteGroup(std::vector<LogWrite> group);
+  void AfterGroup();
+  void Release() ABSL_LOCKS_EXCLUDED(mu_);
+  void SetNearlyFull(bool nearly_full);
+  bool DropSegments(uint64_t index);
+
+  const Options options_;
+  SegmentLog& log_;
+  Mailbox& mailbox_;
+  LogWriter writer_;  // Of who has set busy_.
+  std::atomic<bool> nearly_full_ = false;
+
+  absl::Mutex mu_;
+  bool stopping_ ABSL_GUARDED_BY(mu_) = false;
+  bool busy_ ABSL_GUARDED_BY(mu_) = false;
+  bool wanted_ ABSL_GUARDED_BY(mu_) = false;  // Something is not lazy.
+  std::deque<LogWrite> queue_ ABSL_GUARDED_BY(mu_);
+  std::optional<uint64_t> drop_ ABSL_GUARDED_BY(mu_);
+  bool spare_wanted_ ABSL_GUARDED_BY(mu_) = false;
+
+  std::thread log_thread_;  // Last: they use everything above.
+  std::thread spare_thread_;
+};
+
+// Calls the sink.
+class ApplyWorker {
+ public:
+  ApplyWorker(GroupSink& sink, ProposalGate& gate, Mailbox& mailbox,
+              GroupSink::SnapshotTaken taken);
+  ~ApplyWorker() { Stop(); }
+
+  void Deliver(std::vector<Delivery> deliveries) ABSL_LOCKS_EXCLUDED(mu_);
+  // As LogWorker::WriteHere. Returns the last one.
+  std::optional<uint64_t> DeliverHere(std::vector<Delivery> deliveries)
+      ABSL_LOCKS_EXCLUDED(mu_);
+  // No call of the sink is under way or comes afterwards. Callbacks that were
+  // queued are called with kUnavailable.
+  void Stop() ABSL_LOCKS_EXCLUDED(mu_);
+
+ private:
+  void Loop();
+
+  GroupSink& sink_;
+  ProposalGate& gate_;
+  Mailbox& mailbox_;
+  const GroupSink::SnapshotTaken taken_;
+
+  absl::Mutex mu_;
+  bool stopping_ ABSL_GUARDED_BY(mu_) = false;
+  bool busy_ ABSL_GUARDED_BY(mu_) = false;  // The sink is being called.
+  std::deque<Delivery> queue_ ABSL_GUARDED_BY(mu_);
+
+  std::thread thread_;
+};
+
+// Writes snapshots of this member's state.
+class SnapshotWorker {
+ public:
+  SnapshotWorker(SnapshotStore& store, Mailbox& mailbox);
+  // Breaks off what is under way.
+  ~SnapshotWorker();
+
+  // One at a time.
+  void Write(NodeEffects::WriteSnapshot what, FrozenState state)
+      ABSL_LOCKS_EXCLUDED(mu_);
+
+ private:
+  struct Job {
+    NodeEffects::WriteSnapshot what;
+    FrozenState state;
+  };
+
+  void Loop();
+  absl::Status WriteOne(const Job& job);
+
+  SnapshotStore& store_;
+  Mailbox& mailbox_;
+  std::atomic<bool> breaking_off_ = false;
+
+  absl::Mutex mu_;
+  bool stopping_ ABSL_GUARDED_BY(mu_) = false;
+  std::optional<Job> job_ ABSL_GUARDED_BY(mu_);
+
+  std::thread thread_;
+};
+
+}  // namespace millrace::raft
+
+#endif  // MILLRACE_RAFT_NODE_WORKERS_H_

@@ -308,31 +308,76 @@ NodeOptions SnapshotOptions() {
   return options;
 }
 
-TEST_F(NodeTest, SnapshotsShortenTheLogAndTheStart) {
-  SimDisk disk;
-  std::vector<std::string> expected;
+std::string NewestSnapshot(const SimDisk& disk) {
+  const std::vector<std::string> names = disk.Names("/data/snap");
+  return names.empty() ? "" : *std::max_element(names.begin(), names.end());
+}
+
+class SnapshotTest : public NodeTest {
+ protected:
+  void Propose(Node& node, uint64_t term, int count) {
+    for (int i = 0; i < count; ++i) {
+      expected_.push_back(
+          Cat("entry ", expected_.size(), std::string(100, 'x')));
+      ASSERT_TRUE(node.Propose(term, {expected_.back()}).ok());
+    }
+  }
+
+  SimDisk disk_;
+  std::vector<std::string> expected_;
+};
+
+// The log reaches back to the older of two snapshots, and those are as far
+// apart as writing one takes: each is waited for here, so that they are as
+// near to each other as possible.
+TEST_F(SnapshotTest, SnapshotsShortenTheLogAndTheStart) {
   {
     ListSink sink;
-    const auto node = MustOpen(SnapshotOptions(), disk, sink);
+    const auto node = MustOpen(SnapshotOptions(), disk_, sink);
     const uint64_t term = sink.WaitUntilLeading();
-    for (int i = 0; i < 400; ++i) {
-      expected.push_back(Cat("entry ", i, std::string(100, 'x')));
-      ASSERT_TRUE(node->Propose(term, {expected.back()}).ok());
-      if (i % 10 == 9) sink.WaitFor(expected.size());
+    for (int round = 0; round < 8; ++round) {
+      const std::string before = NewestSnapshot(disk_);
+      Propose(*node, term, 50);
+      WaitUntil([&] { return NewestSnapshot(disk_) > before; });
     }
-    sink.WaitFor(expected.size());
-    WaitUntil([&] { return disk.Names("/data/snap").size() == 2; });
-    // All of it would be 50 kB, seven segments.
-    WaitUntil([&] { return disk.Names("/data/log").size() <= 5; });
-    EXPECT_GE(sink.asked(), 2u);
+    sink.WaitFor(expected_.size());
+    EXPECT_EQ(sink.asked(), 8u);
+    WaitUntil([&] { return disk_.Names("/data/snap").size() == 2; });
+    // All of it would be 60 kB, 20 segments. 50 entries behind the older
+    // snapshot may begin within one, and there is the one that comes next.
+    WaitUntil([&] { return disk_.Names("/data/log").size() <= 5; });
   }
   ListSink sink;
-  const auto node = MustOpen(SnapshotOptions(), disk, sink);
+  const auto node = MustOpen(SnapshotOptions(), disk_, sink);
   const uint64_t term = sink.WaitUntilLeading();
   EXPECT_EQ(sink.restored(), 1u);
-  EXPECT_EQ(sink.payloads(), expected);
-  ASSERT_TRUE(node->Propose(term, {"more"}).ok());
-  sink.WaitFor(expected.size() + 1);
+  EXPECT_EQ(sink.payloads(), expected_);
+  Propose(*node, term, 1);
+  sink.WaitFor(expected_.size());
+}
+
+// As on a busy machine: much is committed while one is being written.
+TEST_F(SnapshotTest, ASnapshotThatTakesLongKeepsTheLogUntilLaterOnesAreThere) {
+  ListSink sink;
+  const auto node = MustOpen(SnapshotOptions(), disk_, sink);
+  const uint64_t term = sink.WaitUntilLeading();
+  sink.HoldSnapshots();
+  Propose(*node, term, 50);
+  WaitUntil([&] { return sink.asked() == 1; });
+  Propose(*node, term, 350);
+  sink.WaitFor(expected_.size());
+  const size_t all = disk_.Names("/data/log").size();
+  EXPECT_GE(all, 20u);
+  sink.ReleaseSnapshots();
+  // What came meanwhile is reason for another one at once; the log is as long
+  // as before, because the older of the two is the first.
+  WaitUntil([&] { return disk_.Names("/data/snap").size() == 2; });
+  EXPECT_EQ(sink.asked(), 2u);
+  // A third makes the first superfluous, and with it what the log had kept.
+  Propose(*node, term, 50);
+  WaitUntil([&] { return sink.asked() == 3; });
+  WaitUntil([&] { return disk_.Names("/data/log").size() <= 5; });
+  EXPECT_EQ(disk_.Names("/data/snap").size(), 2u);
 }
 
 TEST_F(NodeTest, SnapshotsWhileThePowerFails) {
@@ -341,6 +386,7 @@ TEST_F(NodeTest, SnapshotsWhileThePowerFails) {
   const auto random = Random::Seeded(3);
   for (int life = 0; life < 25; ++life) {
     ListSink sink;
+    sink.ExpectPowerCut();
     NodeOptions options = SnapshotOptions();
     FatalError fatal;
     options.on_fatal = fatal.handler();
@@ -350,10 +396,16 @@ TEST_F(NodeTest, SnapshotsWhileThePowerFails) {
           TryOpen(options, *current, sink, static_cast<uint64_t>(life) + 1);
       if (node.ok()) {
         WaitUntil([&] { return sink.leading() > 0 || fatal.count() > 0; });
+        // Else the power failed before it was told everything again.
+        const bool told_all = sink.leading() > 0;
         const std::vector<std::string> found = sink.payloads();
-        ASSERT_GE(found.size(), expected.size());
-        ASSERT_TRUE(
-            std::equal(expected.begin(), expected.end(), found.begin()));
+        if (told_all) {
+          ASSERT_GE(found.size(), expected.size());
+        }
+        const size_t common = std::min(found.size(), expected.size());
+        ASSERT_TRUE(std::equal(found.begin(),
+                               found.begin() + static_cast<ptrdiff_t>(common),
+                               expected.begin()));
         while (fatal.count() == 0) {
           const size_t count = sink.count();
           if (!(*node)
@@ -364,7 +416,8 @@ TEST_F(NodeTest, SnapshotsWhileThePowerFails) {
           }
           WaitUntil([&] { return sink.count() > count || fatal.count() > 0; });
         }
-        expected = sink.payloads();
+        std::vector<std::string> now = sink.payloads();
+        if (now.size() > expected.size()) expected = std::move(now);
       }
     }
     current = current->AfterPowerCut([&](size_t options_count) {

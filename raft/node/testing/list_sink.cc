@@ -37,6 +37,7 @@ void ListSink::OnCommitted(std::vector<CommittedEntry> entries) {
   std::function<void()> on_committed;
   {
     absl::MutexLock lock(&mu_);
+    if (dead_) return;
     ASSERT_FALSE(entries.empty());
     for (CommittedEntry& entry : entries) {
       ASSERT_GT(entry.index, index_);
@@ -61,7 +62,12 @@ void ListSink::OnSnapshot(uint64_t index, uint64_t term,
   char buffer[1000];
   for (;;) {
     const absl::StatusOr<size_t> n = state->Read(buffer, sizeof(buffer));
-    ASSERT_TRUE(n.ok()) << n.status();
+    if (!n.ok()) {
+      absl::MutexLock lock(&mu_);
+      EXPECT_TRUE(power_cut_expected_) << n.status();
+      dead_ = true;
+      return;
+    }
     if (*n == 0) break;
     bytes.append(buffer, *n);
   }
@@ -88,13 +94,21 @@ void ListSink::OnSnapshotWanted(SnapshotTaken done) {
     index = index_;
     frozen = payloads_;
   }
-  done(index, [frozen = std::move(frozen)](ByteSink& sink) {
+  done(index, [this, frozen = std::move(frozen)](ByteSink& sink) {
+    {
+      const auto free = [this]() ABSL_SHARED_LOCKS_REQUIRED(mu_) {
+        return !snapshots_held_;
+      };
+      absl::MutexLock lock(&mu_);
+      mu_.Await(absl::Condition(&free));
+    }
     return sink.Append(Encode(frozen));
   });
 }
 
 void ListSink::OnLeading(uint64_t term) {
   absl::MutexLock lock(&mu_);
+  if (dead_) return;
   ASSERT_GT(term, leads_ ? term_ : 0) << "leads one term twice";
   ASSERT_GE(term, term_);
   told_ = true;
@@ -105,6 +119,7 @@ void ListSink::OnLeading(uint64_t term) {
 
 void ListSink::OnFollowing(uint64_t term, std::string leader_address) {
   absl::MutexLock lock(&mu_);
+  if (dead_) return;
   ASSERT_GE(term, term_);
   told_ = true;
   leads_ = false;
@@ -160,6 +175,21 @@ void ListSink::Hold() {
 void ListSink::Release() {
   absl::MutexLock lock(&mu_);
   held_ = false;
+}
+
+void ListSink::HoldSnapshots() {
+  absl::MutexLock lock(&mu_);
+  snapshots_held_ = true;
+}
+
+void ListSink::ReleaseSnapshots() {
+  absl::MutexLock lock(&mu_);
+  snapshots_held_ = false;
+}
+
+void ListSink::ExpectPowerCut() {
+  absl::MutexLock lock(&mu_);
+  power_cut_expected_ = true;
 }
 
 void ListSink::SetOnCommitted(std::function<void()> on_committed) {

@@ -44,6 +44,13 @@ class ListSink final : public GroupSink {
   // From the next OnCommitted on calls do not return, until Release.
   void Hold();
   void Release();
+  // States that were frozen do not write themselves, until ReleaseSnapshots.
+  void HoldSnapshots();
+  void ReleaseSnapshots();
+  // From now on a state may turn out to be unreadable, as when its disk is gone
+  // in the middle of it: the process would end. What comes after that is
+  // ignored.
+  void ExpectPowerCut();
   // Called with each batch, before it is counted. On the log's thread.
   void SetOnCommitted(std::function<void()> on_committed);
 
@@ -72,6 +79,9 @@ class ListSink final : public GroupSink {
   size_t restored_ ABSL_GUARDED_BY(mu_) = 0;
   size_t asked_ ABSL_GUARDED_BY(mu_) = 0;
   bool held_ ABSL_GUARDED_BY(mu_) = false;
+  bool snapshots_held_ ABSL_GUARDED_BY(mu_) = false;
+  bool power_cut_expected_ ABSL_GUARDED_BY(mu_) = false;
+  bool dead_ ABSL_GUARDED_BY(mu_) = false;
   std::function<void()> on_committed_ ABSL_GUARDED_BY(mu_);
 };
 

@@ -25,7 +25,10 @@ void NodeGroup::Open(int number) {
   options.directory = "/data";
   options.cluster = cluster_;
   options.join = number > 0;
-  options.on_fatal = [&member](const absl::Status&) { ++member.fatal; };
+  options.on_fatal = [&member, number](const absl::Status& status) {
+    ++member.fatal;
+    EXPECT_TRUE(member.power_cut) << "member " << number << ": " << status;
+  };
   member.sink = std::make_unique<ListSink>();
   member.transport = wire_.NewTransport(number);
   options.address = wire_.AddressOf(number);
@@ -109,12 +112,15 @@ void NodeGroup::Stop(int number) {
 void NodeGroup::Crash(int number) {
   Member& member = *members_.at(number);
   // The power goes first: nothing is acknowledged that the disk then loses.
+  member.power_cut = true;
+  member.sink->ExpectPowerCut();
   member.disk->CutPowerAfter(member.disk->calls());
   std::unique_ptr<SimDisk> after = member.disk->AfterPowerCut(SimDisk::LoseAll);
   wire_.Stopping(number);
   member.node.reset();
   member.transport.reset();
   member.disk = std::move(after);
+  member.power_cut = false;
 }
 
 void NodeGroup::Restart(int number) { Open(number); }

@@ -90,6 +90,7 @@ class NodeGroup {
     NodeId id = kNobody;
     uint64_t starts = 0;
     std::atomic<int> fatal = 0;
+    std::atomic<bool> power_cut = false;  // Then they are no failure.
   };
 
   void Open(int number);

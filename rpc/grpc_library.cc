@@ -2,7 +2,11 @@
 
 #include <grpc/grpc.h>
 #include <grpc/support/log.h>
+#include <grpcpp/generic/async_generic_service.h>
+#include <grpcpp/server.h>
+#include <grpcpp/server_builder.h>
 
+#include <memory>
 #include <mutex>
 
 #include "common/logging.h"
@@ -34,7 +38,26 @@ void KeepUp() {
   keeper = grpc_server_create(nullptr, nullptr);
 }
 
+// A server that nobody can reach, for it listens nowhere.
+struct CallbackKeeper {
+  grpc::CallbackGenericService service;
+  std::unique_ptr<grpc::Server> server;
+};
+[[gnu::used]] CallbackKeeper* callback_keeper = nullptr;  // Never destroyed.
+
 }  // namespace
+
+void KeepCallbackThreads() {
+  StartGrpc();
+  static std::once_flag once;
+  std::call_once(once, [] {
+    callback_keeper = new CallbackKeeper;
+    grpc::ServerBuilder builder;
+    builder.RegisterCallbackGenericService(&callback_keeper->service);
+    callback_keeper->server = builder.BuildAndStart();
+    CHECK(callback_keeper->server != nullptr);
+  });
+}
 
 void StartGrpc() {
   static std::once_flag once;

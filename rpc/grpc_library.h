@@ -16,6 +16,13 @@ namespace millrace::rpc {
 // shortly before, up to 1 s if work had queued up for its threads.
 void StartGrpc();
 
+// Before the first call or service with callbacks (reactors); later calls do
+// nothing. Thread-safe. The threads that callbacks come on then stay, too: 1.51
+// ends them with the last channel or server that uses them, and now and then
+// aborts the process at that, with an event left in their queue. Who ends
+// streams and begins others runs into it.
+void KeepCallbackThreads();
+
 }  // namespace millrace::rpc
 
 #endif  // MILLRACE_RPC_GRPC_LIBRARY_H_

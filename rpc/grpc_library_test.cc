@@ -12,6 +12,7 @@
 #include <string>
 #include <thread>
 
+#include "absl/synchronization/notification.h"
 #include "rpc/call.h"
 #include "rpc/channel.h"
 #include "rpc/server.h"
@@ -74,6 +75,31 @@ TEST(GrpcLibrary, KeepsItsEventEngineWhenNobodyUsesIt) {
   const ServerAndChannel again;
   EXPECT_EQ(ThreadsNamed("timer_manager"), engine);
   EXPECT_EQ(engine.size(), 1);
+}
+
+TEST(GrpcLibrary, KeepsTheThreadsOfCallbacksWhenNobodyUsesThem) {
+  KeepCallbackThreads();
+  std::set<std::string> threads;
+  do {
+    threads = ThreadsNamed("nexting_thread");
+    std::this_thread::yield();
+  } while (threads.size() < 2);  // That many, or more, by the library's rule.
+  for (int i = 0; i < 3; ++i) {
+    const auto channel = *Dial(LoopbackCredentials(), "127.0.0.1:1");
+    const auto stub = proto::ClientService::NewStub(channel);
+    grpc::ClientContext context;
+    const proto::GetJobRequest request;
+    proto::GetJobReply reply;
+    absl::Notification done;
+    stub->async()->GetJob(&context, &request, &reply, [&](grpc::Status status) {
+      EXPECT_FALSE(status.ok());
+      done.Notify();
+    });
+    done.WaitForNotification();
+  }
+  EXPECT_EQ(ThreadsNamed("nexting_thread"), threads);
+  KeepCallbackThreads();
+  EXPECT_EQ(ThreadsNamed("nexting_thread"), threads);
 }
 
 }  // namespace

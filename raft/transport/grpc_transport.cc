@@ -12,6 +12,7 @@
 #include "raft/transport/raft_service.h"
 #include "raft/transport/receiver_door.h"
 #include "raft/transport/snapshot_sender.h"
+#include "rpc/grpc_library.h"
 
 namespace millrace::raft {
 namespace {
@@ -53,7 +54,9 @@ class GrpcTransport::Impl {
             credentials, clock, Random::Seeded(random_->Next64()), options,
             door_, [this](NodeId node) { return AddressOf(node); },
             [this] { return own_address(); }),
-        connector_([this] { ConnectLoop(); }) {}
+        connector_([this] { ConnectLoop(); }) {
+    rpc::KeepCallbackThreads();
+  }
 
   ~Impl() { Stop(); }
 

@@ -11,9 +11,9 @@
 #include <vector>
 
 #include "common/strings.h"
+#include "raft/group_log.h"
 #include "raft/node/testing/list_sink.h"
 #include "raft/node/testing/node_group.h"
-#include "raft/group_log.h"
 #include "raft/transport/grpc_transport.h"
 #include "rpc/server.h"
 #include "tests/testing/tcp_proxy.h"
@@ -108,18 +108,29 @@ TEST_F(GrpcGroupTest, ManyProposalsAndALongOne) {
   options.segment_bytes = 64 << 20;
   NodeGroup group(wire_, options);
   group.Grow(3);
-  const int leader = group.WaitForLeader();
-  const uint64_t term = group.sink(leader).leading();
-  for (int i = 0; i < 50; ++i) {
-    ASSERT_TRUE(
-        group.node(leader)
-            .Propose(term, std::vector<std::string>(100, Cat("batch ", i)))
-            .ok());
-  }
-  ASSERT_TRUE(group.node(leader)
-                  .Propose(term, {std::string(kPayloadBytesMax, 'x')})
-                  .ok());
-  group.sink(leader).WaitFor(5001);
+  // Who is no longer the leader need not commit what it took.
+  WaitUntil([&] {
+    const int leader = group.WaitForLeader();
+    const uint64_t term = group.sink(leader).leading();
+    const size_t before = group.sink(leader).count();
+    bool taken = true;
+    for (int i = 0; i < 50 && taken; ++i) {
+      taken =
+          group.node(leader)
+              .Propose(term, std::vector<std::string>(100, Cat("batch ", i)))
+              .ok();
+    }
+    taken = taken && group.node(leader)
+                         .Propose(term, {std::string(kPayloadBytesMax, 'x')})
+                         .ok();
+    const auto all = [&] {
+      return group.sink(leader).count() >= before + 5001;
+    };
+    if (taken) {
+      WaitUntil([&] { return all() || group.sink(leader).leading() != term; });
+    }
+    return taken && all();
+  });
   group.Commit("last");
   group.WaitForAll("last");
 }

@@ -115,6 +115,7 @@ class SimDisk::File final : public DiskFile {
       SetSector(&node_->synced, sector, versions.back());
     }
     node_->versions.clear();
+    ++disk_.durable_version_;
     return absl::OkStatus();
   }
 
@@ -311,8 +312,10 @@ size_t SimDisk::unsynced() const {
 
 // --------------------------------------------------------------------- paths
 
-SimDisk::NodePtr SimDisk::Find(std::string_view path) const {
-  NodePtr node = root_;
+SimDisk::NodePtr SimDisk::FindBy(
+    const NodePtr& root, std::string_view path,
+    std::map<std::string, NodePtr> Node::*names) {
+  NodePtr node = root;
   while (!path.empty()) {
     if (path.front() == '/') {
       path.remove_prefix(1);
@@ -320,11 +323,19 @@ SimDisk::NodePtr SimDisk::Find(std::string_view path) const {
     }
     const std::string name(path.substr(0, path.find('/')));
     path.remove_prefix(name.size());
-    const auto found = node->names.find(name);
-    if (found == node->names.end()) return nullptr;
+    const auto found = ((*node).*names).find(name);
+    if (found == ((*node).*names).end()) return nullptr;
     node = found->second;
   }
   return node;
+}
+
+SimDisk::NodePtr SimDisk::Find(std::string_view path) const {
+  return FindBy(root_, path, &Node::names);
+}
+
+SimDisk::NodePtr SimDisk::FindDurable(std::string_view path) const {
+  return FindBy(root_, path, &Node::synced_names);
 }
 
 absl::StatusOr<SimDisk::NodePtr> SimDisk::Directory(
@@ -364,6 +375,29 @@ std::vector<std::string> SimDisk::Names(const std::string& directory) const {
   if (!node.ok()) return names;
   for (const auto& [name, child] : (*node)->names) names.push_back(name);
   return names;
+}
+
+uint64_t SimDisk::durable_version() const {
+  absl::MutexLock lock(&mu_);
+  return durable_version_;
+}
+
+std::vector<std::string> SimDisk::DurableNames(
+    const std::string& directory) const {
+  absl::MutexLock lock(&mu_);
+  std::vector<std::string> names;
+  const NodePtr node = FindDurable(directory);
+  if (node == nullptr) return names;
+  for (const auto& [name, child] : node->synced_names) names.push_back(name);
+  return names;
+}
+
+std::string SimDisk::DurableBytes(const std::string& path, uint64_t offset,
+                                  uint64_t size) const {
+  absl::MutexLock lock(&mu_);
+  const NodePtr node = FindDurable(path);
+  if (node == nullptr || offset >= node->synced.size()) return "";
+  return node->synced.substr(offset, size);
 }
 
 // --------------------------------------------------------------- operations
@@ -473,6 +507,7 @@ absl::Status SimDisk::SyncDirectory(const std::string& path) {
   MR_ASSIGN_OR_RETURN(const NodePtr directory, Directory(path));
   directory->synced_names = directory->names;
   directory->changes.clear();
+  ++durable_version_;
   return absl::OkStatus();
 }
 

@@ -88,6 +88,16 @@ class SimDisk final : public Disk {
   // Sectors and directory changes that a power cut now would decide about.
   size_t unsynced() const;
 
+  // What no power cut can take, for checkers that must not believe anybody's
+  // word. The version grows with each change of it.
+  uint64_t durable_version() const;
+  // Names in a directory whose own name is durable; none if it is not.
+  std::vector<std::string> DurableNames(const std::string& directory) const;
+  // Up to `size` durable bytes of a file whose name is durable; "" if it is
+  // not.
+  std::string DurableBytes(const std::string& path, uint64_t offset,
+                           uint64_t size) const;
+
   // For tests that damage files. The path must exist, but for SetContents.
   std::string Contents(const std::string& path) const;
   // As if it had always stood so.
@@ -126,6 +136,10 @@ class SimDisk final : public Disk {
   absl::Status BeginLook(std::string_view operation, std::string_view path)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   NodePtr Find(std::string_view path) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  NodePtr FindDurable(std::string_view path) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  static NodePtr FindBy(const NodePtr& root, std::string_view path,
+                        std::map<std::string, NodePtr> Node::*names);
   absl::StatusOr<NodePtr> Directory(std::string_view path) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   static void Apply(const NameChange& change, std::map<std::string, NodePtr>*);
@@ -139,6 +153,7 @@ class SimDisk final : public Disk {
   NodePtr root_ ABSL_GUARDED_BY(mu_);
   std::set<std::string> locked_ ABSL_GUARDED_BY(mu_);
   uint64_t calls_ ABSL_GUARDED_BY(mu_) = 0;
+  uint64_t durable_version_ ABSL_GUARDED_BY(mu_) = 0;
   std::string last_call_ ABSL_GUARDED_BY(mu_);
   uint64_t fail_call_ ABSL_GUARDED_BY(mu_) = 0;
   SimFault fault_ ABSL_GUARDED_BY(mu_) = SimFault::kIoError;

@@ -207,6 +207,37 @@ TEST_F(SimDiskTest, NamesSurviveWhenTheDirectoryIsSynced) {
               UnorderedElementsAre("g", "h"));
 }
 
+TEST_F(SimDiskTest, SaysWhatNoPowerCutCanTake) {
+  const uint64_t version = disk_.durable_version();
+  ASSERT_TRUE(WriteFully(*file_, 510, "abcd").ok());
+  ASSERT_TRUE(disk_.Rename("/d/f", "/d/h").ok());
+  ASSERT_TRUE(disk_.MakeDirectory("/e").ok());
+  ASSERT_TRUE(disk_.Create("/e/x").ok());
+  ASSERT_TRUE(disk_.SyncDirectory("/e").ok());
+  EXPECT_GT(disk_.durable_version(), version);
+  EXPECT_THAT(disk_.DurableNames("/d"), UnorderedElementsAre("f"));
+  EXPECT_EQ(disk_.DurableBytes("/d/f", 510, 4), std::string(4, '\0'));
+  EXPECT_EQ(disk_.DurableBytes("/d/h", 510, 4), "");
+  // Its names are, but not its own.
+  EXPECT_TRUE(disk_.DurableNames("/e").empty());
+
+  const uint64_t before = disk_.durable_version();
+  ASSERT_TRUE(file_->Sync().ok());
+  EXPECT_GT(disk_.durable_version(), before);
+  // Under the name that is durable, whatever it is called by now.
+  EXPECT_EQ(disk_.DurableBytes("/d/f", 510, 4), "abcd");
+  EXPECT_EQ(disk_.DurableBytes("/d/f", 1020, 100).size(), 4u);
+  EXPECT_EQ(disk_.DurableBytes("/d/f", 1024, 1), "");
+  ASSERT_TRUE(disk_.SyncDirectory("/d").ok());
+  ASSERT_TRUE(disk_.SyncDirectory("/").ok());
+  EXPECT_THAT(disk_.DurableNames("/d"), UnorderedElementsAre("h"));
+  EXPECT_THAT(disk_.DurableNames("/e"), UnorderedElementsAre("x"));
+  // As a power cut has it.
+  const auto after = disk_.AfterPowerCut(SimDisk::LoseAll);
+  EXPECT_EQ(after->Names("/d"), disk_.DurableNames("/d"));
+  EXPECT_EQ(after->Contents("/d/h"), disk_.DurableBytes("/d/h", 0, 4096));
+}
+
 TEST_F(SimDiskTest, AKillKeepsWhatIsUnsyncedUnsynced) {
   ASSERT_TRUE(WriteFully(*file_, 0, "a").ok());
   ASSERT_TRUE(disk_.Remove("/d/f").ok());

@@ -247,13 +247,20 @@ void NodeCore::AdoptStoredSnapshots() {
 
 absl::Status NodeCore::OnSnapshotWritten(bool ok) {
   const std::optional<SnapshotCycle::Write> write = snapshots_.Written(ok);
-  if (!ok || !write.has_value() || write->index <= log_.Snapshot().last.index) {
+  if (!ok || !write.has_value() || Installing() ||
+      write->index <= log_.Snapshot().last.index) {
     return absl::OkStatus();
   }
   MR_ASSIGN_OR_RETURN(const uint64_t term, log_.Term(write->index));
   log_.SetSnapshot({{term, write->index}, write->membership});
   DropLog();
   return absl::OkStatus();
+}
+
+bool NodeCore::Installing() const {
+  return std::any_of(
+      received_.begin(), received_.end(),
+      [](const Received& received) { return received.write_id != 0; });
 }
 
 void NodeCore::DropLog() {
@@ -491,6 +498,9 @@ void NodeCore::ProposeOwnAddress() {
 // ------------------------------------------------------------------ snapshots
 
 absl::Status NodeCore::TakeSnapshots() {
+  // What was taken is of no use then, and the log may already have begun anew
+  // behind its last entry.
+  if (Installing()) return absl::OkStatus();
   if (snapshots_.TakeWanted()) Push(Delivery::Kind::kSnapshotWanted);
   if (const auto write = snapshots_.TakeWrite(applied_)) {
     MR_ASSIGN_OR_RETURN(const uint64_t term, log_.Term(write->index));

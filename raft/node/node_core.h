@@ -219,6 +219,9 @@ class NodeCore {
   absl::Status ApplyThrough(uint64_t index);
   absl::Status Apply(const UnappliedChange& unapplied);
   void SnapshotDurable(Received received);
+  // A leader's snapshot is taking the place of the log, and it is not known
+  // whether it has.
+  bool Installing() const;
   void AdoptStoredSnapshots();
   void SwitchRole(const SoftState& soft);
   void Announce();

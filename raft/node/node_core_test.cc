@@ -1,0 +1,178 @@
+// What a member decides, step by step: events in, effects out, and the writes
+// carried out when the test says so.
+#include "raft/node/node_core.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "common/ids.h"
+#include "common/random.h"
+#include "common/strings.h"
+#include "raft/log/testing/sim_disk.h"
+#include "raft/node/log_writer.h"
+#include "raft/node/node_storage.h"
+
+namespace millrace::raft {
+namespace {
+
+constexpr NodeId kLeader = 77;
+constexpr uint64_t kTerm = 5;
+
+class EmptySource final : public ByteSource {
+ public:
+  absl::StatusOr<size_t> Read(char*, size_t) override { return 0; }
+};
+
+// A member that follows kLeader.
+class NodeCoreTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    const auto random = Random::Seeded(1);
+    NodeStorageOptions options;
+    options.store.log.directory = "/data";
+    options.store.log.segment_bytes = 8192;
+    options.store.log.free_bytes_min = 0;
+    options.store.log.cluster = ClusterId{1, 2};
+    options.store.log.join = true;
+    auto storage = OpenNodeStorage(options, disk_, *random);
+    ASSERT_TRUE(storage.ok()) << storage.status();
+    storage_.emplace(*std::move(storage));
+    writer_.emplace(*storage_->store.log, *storage_->view);
+    NodeCoreOptions core;
+    core.core.seed = 1;
+    core.snapshots.entries = 10;
+    core.snapshots.keep_entries = 2;
+    auto created = NodeCore::Create(core, std::move(storage_->start),
+                                    *storage_->view, gate_);
+    ASSERT_TRUE(created.ok()) << created.status();
+    core_ = *std::move(created);
+    self_ = storage_->store.log->identity().member;
+  }
+
+  Membership Group() const {
+    return {{kLeader, {true, "leader:1"}}, {self_, {true, "self:1"}}};
+  }
+  // Takes effects, hands deliveries over, and writes to the log; that the
+  // writes are durable is for the test to report, by Durable().
+  NodeEffects Pump() {
+    auto effects = core_->TakeEffects();
+    EXPECT_TRUE(effects.ok()) << effects.status();
+    if (!effects.ok()) return {};
+    for (LogWrite& write : effects->writes) writer_->Add(std::move(write));
+    if (!writer_->idle()) {
+      const auto done = writer_->Flush();
+      EXPECT_TRUE(done.ok()) << done.status();
+      if (done.ok()) written_ = done->id;
+    }
+    for (const Delivery& delivery : effects->deliveries) {
+      wanted_ += delivery.kind == Delivery::Kind::kSnapshotWanted ? 1 : 0;
+      restored_ += delivery.kind == Delivery::Kind::kSnapshot ? 1 : 0;
+      delivered_ = delivery.id;
+    }
+    return *std::move(effects);
+  }
+  void Durable() { EXPECT_TRUE(core_->OnLogDurable(written_).ok()); }
+
+  // kLeader's log up to `last`, all of it committed, handed over and applied.
+  void Follow(uint64_t last) {
+    Message append;
+    append.type = MessageType::kAppend;
+    append.from = kLeader;
+    append.to = self_;
+    append.term = kTerm;
+    append.commit = last;
+    for (uint64_t i = 1; i <= last; ++i) {
+      append.entries.push_back({i, kTerm, kNormalEntry, Cat("entry ", i)});
+    }
+    ASSERT_TRUE(core_->OnMessage(std::move(append)).ok());
+    Pump();
+    Durable();
+    Pump();
+    ASSERT_TRUE(core_->OnDelivered(delivered_).ok());
+    Pump();
+    ASSERT_EQ(core_->status().commit_index, last);
+    ASSERT_EQ(wanted_, 1);
+  }
+  void ReceiveSnapshot(uint64_t index) {
+    Message message;
+    message.type = MessageType::kSnapshot;
+    message.from = kLeader;
+    message.to = self_;
+    message.term = kTerm;
+    message.snapshot = SnapshotMeta{{kTerm, index}, Group()};
+    ASSERT_TRUE(
+        core_->OnSnapshotReceived(message, std::make_unique<EmptySource>())
+            .ok());
+  }
+
+  SimDisk disk_;
+  ProposalGate gate_{ProposalGate::Limits()};
+  std::optional<NodeStorage> storage_;
+  std::optional<LogWriter> writer_;
+  std::unique_ptr<NodeCore> core_;
+  NodeId self_ = kNobody;
+  uint64_t written_ = 0;
+  uint64_t delivered_ = 0;
+  int wanted_ = 0;
+  int restored_ = 0;
+};
+
+// A leader's snapshot takes the place of the log on the log's thread; that it
+// has is heard of later. In between the entries that a snapshot of this member
+// ends with are gone already.
+TEST_F(NodeCoreTest, AStateThatWasFrozenIsOfNoUseWhileALeadersIsInstalled) {
+  Follow(12);
+  ReceiveSnapshot(100);
+  Pump();  // The log begins anew.
+  ASSERT_EQ(storage_->view->first_index(), 101u);
+  core_->OnSnapshotTaken(12);
+  EXPECT_FALSE(Pump().write_snapshot.has_value());
+  EXPECT_EQ(restored_, 0);
+  Durable();
+  const NodeEffects after = Pump();
+  EXPECT_TRUE(after.forget_snapshot);
+  EXPECT_FALSE(after.write_snapshot.has_value());
+  EXPECT_EQ(restored_, 1);
+  EXPECT_EQ(core_->status().membership, Group());
+}
+
+TEST_F(NodeCoreTest, ASnapshotThatWasWrittenIsOldNewsWhileALeadersIsInstalled) {
+  Follow(12);
+  core_->OnSnapshotTaken(12);
+  const NodeEffects effects = Pump();
+  ASSERT_TRUE(effects.write_snapshot.has_value());
+  EXPECT_EQ(effects.write_snapshot->last, (EntryId{kTerm, 12}));
+  ReceiveSnapshot(100);
+  Pump();
+  ASSERT_EQ(storage_->view->first_index(), 101u);
+  // It was durable before the leader's came, and is heard of only now.
+  EXPECT_TRUE(core_->OnSnapshotWritten(true).ok());
+  EXPECT_FALSE(Pump().drop_through.has_value());
+  Durable();
+  Pump();
+  EXPECT_EQ(restored_, 1);
+  EXPECT_EQ(storage_->view->Snapshot().last, (EntryId{kTerm, 100}));
+}
+
+// As long as the leader's does not replace the log, it does not matter.
+TEST_F(NodeCoreTest, ASnapshotIsWrittenThoughALeadersCame) {
+  Follow(12);
+  ReceiveSnapshot(11);
+  Pump();
+  core_->OnSnapshotTaken(12);
+  const NodeEffects effects = Pump();
+  ASSERT_TRUE(effects.write_snapshot.has_value());
+  EXPECT_EQ(effects.write_snapshot->last, (EntryId{kTerm, 12}));
+  EXPECT_TRUE(core_->OnSnapshotWritten(true).ok());
+  Pump();
+  EXPECT_EQ(storage_->view->Snapshot().last, (EntryId{kTerm, 12}));
+}
+
+}  // namespace
+}  // namespace millrace::raft

@@ -65,7 +65,11 @@ class GroupLog : public ReplicatedLog {
   };
   virtual GroupStatus status() const = 0;
 
-  // `done` once the change is applied here, or will not be: as Propose, or
+  // `done` with OK once the change is applied here and a majority of the voters
+  // knows, durably, that it is committed: whoever was removed may be switched
+  // off then. A leader that removes itself cannot see to that; it is to hand
+  // over leadership before, or to stay until another member leads. Else, once
+  // the change will not be applied: as Propose, or
   //   kInvalidArgument   no voter would be left
   //   kFailedPrecondition  does not lead, or another change is under way
   //   kUnavailable       its fate is unknown; look at status()

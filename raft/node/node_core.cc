@@ -133,15 +133,6 @@ void NodeCore::ConfirmLeading(uint64_t term, Answer done) {
   confirmations_.Ask(term, std::move(done));
 }
 
-void NodeCore::ChangeMembership(const MembershipChange& change, Answer done) {
-  const absl::StatusOr<EntryId> id = core_->ProposeMembership(change);
-  if (!id.ok()) {
-    Reply(std::move(done), id.status());
-    return;
-  }
-  changes_[id->index] = {id->term, std::move(done)};
-}
-
 absl::Status NodeCore::TransferLeadership(NodeId to) {
   if (to == kNobody) {
     const CoreStatus status = core_->GetStatus();
@@ -287,6 +278,8 @@ absl::Status NodeCore::Pump() {
     }
     // Here the core's role is the one that this class knows of.
     MR_ASSIGN_OR_RETURN(more, ProposeQueued());
+    FollowUpChanges();
+    if (core_->HasReady()) more = true;
     Confirmations::Answers answers;
     if (confirmations_.BeginRound(*core_, leading_, &answers)) more = true;
     Reply(std::move(answers));
@@ -386,22 +379,12 @@ absl::Status NodeCore::ApplyThrough(uint64_t index) {
     MR_RETURN_IF_ERROR(Apply(unapplied));
   }
   applied_ = index;
+  while (!settling_.empty() && settling_.front().followed_by != 0 &&
+         settling_.front().followed_by <= index) {
+    Reply(std::move(settling_.front().done), absl::OkStatus());
+    settling_.pop_front();
+  }
   return core_->Applied(index);
-}
-
-absl::Status NodeCore::Apply(const UnappliedChange& unapplied) {
-  MR_ASSIGN_OR_RETURN(membership_, ApplyChange(membership_, unapplied.change));
-  snapshots_.MembershipApplied(unapplied.id.index, membership_);
-  MR_RETURN_IF_ERROR(core_->ApplyMembership(unapplied.change));
-  SetPeers();
-  const auto change = changes_.find(unapplied.id.index);
-  if (change == changes_.end()) return absl::OkStatus();
-  Reply(std::move(change->second.done),
-        change->second.term == unapplied.id.term
-            ? absl::OkStatus()
-            : absl::FailedPreconditionError("another leader's took its place"));
-  changes_.erase(change);
-  return absl::OkStatus();
 }
 
 // ----------------------------------------------------------------- leadership
@@ -423,6 +406,13 @@ void NodeCore::SwitchRole(const SoftState& soft) {
     });
   }
   if (leading == leading_) return;
+  for (SettlingChange& change : settling_) {
+    Reply(std::move(change.done),
+          absl::UnavailableError(
+              "the change is made, but this master lost its leadership before "
+              "it was certain that enough others know of it"));
+  }
+  settling_.clear();
   if (leading_ != 0) gate_.Close();
   leading_ = leading;
   if (leading_ != 0) gate_.Open(leading_);
@@ -479,20 +469,6 @@ absl::StatusOr<bool> NodeCore::ProposeQueued() {
   }
   MR_RETURN_IF_ERROR(core_->Propose(std::move(payloads)).status());
   return true;
-}
-
-// Also how a log that began without an entry on its members gets one: adding
-// the voter that is one already says where it is.
-void NodeCore::ProposeOwnAddress() {
-  if (leading_ == 0 || address_.empty()) return;
-  const auto self = membership_.find(self_);
-  if (self == membership_.end() || self->second.address == address_) return;
-  MembershipChange change;
-  change.kind = MembershipChange::Kind::kAddVoter;
-  change.node = self_;
-  change.address = address_;
-  // Another change may be under way; the next tick tries again.
-  core_->ProposeMembership(change).IgnoreError();
 }
 
 // ------------------------------------------------------------------ snapshots
@@ -556,6 +532,9 @@ std::vector<NodeCore::Answer> NodeCore::TakeUnanswered() {
   std::vector<Answer> all = confirmations_.TakeAll();
   for (auto& [index, change] : changes_) all.push_back(std::move(change.done));
   changes_.clear();
+  for (SettlingChange& change : settling_)
+    all.push_back(std::move(change.done));
+  settling_.clear();
   return all;
 }
 

@@ -195,6 +195,13 @@ class NodeCore {
     uint64_t term = 0;
     Answer done;
   };
+  // Applied here, and not known to be committed by enough others: if this
+  // member were gone for good, and whoever was removed with it, they might need
+  // a vote of those. An entry that follows takes the commit index along.
+  struct SettlingChange {
+    uint64_t followed_by = 0;  // Index of that entry; 0: to be proposed.
+    Answer done;
+  };
   struct UnappliedChange {  // Of membership, handed over.
     EntryId id;
     MembershipChange change;
@@ -218,6 +225,7 @@ class NodeCore {
   absl::Status HandOver(std::vector<LogEntry> entries);
   absl::Status ApplyThrough(uint64_t index);
   absl::Status Apply(const UnappliedChange& unapplied);
+  void FollowUpChanges();
   void SnapshotDurable(Received received);
   // A leader's snapshot is taking the place of the log, and it is not known
   // whether it has.
@@ -269,6 +277,7 @@ class NodeCore {
   std::deque<Proposal> proposals_;
   Confirmations confirmations_;
   std::map<uint64_t, PendingChange> changes_;  // By index.
+  std::deque<SettlingChange> settling_;        // Oldest first.
   SnapshotCycle snapshots_;
   uint64_t dropped_through_ = 0;
   std::deque<Received> received_;  // Oldest first.

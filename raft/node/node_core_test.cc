@@ -29,17 +29,16 @@ class EmptySource final : public ByteSource {
   absl::StatusOr<size_t> Read(char*, size_t) override { return 0; }
 };
 
-// A member that follows kLeader.
 class NodeCoreTest : public testing::Test {
  protected:
-  void SetUp() override {
+  void Start(bool join) {
     const auto random = Random::Seeded(1);
     NodeStorageOptions options;
     options.store.log.directory = "/data";
     options.store.log.segment_bytes = 8192;
     options.store.log.free_bytes_min = 0;
-    options.store.log.cluster = ClusterId{1, 2};
-    options.store.log.join = true;
+    options.store.log.cluster = ClusterId::Generate(*random);
+    options.store.log.join = join;
     auto storage = OpenNodeStorage(options, disk_, *random);
     ASSERT_TRUE(storage.ok()) << storage.status();
     storage_.emplace(*std::move(storage));
@@ -70,7 +69,10 @@ class NodeCoreTest : public testing::Test {
       EXPECT_TRUE(done.ok()) << done.status();
       if (done.ok()) written_ = done->id;
     }
-    for (const Delivery& delivery : effects->deliveries) {
+    for (Delivery& delivery : effects->deliveries) {
+      if (delivery.kind == Delivery::Kind::kAnswer) {
+        delivery.answer(delivery.status);
+      }
       wanted_ += delivery.kind == Delivery::Kind::kSnapshotWanted ? 1 : 0;
       restored_ += delivery.kind == Delivery::Kind::kSnapshot ? 1 : 0;
       delivered_ = delivery.id;
@@ -79,8 +81,10 @@ class NodeCoreTest : public testing::Test {
   }
   void Durable() { EXPECT_TRUE(core_->OnLogDurable(written_).ok()); }
 
-  // kLeader's log up to `last`, all of it committed, handed over and applied.
+  // A member that follows kLeader, and has its log up to `last`, all of it
+  // committed, handed over and applied.
   void Follow(uint64_t last) {
+    Start(true);
     Message append;
     append.type = MessageType::kAppend;
     append.from = kLeader;
@@ -109,6 +113,44 @@ class NodeCoreTest : public testing::Test {
     ASSERT_TRUE(
         core_->OnSnapshotReceived(message, std::make_unique<EmptySource>())
             .ok());
+  }
+
+  // A member that founds a group.
+  void Lead() {
+    Start(false);
+    Settle();
+    ASSERT_NE(core_->leading(), 0u);
+  }
+  // Until it has nothing to do but to wait for others.
+  void Settle() {
+    for (int i = 0; i < 10; ++i) {
+      Pump();
+      if (written_ > 0) Durable();
+      ASSERT_TRUE(core_->OnDelivered(delivered_).ok());
+    }
+  }
+  // What `done` was called with; null: not yet.
+  struct Answered {
+    std::optional<absl::Status> status;
+  };
+  std::shared_ptr<Answered> Change(MembershipChange::Kind kind, NodeId node) {
+    MembershipChange change;
+    change.kind = kind;
+    change.node = node;
+    auto answered = std::make_shared<Answered>();
+    core_->ChangeMembership(change, [answered](absl::Status status) {
+      answered->status = std::move(status);
+    });
+    return answered;
+  }
+  void Acknowledge(NodeId from, uint64_t index) {
+    Message message;
+    message.type = MessageType::kAppendResponse;
+    message.from = from;
+    message.to = self_;
+    message.term = core_->leading();
+    message.prev.index = index;
+    ASSERT_TRUE(core_->OnMessage(std::move(message)).ok());
   }
 
   SimDisk disk_;
@@ -172,6 +214,102 @@ TEST_F(NodeCoreTest, ASnapshotIsWrittenThoughALeadersCame) {
   EXPECT_TRUE(core_->OnSnapshotWritten(true).ok());
   Pump();
   EXPECT_EQ(storage_->view->Snapshot().last, (EntryId{kTerm, 12}));
+}
+
+// -------------------------------------------------------- changes of members
+
+constexpr NodeId kSecond = 1002;
+constexpr NodeId kThird = 1003;
+
+class ChangeTest : public NodeCoreTest {
+ protected:
+  // Three voters, of which this is the leader; all have everything.
+  void LeadThree() {
+    Lead();
+    for (const NodeId node : {kSecond, kThird}) {
+      const auto learner = Change(MembershipChange::Kind::kAddLearner, node);
+      AcknowledgeAll();
+      ASSERT_TRUE(learner->status.has_value() && learner->status->ok());
+      const auto voter = Change(MembershipChange::Kind::kAddVoter, node);
+      AcknowledgeAll();
+      ASSERT_TRUE(voter->status.has_value() && voter->status->ok());
+    }
+  }
+  void AcknowledgeAll() {
+    for (int i = 0; i < 4; ++i) {
+      Settle();
+      for (const NodeId node : {kSecond, kThird}) {
+        if (core_->status().membership.contains(node)) {
+          Acknowledge(node, core_->status().last_index);
+        }
+      }
+    }
+    Settle();
+  }
+};
+
+// Committed by the two that stay and known to the leader alone: if it went for
+// good now, and the removed member as well, the one that is left would wait for
+// a vote of theirs.
+TEST_F(ChangeTest, IsDoneWhenAMajorityKnowsThatItIsCommitted) {
+  LeadThree();
+  const auto removal = Change(MembershipChange::Kind::kRemove, kThird);
+  Settle();
+  const uint64_t change = core_->status().last_index;
+  Acknowledge(kSecond, change);
+  Settle();
+  EXPECT_FALSE(core_->status().membership.contains(kThird));
+  EXPECT_FALSE(removal->status.has_value());
+  // The entry that follows came with a commit index.
+  const uint64_t next = core_->status().last_index;
+  ASSERT_EQ(next, change + 1);
+  Acknowledge(kSecond, next);
+  Settle();
+  ASSERT_TRUE(removal->status.has_value());
+  EXPECT_TRUE(removal->status->ok()) << *removal->status;
+  // And there the matter rests.
+  Settle();
+  EXPECT_EQ(core_->status().last_index, next);
+}
+
+TEST_F(ChangeTest, IsNotCertainWhenLeadershipIsLostBeforeThat) {
+  LeadThree();
+  const auto removal = Change(MembershipChange::Kind::kRemove, kThird);
+  Settle();
+  Acknowledge(kSecond, core_->status().last_index);
+  Settle();
+  ASSERT_FALSE(removal->status.has_value());
+  Message heartbeat;
+  heartbeat.type = MessageType::kHeartbeat;
+  heartbeat.from = kSecond;
+  heartbeat.to = self_;
+  heartbeat.term = core_->leading() + 1;
+  ASSERT_TRUE(core_->OnMessage(std::move(heartbeat)).ok());
+  Settle();
+  ASSERT_TRUE(removal->status.has_value());
+  EXPECT_TRUE(absl::IsUnavailable(*removal->status)) << *removal->status;
+}
+
+TEST_F(ChangeTest, NeedsNobodyElseInAGroupOfOne) {
+  Lead();
+  const uint64_t before = core_->status().last_index;
+  const auto learner = Change(MembershipChange::Kind::kAddLearner, kSecond);
+  Settle();
+  ASSERT_TRUE(learner->status.has_value());
+  EXPECT_TRUE(learner->status->ok());
+  EXPECT_EQ(core_->status().last_index, before + 1);
+}
+
+TEST_F(ChangeTest, OfTheLeaderItselfIsDoneWhenItIsApplied) {
+  LeadThree();
+  const auto removal = Change(MembershipChange::Kind::kRemove, self_);
+  Settle();
+  Acknowledge(kSecond, core_->status().last_index);
+  Acknowledge(kThird, core_->status().last_index);
+  Settle();
+  ASSERT_TRUE(removal->status.has_value());
+  EXPECT_TRUE(removal->status->ok()) << *removal->status;
+  EXPECT_EQ(core_->leading(), 0u);
 }
 
 }  // namespace

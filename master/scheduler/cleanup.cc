@@ -12,7 +12,7 @@ void SendDropJob(SoftState& soft, SoftWorker& worker, const JobId& id,
   proto::DropJob* drop = message.mutable_drop_job();
   drop->set_job_id(std::string(id.bytes()));
   if (job != nullptr) {
-    drop->set_output(job->spec.output());
+    drop->set_output(job->spec->output());
     drop->set_remove_staging(remove_staging);
   }
   if (!soft.options.mutant.forget_drop_job) {

@@ -36,7 +36,7 @@ void Refuse(SoftState& soft, ReplyTag tag, absl::Status status,
 
 absl::Status OutputReserved(const Job& holder, const std::string& output) {
   return absl::AlreadyExistsError(
-      Av(Cat("job ", holder.id.ToShort(), " (", Printable(holder.spec.name()),
+      Av(Cat("job ", holder.id.ToShort(), " (", Printable(holder.spec->name()),
              ") is writing to ", Printable(output),
              "; wait for it, kill it, or choose another output")));
 }
@@ -210,12 +210,9 @@ void OnDrain(SoftState& soft, const ClientDrain& drain) {
     soft.effects.push_back(NotLeader(drain.tag));
     return;
   }
-  const auto& workers = soft.state.workers();
   // Of a name that was ever in the cluster, so that a worker can be drained
   // while it is down.
-  if (std::none_of(workers.begin(), workers.end(), [&](const Worker& worker) {
-        return worker.name == drain.worker;
-      })) {
+  if (soft.state.FindLastWorker(drain.worker) == nullptr) {
     return Refuse(soft, drain.tag,
                   absl::NotFoundError(
                       Av(Cat("no worker is named ", Printable(drain.worker)))));

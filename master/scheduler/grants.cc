@@ -15,7 +15,7 @@ proto::MasterMessage NewGrant(SoftState& soft, SoftJob& job, const TaskId& task,
   if (worker.introduced.insert(record.id).second) {
     proto::MasterMessage message;
     message.mutable_job()->set_job_id(std::string(record.id.bytes()));
-    *message.mutable_job()->mutable_spec() = record.spec;
+    *message.mutable_job()->mutable_spec() = *record.spec;
     soft.SendTo(worker, std::move(message));
   }
   uint32_t number = 0;
@@ -58,7 +58,8 @@ uint32_t SendWinners(SoftState& soft, const Job& job, const Attempt& attempt,
     message.Clear();
   };
   for (uint32_t i = 0; i < stage.total; ++i) {
-    const UnpackedDone unpacked = UnpackDone(job, stage.tasks[i]);
+    const UnpackedDone unpacked = UnpackDone(
+        job, {job.map_only() ? proto::MAP_TASK : proto::REDUCE_TASK, i});
     const proto::OutputFile& file = unpacked.done.output();
     proto::Winners* winners = message.mutable_winners();
     winners->mutable_winner_uids()->append(stage.tasks[i].uid.bytes());
@@ -120,7 +121,7 @@ void GrantCheck(SoftState& soft, SoftJob& job, SoftWorker& worker) {
   for (const auto& [line, value] : LedgerLines(record.totals.ledger)) {
     (*grant->mutable_ledger())[line] = value;
   }
-  *grant->mutable_plan() = record.plan;
+  *grant->mutable_plan() = *record.plan;
   grant->set_plan_sha256(record.plan_sha256);
   grant->set_created_at_ms(soft.wall_ms);
   soft.SendTo(worker, std::move(message));

@@ -82,7 +82,7 @@ void ProposeJoined(SoftState& soft, const proto::Hello& hello) {
 
 SoftWorker& AddWorker(SoftState& soft, const Worker& entry) {
   SoftWorker& worker = soft.workers[entry.number];
-  worker.entry = &entry;
+  worker.entry = soft.state.workers().Share(entry.number);
   worker.last_heard = worker.closed_at = soft.now;
   worker.draining = soft.state.IsDraining(entry.name);
   return worker;

@@ -17,6 +17,7 @@
 #include <cstdint>
 #include <deque>
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
@@ -85,7 +86,7 @@ struct Session {
 
 // A worker that is alive in the log.
 struct SoftWorker {
-  const Worker* entry = nullptr;
+  std::shared_ptr<const Worker> entry;  // Shared with State.
   std::optional<SessionId> session;
   bool heard = false;         // Has said Hello in this term, or joined in it.
   bool losing = false;        // Its WorkerLost is proposed.

@@ -146,8 +146,8 @@ void FillTotals(const SoftState& soft, const Job& job,
       }
     }
   }
-  status->set_input_bytes(job.plan.input_bytes());
-  status->set_input_bytes_done(std::min(input, job.plan.input_bytes()));
+  status->set_input_bytes(job.plan->input_bytes());
+  status->set_input_bytes_done(std::min(input, job.plan->input_bytes()));
   if (job.reduces.total > 0) {
     status->set_shuffle_bytes_total(job.totals.map_output_bytes);
     status->set_shuffle_bytes_done(
@@ -173,7 +173,7 @@ void FillTask(const SoftState& soft, const Job& job, const TaskId& id,
     status->set_state("done");
     status->set_worker(workers[task->worker].name);
     status->set_attempt_uid(std::string(task->uid.bytes()));
-    const UnpackedDone unpacked = UnpackDone(job, *task);
+    const UnpackedDone unpacked = UnpackDone(job, id);
     const proto::Ledger& ledger = unpacked.done.ledger();
     status->set_records(id.kind == proto::MAP_TASK ? ledger.emitted_records()
                                                    : ledger.output_records());
@@ -236,15 +236,15 @@ void SchedulerCore::FillJobStatus(const Job& job,
                                   proto::JobStatus* status) const {
   const SoftState& soft = *soft_;
   status->set_job_id(std::string(job.id.bytes()));
-  status->set_name(job.spec.name());
+  status->set_name(job.spec->name());
   status->set_state(job.state);
-  if (job.failure.has_value()) *status->mutable_failure() = *job.failure;
-  status->set_output(job.spec.output());
+  if (job.failure != nullptr) *status->mutable_failure() = *job.failure;
+  status->set_output(job.spec->output());
   status->set_planned(job.planned);
   status->set_submitted_at_ms(job.submitted_at_ms);
   status->set_started_at_ms(job.started_at_ms);
   status->set_finished_at_ms(job.finished_at_ms);
-  status->set_user(job.spec.user());
+  status->set_user(job.spec->user());
   status->set_output_bytes(job.totals.output_bytes);
   status->set_output_records(job.totals.output_records);
   status->set_epoch(job.epoch);
@@ -345,17 +345,10 @@ void SchedulerCore::FillWorkers(uint32_t from,
 absl::Status SchedulerCore::FillWorker(std::string_view name,
                                        proto::WorkerStatus* status) const {
   const State& state = soft_->state;
-  const Worker* worker = state.FindAliveWorker(name);
+  // The one that is alive, if one is: a name has to be free to join.
+  const Worker* worker = state.FindLastWorker(name);
   if (worker == nullptr) {
-    const auto& workers = state.workers();
-    const auto last =
-        std::find_if(workers.rbegin(), workers.rend(),
-                     [name](const Worker& one) { return one.name == name; });
-    if (last == workers.rend()) {
-      return absl::NotFoundError(
-          Av(Cat("no worker is named ", Printable(name))));
-    }
-    worker = &*last;
+    return absl::NotFoundError(Av(Cat("no worker is named ", Printable(name))));
   }
   FillWorkerStatus(*soft_, *worker, status);
   return absl::OkStatus();
@@ -422,8 +415,8 @@ void SchedulerCore::FillLogs(const Job& job, const TaskId* task,
     }
   }
   // Few, so they need no page of their own.
-  for (auto at = job.recent_failures.rbegin(); at != job.recent_failures.rend();
-       ++at) {
+  for (auto at = job.recent_failures->rbegin();
+       at != job.recent_failures->rend(); ++at) {
     if (task != nullptr && *task != at->task) continue;
     add(at->task, at->uid, at->number, at->worker)->set_tail(at->log_tail);
   }

@@ -90,7 +90,7 @@ void BlobKeeper::Look(BlobStore& blobs, const std::set<std::string>& needed) {
 std::set<std::string> NeededBlobs(const State& state) {
   std::set<std::string> needed;
   for (const auto& [index, job] : state.jobs()) {
-    for (std::string& sha256 : BlobsOf(job->spec)) {
+    for (std::string& sha256 : BlobsOf(*job->spec)) {
       needed.insert(std::move(sha256));
     }
     if (!job->plan_sha256.empty()) needed.insert(job->plan_sha256);

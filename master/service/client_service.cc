@@ -66,7 +66,7 @@ class ClientServiceImpl final : public proto::ClientService::CallbackService {
           core.FillTasks(job, request->has_tasks_after() ? &after : nullptr,
                          reply);
         }
-        if (request->with_spec()) *reply->mutable_spec() = job.spec;
+        if (request->with_spec()) *reply->mutable_spec() = *job.spec;
       });
     });
   }

@@ -3,7 +3,9 @@
 //
 // Each entry first checks all that can be refused, then changes the state; so a
 // refused one has changed nothing. What ends a job gives up its tasks, so no
-// reference to a task is used after a call that may end its job.
+// reference to a task is used after a call that may end its job. Nor is one
+// that did not come from MutableTask() used after a task was changed: a
+// snapshot may have kept the old ones (task_table.h).
 #ifndef MILLRACE_MASTER_STATE_APPLIER_H_
 #define MILLRACE_MASTER_STATE_APPLIER_H_
 
@@ -55,20 +57,24 @@ class Applier {
   struct Candidate {
     Job* job = nullptr;
     TaskId id;
-    Task* task = nullptr;  // Null for the plan.
+    const Task* task = nullptr;  // Null for the plan.
     AttemptUid uid;
     WorkerNumber worker = 0;
     uint32_t number = 0;
   };
   Candidate FindCandidate(const proto::AttemptRef& attempt,
                           std::string_view worker, proto::TaskKind kind);
-  Task* FindTask(Job* job, const TaskId& id);
-  Worker* FindWorker(std::string_view incarnation);
+  static Stage& StageOf(Job* job, const TaskId& id);
+  // REQUIRES: it is there. See TaskTable::Mutable().
+  static Task& MutableTask(Job* job, const TaskId& id) {
+    return StageOf(job, id).tasks.Mutable(id.index);
+  }
+  const Worker* FindWorker(std::string_view incarnation);
 
   void SeeAttempt(Job* job, const TaskId& id, uint32_t number);
   void Win(const Candidate& candidate, const proto::TaskDone& done);
   // The sums of the job gain or lose what the task's winner reported.
-  void CountWinner(Job* job, const TaskId& id, const Task& task, bool gained);
+  void CountWinner(Job* job, const TaskId& id, bool gained);
   // The winner is no winner any more; nothing else.
   void DropWinner(Job* job, const TaskId& id);
   // ... because its output is gone: counts as a loss, which may end the job.

@@ -39,22 +39,17 @@ void Applier::EndJob(Job* job, proto::JobState state) {
   CHECK(!job->ended() || mutant_.end_twice);
   if (!job->ended()) {
     state_.live_jobs_.erase(job->index);
-    state_.outputs_.erase(job->spec.output());
+    state_.outputs_.erase(job->spec->output());
     job->finished_index = state_.applied_index_;
-    state_.ended_jobs_.emplace(job->finished_index, job);
+    state_.ended_jobs_.emplace(std::pair(job->finished_index, job->index), job);
   }
   job->state = state;
   job->finished_at_ms = at_ms_;
   result_.ended.push_back(job->id);
   // What status and counters need stays: numbers, sums, recent failures.
-  std::vector<Task>().swap(job->maps.tasks);
-  std::vector<Task>().swap(job->reduces.tasks);
-  while (job->troubles.size() > kTroublesKept) {
-    job->troubles.erase(std::prev(job->troubles.end()));
-  }
-  for (auto& [task, trouble] : job->troubles) {
-    std::vector<std::pair<AttemptUid, WorkerNumber>>().swap(trouble.counted);
-  }
+  job->maps.tasks.Reset(0);
+  job->reduces.tasks.Reset(0);
+  job->troubles.Shorten(kTroublesKept);
 }
 
 void Applier::FailJob(Job* job, proto::JobFailure failure) {
@@ -64,7 +59,7 @@ void Applier::FailJob(Job* job, proto::JobFailure failure) {
   if (tail->size() > kFailureTextBytesMax) {
     tail->erase(0, tail->size() - kFailureTextBytesMax);
   }
-  job->failure = std::move(failure);
+  job->failure = std::make_shared<proto::JobFailure>(std::move(failure));
   EndJob(job, proto::FAILED);
 }
 
@@ -92,20 +87,16 @@ void Applier::Apply(const proto::JobSubmitted& entry) {
     result_.job = holder->id;
     return Refuse(
         Refusal::kOutputReserved,
-        Cat("job ", holder->id.ToShort(), " (", Printable(holder->spec.name()),
+        Cat("job ", holder->id.ToShort(), " (", Printable(holder->spec->name()),
             ") is writing to ", Printable(entry.spec().output())));
   }
   auto job = std::make_unique<Job>();
   job->id = *id;
   job->request_id = *request;
   job->index = state_.applied_index_;
-  job->spec = entry.spec();
+  job->spec = std::make_shared<proto::JobSpec>(entry.spec());
   job->submitted_at_ms = at_ms_;
-  state_.jobs_by_index_.emplace(job->index, job.get());
-  state_.live_jobs_.emplace(job->index, job.get());
-  state_.requests_.emplace(*request, *id);
-  state_.outputs_[job->spec.output()] = *id;
-  state_.jobs_.emplace(*id, std::move(job));
+  state_.AddJob(std::move(job));
 }
 
 void Applier::Apply(const proto::Planned& entry) {
@@ -122,14 +113,14 @@ void Applier::Apply(const proto::Planned& entry) {
   Job* job = candidate.job;
   SeeAttempt(job, candidate.id, candidate.number);
   job->planned = true;
-  job->plan = entry.done();
+  job->plan.Mutable() = entry.done();
   job->plan_sha256 = entry.plan_sha256();
   job->state = proto::RUNNING;
   job->started_at_ms = at_ms_;
   job->maps.total = entry.done().num_maps();
-  job->maps.tasks.resize(job->maps.total);
+  job->maps.tasks.Reset(job->maps.total);
   job->reduces.total = entry.done().num_partitions();
-  job->reduces.tasks.resize(job->reduces.total);
+  job->reduces.tasks.Reset(job->reduces.total);
 }
 
 void Applier::Apply(const proto::Decided& entry) {
@@ -164,9 +155,10 @@ void Applier::Apply(const proto::Cancelled& entry) {
   Job* job =
       mutant_.end_twice ? FindJob(entry.job_id()) : FindOpenJob(entry.job_id());
   if (job == nullptr) return;
-  job->failure.emplace();
-  job->failure->set_cause(proto::CANCELLED);
-  job->failure->set_message(CutText(entry.reason(), kFailureTextBytesMax));
+  auto failure = std::make_shared<proto::JobFailure>();
+  failure->set_cause(proto::CANCELLED);
+  failure->set_message(CutText(entry.reason(), kFailureTextBytesMax));
+  job->failure = std::move(failure);
   EndJob(job, proto::KILLED);
 }
 
@@ -198,7 +190,7 @@ void Applier::Apply(const proto::Evicted& entry) {
   if (job == nullptr) return;
   if (!job->ended()) return Refuse(Refusal::kJobNotEnded);
   state_.jobs_by_index_.erase(job->index);
-  state_.ended_jobs_.erase(job->finished_index);
+  state_.ended_jobs_.erase({job->finished_index, job->index});
   state_.requests_.erase(job->request_id);
   state_.jobs_.erase(job->id);
 }

@@ -1,6 +1,5 @@
 // Entries about attempts of tasks.
 #include <algorithm>
-#include <cstring>
 #include <limits>
 #include <utility>
 
@@ -26,8 +25,8 @@ std::string CutFront(const std::string& text) {
 
 }  // namespace
 
-Task* Applier::FindTask(Job* job, const TaskId& id) {
-  return const_cast<Task*>(job->FindTask(id));
+Stage& Applier::StageOf(Job* job, const TaskId& id) {
+  return id.kind == proto::MAP_TASK ? job->maps : job->reduces;
 }
 
 Applier::Candidate Applier::FindCandidate(const proto::AttemptRef& attempt,
@@ -56,7 +55,7 @@ Applier::Candidate Applier::FindCandidate(const proto::AttemptRef& attempt,
       Refuse(Refusal::kNotPlanned);
       return candidate;
     }
-    candidate.task = FindTask(candidate.job, candidate.id);
+    candidate.task = candidate.job->FindTask(candidate.id);
     if (candidate.task == nullptr) {
       Refuse(Refusal::kNoSuchTask);
       return candidate;
@@ -87,48 +86,22 @@ void Applier::SeeAttempt(Job* job, const TaskId& id, uint32_t number) {
     if (seen <= job->plan_attempts) return;
     job->attempts_seen += seen - job->plan_attempts;
     job->plan_attempts = seen;
-  } else if (Task* task = FindTask(job, id); task != nullptr) {
+  } else if (const Task* task = job->FindTask(id); task != nullptr) {
     if (seen <= task->attempts) return;
     job->attempts_seen += seen - task->attempts;
-    task->attempts = static_cast<uint16_t>(seen);
+    MutableTask(job, id).attempts = static_cast<uint16_t>(seen);
   }
 }
 
-void Applier::CountWinner(Job* job, const TaskId& id, const Task& task,
-                          bool gained) {
-  Stage& stage = id.kind == proto::MAP_TASK ? job->maps : job->reduces;
-  const UnpackedDone unpacked = UnpackDone(*job, task);
-  const proto::TaskDone& done = unpacked.done;
-  Totals& totals = job->totals;
-  // Modulo 2^64, so that a loss undoes a gain.
-  const uint64_t sign = gained ? 1 : ~uint64_t{0};
-  stage.done += static_cast<uint32_t>(sign);
-  if (gained) {
-    AddLedger(done.ledger(), &totals.ledger);
-  } else {
-    SubtractLedger(done.ledger(), &totals.ledger);
-  }
-  totals.counters.resize(job->counter_names.size());
-  for (const auto& [number, value] : unpacked.counters) {
-    totals.counters[number] =
-        static_cast<int64_t>(static_cast<uint64_t>(totals.counters[number]) +
-                             sign * static_cast<uint64_t>(value));
-  }
-  totals.map_output_bytes += sign * done.map_output_bytes();
-  totals.output_bytes += sign * done.output().bytes();
-  totals.output_records += sign * done.output().records();
-  if (id.kind == proto::MAP_TASK &&
-      !CheckMapLedger(done.ledger(), job->reduces.total > 0).ok()) {
-    totals.unbalanced_maps += static_cast<uint32_t>(sign);
-  }
+void Applier::CountWinner(Job* job, const TaskId& id, bool gained) {
+  StageOf(job, id).done += gained ? 1 : ~uint32_t{0};
+  CountReport(*job, id.kind, UnpackDone(*job, id), gained, &job->totals);
 }
 
 void Applier::Win(const Candidate& candidate, const proto::TaskDone& done) {
-  Task& task = *candidate.task;
-  const std::string packed = PackDone(done, candidate.job);
-  task.packed = std::make_unique<char[]>(packed.size());
-  std::memcpy(task.packed.get(), packed.data(), packed.size());
-  task.packed_bytes = static_cast<uint32_t>(packed.size());
+  TaskTable& tasks = StageOf(candidate.job, candidate.id).tasks;
+  tasks.SetReport(candidate.id.index, PackDone(done, candidate.job));
+  Task& task = tasks.Mutable(candidate.id.index);
   task.uid = candidate.uid;
   task.root.fill(0);
   const std::string& root = done.map_output_root();
@@ -137,20 +110,20 @@ void Applier::Win(const Candidate& candidate, const proto::TaskDone& done) {
   task.worker = candidate.worker;
   task.has_winner = task.had_winner = true;
   SeeAttempt(candidate.job, candidate.id, candidate.number);
-  CountWinner(candidate.job, candidate.id, task, /*gained=*/true);
+  CountWinner(candidate.job, candidate.id, /*gained=*/true);
 }
 
 void Applier::DropWinner(Job* job, const TaskId& id) {
-  Task& task = *FindTask(job, id);
+  Task& task = MutableTask(job, id);
   CHECK(task.has_winner);
-  CountWinner(job, id, task, /*gained=*/false);
+  CountWinner(job, id, /*gained=*/false);
   task.has_winner = false;
   result_.lost.push_back({job->id, id, task.uid, task.worker});
 }
 
 void Applier::CountInfrastructure(Job* job, const TaskId& id,
                                   std::string_view why) {
-  Trouble& trouble = job->troubles[id];
+  Trouble& trouble = job->troubles.Mutable(id);
   trouble.last_message = Cut(std::string(why));
   if (++trouble.infrastructure_failures < kInfrastructureFailuresMax) return;
   proto::JobFailure failure;
@@ -213,7 +186,7 @@ void Applier::Apply(const proto::MapWon& entry) {
       FindCandidate(entry.attempt(), entry.worker(), proto::MAP_TASK);
   if (refused()) return;
   Job* job = candidate.job;
-  Task& task = *candidate.task;
+  const Task& task = *candidate.task;
   const bool partitioned = job->reduces.total > 0;
   if (partitioned && entry.done().map_output_root().size() != 16) {
     return Refuse(Refusal::kMalformed, "no root of the map output");
@@ -233,22 +206,24 @@ void Applier::Apply(const proto::MapReoffered& entry) {
   if (job == nullptr) return;
   if (!job->planned) return Refuse(Refusal::kNotPlanned);
   const TaskId id{proto::MAP_TASK, entry.map_index()};
-  Task* task = FindTask(job, id);
-  if (task == nullptr) return Refuse(Refusal::kNoSuchTask);
-  if (task->has_winner) {
-    return Refuse(task->uid == *uid ? Refusal::kRepeated : Refusal::kHasWinner);
+  const Task* known = job->FindTask(id);
+  if (known == nullptr) return Refuse(Refusal::kNoSuchTask);
+  if (known->has_winner) {
+    return Refuse(known->uid == *uid ? Refusal::kRepeated
+                                     : Refusal::kHasWinner);
   }
-  if (!task->had_winner || task->uid != *uid ||
-      task->root_bytes() != entry.root() || job->reduces.total == 0) {
+  if (!known->had_winner || known->uid != *uid ||
+      known->root_bytes() != entry.root() || job->reduces.total == 0) {
     return Refuse(Refusal::kNotWinner);
   }
   const Worker* worker = FindWorker(entry.worker());
   if (worker == nullptr || !worker->alive) {
     return Refuse(Refusal::kWorkerNotAlive);
   }
-  task->worker = worker->number;
-  task->has_winner = true;
-  CountWinner(job, id, *task, /*gained=*/true);
+  Task& task = MutableTask(job, id);
+  task.worker = worker->number;
+  task.has_winner = true;
+  CountWinner(job, id, /*gained=*/true);
 }
 
 void Applier::Apply(const proto::ReduceWon& entry) {
@@ -272,7 +247,7 @@ void Applier::Apply(const proto::AttemptFailed& entry) {
   Job* job = FindOpenJob(entry.attempt().job_id());
   if (job == nullptr) return;
   const TaskId id = TaskId::From(entry.attempt().task());
-  const Task* task = FindTask(job, id);
+  const Task* task = job->FindTask(id);
   switch (id.kind) {
     case proto::PLAN_TASK:
       if (job->planned) return Refuse(Refusal::kAlreadyPlanned);
@@ -299,10 +274,11 @@ void Applier::Apply(const proto::AttemptFailed& entry) {
   }
 
   SeeAttempt(job, id, entry.attempt().number());
-  Trouble& trouble = job->troubles[id];
+  Trouble& trouble = job->troubles.Mutable(id);
   trouble.counted.emplace_back(*uid, worker->number);
   trouble.last_message = Cut(entry.message());
-  FailedAttempt& failed = job->recent_failures.emplace_back();
+  std::deque<FailedAttempt>& recent = job->recent_failures.Mutable();
+  FailedAttempt& failed = recent.emplace_back();
   failed.task = id;
   failed.uid = *uid;
   failed.number = entry.attempt().number();
@@ -312,13 +288,11 @@ void Applier::Apply(const proto::AttemptFailed& entry) {
   failed.stack = Cut(entry.stack());
   failed.log_tail = CutFront(entry.log_tail());
   failed.at_ms = at_ms_;
-  if (job->recent_failures.size() > kRecentFailuresMax) {
-    job->recent_failures.pop_front();
-  }
+  if (recent.size() > kRecentFailuresMax) recent.pop_front();
 
   const bool infrastructure = IsInfrastructure(entry.cause());
-  const uint32_t limit = job->spec.max_attempts() != 0
-                             ? job->spec.max_attempts()
+  const uint32_t limit = job->spec->max_attempts() != 0
+                             ? job->spec->max_attempts()
                              : kMaxAttemptsDefault;
   ++job->attempts_failed;
   if (entry.retryable() && infrastructure) {
@@ -343,13 +317,13 @@ void Applier::Apply(const proto::MapLost& entry) {
   if (job == nullptr) return;
   if (!job->planned) return Refuse(Refusal::kNotPlanned);
   const TaskId id{proto::MAP_TASK, entry.map_index()};
-  const Task* task = FindTask(job, id);
+  const Task* task = job->FindTask(id);
   if (task == nullptr) return Refuse(Refusal::kNoSuchTask);
   if (!task->has_winner || task->uid != *uid) {
     return Refuse(Refusal::kNotWinner);
   }
   if (job->reduces.all_done()) return Refuse(Refusal::kNotNeeded);
-  Trouble& trouble = job->troubles[id];
+  Trouble& trouble = job->troubles.Mutable(id);
   if (!trouble.Counted(*uid)) trouble.counted.emplace_back(*uid, task->worker);
   LoseWinner(job, id, entry.message());
 }
@@ -364,12 +338,12 @@ void Applier::Apply(const proto::OutputLost& entry) {
   // The outputs of other maps are not job output: MapLost is for those.
   const bool makes_output = id.kind == proto::REDUCE_TASK ||
                             (id.kind == proto::MAP_TASK && job->map_only());
-  const Task* task = FindTask(job, id);
+  const Task* task = job->FindTask(id);
   if (task == nullptr || !makes_output) return Refuse(Refusal::kNoSuchTask);
   if (!task->has_winner || task->uid != *uid) {
     return Refuse(Refusal::kNotWinner);
   }
-  Trouble& trouble = job->troubles[id];
+  Trouble& trouble = job->troubles.Mutable(id);
   if (!trouble.Counted(*uid)) trouble.counted.emplace_back(*uid, task->worker);
   LoseWinner(job, id, entry.message());
   if (job->open()) LoseMapsOfLostWorkers(job);

@@ -1,16 +1,15 @@
 // Entries about workers.
+#include <utility>
+
 #include "common/strings.h"
 #include "master/state/applier.h"
 
 namespace millrace::master {
 
-Worker* Applier::FindWorker(std::string_view incarnation) {
+const Worker* Applier::FindWorker(std::string_view incarnation) {
   const auto id = WorkerIncarnation::FromBytes(incarnation);
   if (!id.has_value()) return nullptr;
-  const auto found = state_.worker_numbers_.find(*id);
-  return found == state_.worker_numbers_.end()
-             ? nullptr
-             : &state_.workers_[found->second];
+  return state_.FindWorker(*id);
 }
 
 void Applier::Apply(const proto::WorkerJoined& entry) {
@@ -27,29 +26,26 @@ void Applier::Apply(const proto::WorkerJoined& entry) {
         Refusal::kNameTaken,
         Cat("a worker named ", Printable(entry.name()), " is in the cluster"));
   }
-  const WorkerNumber number = static_cast<WorkerNumber>(state_.workers_.size());
-  Worker& worker = state_.workers_.emplace_back();
-  worker.number = number;
+  Worker worker;
   worker.incarnation = *incarnation;
   worker.name = entry.name();
   worker.host_id = entry.host_id();
   worker.address = entry.address();
   worker.slots = entry.slots();
   worker.version = entry.version();
-  state_.worker_numbers_.emplace(*incarnation, number);
-  state_.alive_names_.emplace(worker.name, number);
-  state_.alive_.insert(number);
+  state_.AddWorker(std::move(worker));
 }
 
 void Applier::Apply(const proto::WorkerLost& entry) {
-  Worker* worker = FindWorker(entry.incarnation());
+  const Worker* worker = FindWorker(entry.incarnation());
   if (worker == nullptr) return Refuse(Refusal::kWorkerNotAlive);
   if (!worker->alive) return Refuse(Refusal::kRepeated);
-  worker->alive = false;
-  state_.alive_.erase(worker->number);
-  state_.alive_names_.erase(worker->name);
+  const WorkerNumber number = worker->number;
   const std::string why = Cat("worker ", Printable(worker->name),
                               " was lost: ", Printable(entry.reason()));
+  state_.alive_.erase(number);
+  state_.alive_names_.erase(worker->name);
+  state_.workers_.SetLost(number);
 
   // A copy, because losses may end jobs.
   const std::map<uint64_t, const Job*> live = state_.live_jobs_;
@@ -61,7 +57,7 @@ void Applier::Apply(const proto::WorkerLost& entry) {
     if (job->reduces.all_done()) continue;
     for (uint32_t i = 0; i < job->maps.total && job->open(); ++i) {
       const Task& map = job->maps.tasks[i];
-      if (!map.has_winner || map.worker != worker->number) continue;
+      if (!map.has_winner || map.worker != number) continue;
       if (forget) {
         forget = false;
         continue;
@@ -78,7 +74,7 @@ void Applier::Apply(const proto::WorkerLost& entry) {
     if (found == state_.jobs_.end() || !found->second->open()) continue;
     Job* job = found->second.get();
     const TaskId task_id = TaskId::From(attempt.task());
-    const Task* task = FindTask(job, task_id);
+    const Task* task = job->FindTask(task_id);
     if (task_id.kind == proto::PLAN_TASK) {
       if (job->planned) continue;
     } else if (task_id.kind != proto::CHECK_TASK) {
@@ -86,10 +82,10 @@ void Applier::Apply(const proto::WorkerLost& entry) {
       // It has won, and maybe lost again just now.
       if (task->had_winner && task->uid == *uid) continue;
     }
-    Trouble& trouble = job->troubles[task_id];
+    Trouble& trouble = job->troubles.Mutable(task_id);
     if (trouble.Counted(*uid)) continue;
     SeeAttempt(job, task_id, attempt.number());
-    trouble.counted.emplace_back(*uid, worker->number);
+    trouble.counted.emplace_back(*uid, number);
     ++job->attempts_lost;
     CountInfrastructure(job, task_id, why);
   }

@@ -1,7 +1,5 @@
 #include "master/state/job.h"
 
-#include <algorithm>
-
 #include "common/hash.h"
 #include "common/logging.h"
 #include "common/strings.h"
@@ -9,33 +7,6 @@
 #include "master/state/packed_done.h"
 
 namespace millrace::master {
-
-std::optional<uint32_t> CounterNames::NumberOf(const proto::Counter& counter) {
-  if (next_ >= names_.size()) next_ = 0;
-  if (next_ < names_.size() && names_[next_]->first == counter.group() &&
-      names_[next_]->second == counter.name()) {
-    return next_++;
-  }
-  FullName name(counter.group(), counter.name());
-  auto found = numbers_.find(name);
-  if (found == numbers_.end()) {
-    const size_t bytes = name.first.size() + name.second.size();
-    if (names_.size() >= kNamesMax || names_bytes_ + bytes > kNamesBytesMax) {
-      return std::nullopt;
-    }
-    names_bytes_ += bytes;
-    const uint32_t number = static_cast<uint32_t>(names_.size());
-    found = numbers_.emplace(std::move(name), number).first;
-    names_.push_back(&found->first);
-  }
-  next_ = found->second + 1;
-  return found->second;
-}
-
-bool Trouble::Counted(const AttemptUid& uid) const {
-  return std::any_of(counted.begin(), counted.end(),
-                     [&uid](const auto& one) { return one.first == uid; });
-}
 
 const Task* Job::FindTask(const TaskId& task) const {
   const Stage* stage = task.kind == proto::MAP_TASK      ? &maps
@@ -45,9 +16,28 @@ const Task* Job::FindTask(const TaskId& task) const {
   return &stage->tasks[task.index];
 }
 
-const Trouble* Job::FindTrouble(const TaskId& task) const {
-  const auto found = troubles.find(task);
-  return found == troubles.end() ? nullptr : &found->second;
+void CountReport(const Job& job, proto::TaskKind kind,
+                 const UnpackedDone& report, bool gained, Totals* totals) {
+  const proto::TaskDone& done = report.done;
+  const uint64_t sign = gained ? 1 : ~uint64_t{0};
+  if (gained) {
+    AddLedger(done.ledger(), &totals->ledger);
+  } else {
+    SubtractLedger(done.ledger(), &totals->ledger);
+  }
+  totals->counters.resize(job.counter_names.size());
+  for (const auto& [number, value] : report.counters) {
+    totals->counters[number] =
+        static_cast<int64_t>(static_cast<uint64_t>(totals->counters[number]) +
+                             sign * static_cast<uint64_t>(value));
+  }
+  totals->map_output_bytes += sign * done.map_output_bytes();
+  totals->output_bytes += sign * done.output().bytes();
+  totals->output_records += sign * done.output().records();
+  if (kind == proto::MAP_TASK &&
+      !CheckMapLedger(done.ledger(), job.reduces.total > 0).ok()) {
+    totals->unbalanced_maps += static_cast<uint32_t>(sign);
+  }
 }
 
 absl::Status CheckLedger(const Job& job) {
@@ -55,7 +45,7 @@ absl::Status CheckLedger(const Job& job) {
   const bool partitioned = job.reduces.total > 0;
   if (job.totals.unbalanced_maps > 0) {
     for (uint32_t i = 0; i < job.maps.total; ++i) {
-      const UnpackedDone map = UnpackDone(job, job.maps.tasks[i]);
+      const UnpackedDone map = UnpackDone(job, {proto::MAP_TASK, i});
       const absl::Status status =
           CheckMapLedger(map.done.ledger(), partitioned);
       if (!status.ok()) {

@@ -3,50 +3,30 @@
 #ifndef MILLRACE_MASTER_STATE_JOB_H_
 #define MILLRACE_MASTER_STATE_JOB_H_
 
-#include <array>
 #include <cstdint>
 #include <deque>
-#include <map>
 #include <memory>
-#include <optional>
 #include <string>
-#include <string_view>
-#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "common/ids.h"
+#include "master/state/counter_names.h"
+#include "master/state/cow.h"
 #include "master/state/limits.h"
 #include "master/state/task_id.h"
+#include "master/state/task_table.h"
+#include "master/state/trouble_table.h"
+#include "master/state/worker_table.h"
 #include "proto/messages/job.pb.h"
 #include "proto/messages/task.pb.h"
 
 namespace millrace::master {
 
-// Position of a worker incarnation in the order in which they joined. Compact
-// where an incarnation would take 16 bytes; the same on all masters.
-using WorkerNumber = uint32_t;
-
-// One map or reduce task. A cluster may have millions: 64 bytes beside the
-// packed report of its winner.
-struct Task {
-  AttemptUid uid;               // Of the winner; if there is none, of the last.
-  std::array<char, 16> root{};  // Of the map output of `uid`.
-  WorkerNumber worker = 0;      // That holds, or held, what `uid` made.
-  uint16_t attempts = 0;        // Highest attempt number in the log, plus one.
-  bool has_winner = false;
-  bool had_winner = false;  // `uid`, `root` and `packed` mean something.
-  // What the winner reported (master/state/packed_done.h).
-  std::unique_ptr<char[]> packed;
-  uint32_t packed_bytes = 0;
-
-  std::string_view root_bytes() const { return {root.data(), root.size()}; }
-};
-
 // The maps or the reduces of a job. The tasks themselves are given up when the
 // job ends; the numbers stay.
 struct Stage {
-  std::vector<Task> tasks;
+  TaskTable tasks;
   uint32_t total = 0;
   uint32_t done = 0;  // With a winner.
 
@@ -66,43 +46,6 @@ struct FailedAttempt {
   int64_t at_ms = 0;
 };
 
-// The failures of one task; only tasks that had any have it.
-struct Trouble {
-  uint32_t user_failures = 0;
-  uint32_t infrastructure_failures = 0;
-  // Attempts that can never win (again), with the worker each ran on: failed,
-  // or made an output that was lost. Invariant: no uid is in it twice.
-  std::vector<std::pair<AttemptUid, WorkerNumber>> counted;
-  std::string last_message;
-
-  bool Counted(const AttemptUid& uid) const;
-};
-
-// Gives each counter of a job a small number, in the order of appearance, so
-// that a task's counters pack into some bytes each.
-class CounterNames {
- public:
-  // More than so many distinct names are a mistake of the job (a value in the
-  // name, say); what is beyond has no number and is not kept.
-  static constexpr size_t kNamesMax = 4096;
-  // Of all names together: they go into one message.
-  static constexpr size_t kNamesBytesMax = 512 << 10;
-
-  std::optional<uint32_t> NumberOf(const proto::Counter& counter);
-  size_t size() const { return names_.size(); }
-  // {group, name}. REQUIRES: number < size().
-  const std::pair<std::string, std::string>& Name(uint32_t number) const {
-    return *names_[number];
-  }
-
- private:
-  using FullName = std::pair<std::string, std::string>;
-  std::map<FullName, uint32_t> numbers_;
-  std::vector<const FullName*> names_;  // Keys of numbers_.
-  size_t names_bytes_ = 0;
-  uint32_t next_ = 0;  // A guess: tasks report their counters in one order.
-};
-
 // Sums over the present winners of a job.
 struct Totals {
   proto::Ledger ledger;
@@ -113,16 +56,19 @@ struct Totals {
   uint32_t unbalanced_maps = 0;  // Whose own ledger contradicts itself.
 };
 
+// A copy costs some hundred bytes and a pointer for each 256 tasks: what may be
+// large is shared with it until it changes, or for good if it never does.
 struct Job {
   JobId id;
   RequestId request_id;
   uint64_t index = 0;  // Of its JobSubmitted: jobs in the order of submission.
-  proto::JobSpec spec;
+  // Never null. Shared with copies, as is the failure.
+  std::shared_ptr<const proto::JobSpec> spec;
 
   proto::JobState state = proto::QUEUED;
   // COMMITTING, or SUCCEEDED after it: the winners never change again.
   bool decided = false;
-  std::optional<proto::JobFailure> failure;  // FAILED and KILLED.
+  std::shared_ptr<const proto::JobFailure> failure;  // Of FAILED and KILLED.
   int64_t submitted_at_ms = 0;
   int64_t started_at_ms = 0;
   int64_t decided_at_ms = 0;
@@ -131,7 +77,7 @@ struct Job {
   bool cleaned = false;         // Ended, and nothing is left on any disk.
 
   bool planned = false;
-  proto::TaskDone plan;  // What the planning task reported.
+  Cow<proto::TaskDone> plan;  // What the planning task reported.
   std::string plan_sha256;
   std::string manifest_sha256;  // Once decided.
 
@@ -147,8 +93,8 @@ struct Job {
   // sum over the tasks of the highest attempt number plus one.
   uint64_t attempts_seen = 0;
   uint32_t plan_attempts = 0;
-  std::map<TaskId, Trouble> troubles;
-  std::deque<FailedAttempt> recent_failures;  // Oldest first.
+  TroubleTable troubles;
+  Cow<std::deque<FailedAttempt>> recent_failures;  // Oldest first.
 
   bool ended() const { return finished_index != 0; }
   // Not ended and not decided.
@@ -160,8 +106,16 @@ struct Job {
   }
   // The map or reduce of that name; null: no such task (or no longer kept).
   const Task* FindTask(const TaskId& task) const;
-  const Trouble* FindTrouble(const TaskId& task) const;
+  const Trouble* FindTrouble(const TaskId& task) const {
+    return troubles.Find(task);
+  }
 };
+
+struct UnpackedDone;
+// The sums gain or lose what a winner of that kind reported. Modulo 2^64, so
+// that a loss undoes a gain.
+void CountReport(const Job& job, proto::TaskKind kind,
+                 const UnpackedDone& report, bool gained, Totals* totals);
 
 // OK, or kInternal with the lines of the ledger that do not agree.
 // REQUIRES: job.complete() and the job has not ended.

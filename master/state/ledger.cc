@@ -52,6 +52,16 @@ void SubtractLedger(const proto::Ledger& task, proto::Ledger* total) {
   Accumulate(task, ~uint64_t{0}, total);
 }
 
+bool IsZero(const proto::Ledger& ledger) {
+  auto zero = [](const proto::RecordSum& sum) {
+    return sum.records() == 0 && sum.hash() == 0;
+  };
+  return ledger.emitted_records() == 0 && ledger.combine_in_records() == 0 &&
+         ledger.output_records() == 0 && zero(ledger.combine_out()) &&
+         zero(ledger.written()) && zero(ledger.fetched()) &&
+         zero(ledger.merged());
+}
+
 absl::Status CheckMapLedger(const proto::Ledger& map, bool partitioned) {
   if (map.has_combine_out()) {
     if (map.combine_in_records() != map.emitted_records()) {

@@ -17,6 +17,9 @@ namespace millrace::master {
 void AddLedger(const proto::Ledger& task, proto::Ledger* total);
 void SubtractLedger(const proto::Ledger& task, proto::Ledger* total);
 
+// Every line is zero.
+bool IsZero(const proto::Ledger& ledger);
+
 // The lines of one map by themselves: emitted = into the combiner; out of it =
 // written. `partitioned`: the map writes a map output, not a part file.
 // kInternal says what differs.

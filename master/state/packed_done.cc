@@ -1,5 +1,7 @@
 #include "master/state/packed_done.h"
 
+#include <string_view>
+
 #include "common/logging.h"
 
 namespace millrace::master {
@@ -15,15 +17,18 @@ void PutVarint(uint64_t value, std::string* out) {
   out->push_back(static_cast<char>(value));
 }
 
-uint64_t TakeVarint(std::string_view* in) {
-  uint64_t value = 0;
-  for (int shift = 0;; shift += 7) {
-    CHECK(!in->empty() && shift < 64);
+// False: it is cut off, or has more than 64 bits.
+bool TakeVarint(std::string_view* in, uint64_t* value) {
+  *value = 0;
+  for (int shift = 0; shift < 64; shift += 7) {
+    if (in->empty()) return false;
     const uint8_t byte = static_cast<uint8_t>(in->front());
     in->remove_prefix(1);
-    value |= static_cast<uint64_t>(byte & 0x7F) << shift;
-    if (byte < 0x80) return value;
+    if (shift == 63 && byte > 1) return false;
+    *value |= static_cast<uint64_t>(byte & 0x7F) << shift;
+    if (byte < 0x80) return true;
   }
+  return false;
 }
 
 uint64_t ZigZag(int64_t value) {
@@ -44,7 +49,7 @@ std::string PackDone(const proto::TaskDone& done, Job* job) {
   rest.clear_counters();
   rest.clear_left_processes();
   uint8_t flags = 0;
-  const std::string& prefix = job->spec.output();
+  const std::string& prefix = job->spec->output();
   if (rest.has_output() && !prefix.empty() &&
       rest.output().path().compare(0, prefix.size(), prefix) == 0) {
     rest.mutable_output()->mutable_path()->erase(0, prefix.size());
@@ -54,7 +59,8 @@ std::string PackDone(const proto::TaskDone& done, Job* job) {
   PutVarint(rest.ByteSizeLong(), &packed);
   CHECK(rest.AppendToString(&packed));
   for (const proto::Counter& counter : done.counters()) {
-    const std::optional<uint32_t> number = job->counter_names.NumberOf(counter);
+    const std::optional<uint32_t> number =
+        job->counter_names.NumberOf(counter.group(), counter.name());
     if (!number.has_value()) continue;
     PutVarint(*number, &packed);
     PutVarint(ZigZag(counter.value()), &packed);
@@ -62,24 +68,41 @@ std::string PackDone(const proto::TaskDone& done, Job* job) {
   return packed;
 }
 
-UnpackedDone UnpackDone(const Job& job, const Task& task) {
-  CHECK(task.had_winner);
+std::optional<UnpackedDone> TryUnpackDone(const Job& job, const TaskId& task) {
+  const TaskTable& tasks =
+      task.kind == proto::MAP_TASK ? job.maps.tasks : job.reduces.tasks;
   UnpackedDone result;
-  std::string_view in(task.packed.get(), task.packed_bytes);
-  const uint8_t flags = static_cast<uint8_t>(TakeVarint(&in));
-  const uint64_t length = TakeVarint(&in);
-  CHECK_LE(length, in.size());
-  CHECK(result.done.ParseFromArray(in.data(), static_cast<int>(length)));
+  std::string_view in = tasks.Report(task.index);
+  uint64_t flags = 0;
+  uint64_t length = 0;
+  if (!TakeVarint(&in, &flags) || flags > kPathShortened ||
+      !TakeVarint(&in, &length) || length > in.size() ||
+      !result.done.ParseFromArray(in.data(), static_cast<int>(length))) {
+    return std::nullopt;
+  }
   in.remove_prefix(length);
   if (flags & kPathShortened) {
-    result.done.mutable_output()->mutable_path()->insert(0, job.spec.output());
+    if (!result.done.has_output()) return std::nullopt;
+    result.done.mutable_output()->mutable_path()->insert(0, job.spec->output());
   }
-  result.done.set_attempt_uid(std::string(task.uid.bytes()));
+  result.done.set_attempt_uid(std::string(tasks[task.index].uid.bytes()));
   while (!in.empty()) {
-    const uint32_t number = static_cast<uint32_t>(TakeVarint(&in));
-    result.counters.emplace_back(number, UnZigZag(TakeVarint(&in)));
+    uint64_t number = 0;
+    uint64_t value = 0;
+    if (!TakeVarint(&in, &number) || number >= job.counter_names.size() ||
+        !TakeVarint(&in, &value)) {
+      return std::nullopt;
+    }
+    result.counters.emplace_back(static_cast<uint32_t>(number),
+                                 UnZigZag(value));
   }
   return result;
+}
+
+UnpackedDone UnpackDone(const Job& job, const TaskId& task) {
+  std::optional<UnpackedDone> result = TryUnpackDone(job, task);
+  CHECK(result.has_value());
+  return *std::move(result);
 }
 
 }  // namespace millrace::master

@@ -7,13 +7,14 @@
 //   counters     pairs of varints until the end: the counter's number in
 //                Job::counter_names, its value in zigzag form
 //
-// In memory alone; no other process reads it.
+// In memory and in snapshots of the state, so a change of it is a change of
+// their version.
 #ifndef MILLRACE_MASTER_STATE_PACKED_DONE_H_
 #define MILLRACE_MASTER_STATE_PACKED_DONE_H_
 
 #include <cstdint>
+#include <optional>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -29,8 +30,12 @@ struct UnpackedDone {
   proto::TaskDone done;  // As it was, without counters and root.
   std::vector<std::pair<uint32_t, int64_t>> counters;  // By number.
 };
-// What the last winner of `task` reported. REQUIRES: task.had_winner.
-UnpackedDone UnpackDone(const Job& job, const Task& task);
+// What the last winner of a map or reduce reported. REQUIRES: it had one.
+UnpackedDone UnpackDone(const Job& job, const TaskId& task);
+
+// Likewise, of bytes that come from elsewhere; none: PackDone() makes no such
+// bytes for this job.
+std::optional<UnpackedDone> TryUnpackDone(const Job& job, const TaskId& task);
 
 }  // namespace millrace::master
 

@@ -70,12 +70,66 @@ State::~State() = default;
 
 ApplyResult State::Apply(uint64_t index, uint64_t term,
                          const proto::LogEntry& entry) {
-  CHECK_EQ(index, applied_index_ + 1);
+  CHECK_GT(index, applied_index_);
   CHECK_GE(term, applied_term_);
   applied_index_ = index;
   applied_term_ = term;
   return Applier(*this, entry).Run(entry);
 }
+
+void State::AddJob(std::unique_ptr<Job> job) {
+  jobs_by_index_.emplace(job->index, job.get());
+  requests_.emplace(job->request_id, job->id);
+  if (job->ended()) {
+    ended_jobs_.emplace(std::pair(job->finished_index, job->index), job.get());
+  } else {
+    live_jobs_.emplace(job->index, job.get());
+    outputs_[job->spec->output()] = job->id;
+  }
+  jobs_.emplace(job->id, std::move(job));
+}
+
+void State::AddWorker(Worker worker) {
+  const Worker& added = workers_.Add(std::move(worker));
+  worker_numbers_.emplace(added.incarnation, added.number);
+  if (!added.alive) return;
+  alive_names_.emplace(added.name, added.number);
+  alive_.insert(added.number);
+}
+
+void State::Swap(State& other) {
+  std::swap(applied_index_, other.applied_index_);
+  std::swap(applied_term_, other.applied_term_);
+  std::swap(cluster_id_, other.cluster_id_);
+  jobs_.swap(other.jobs_);
+  jobs_by_index_.swap(other.jobs_by_index_);
+  live_jobs_.swap(other.live_jobs_);
+  ended_jobs_.swap(other.ended_jobs_);
+  requests_.swap(other.requests_);
+  outputs_.swap(other.outputs_);
+  std::swap(workers_, other.workers_);
+  worker_numbers_.swap(other.worker_numbers_);
+  alive_names_.swap(other.alive_names_);
+  alive_.swap(other.alive_);
+  draining_.swap(other.draining_);
+}
+
+std::shared_ptr<const StateSnapshot> State::Freeze() const {
+  auto snapshot = std::make_shared<StateSnapshot>();
+  snapshot->applied_index_ = applied_index_;
+  snapshot->applied_term_ = applied_term_;
+  snapshot->cluster_id_ = cluster_id_;
+  snapshot->jobs_.reserve(jobs_by_index_.size());
+  for (const auto& [index, job] : jobs_by_index_) {
+    snapshot->jobs_.push_back(*job);
+  }
+  snapshot->outputs_ = outputs_;
+  snapshot->workers_ = workers_;
+  snapshot->draining_ = draining_;
+  return snapshot;
+}
+
+uint64_t State::Hash() const { return Freeze()->Hash(); }
 
 void Applier::Refuse(Refusal refusal, std::string message) {
   result_.refusal = refusal;
@@ -200,6 +254,13 @@ const Job* State::FindJobByOutput(std::string_view output) const {
 const Worker* State::FindWorker(const WorkerIncarnation& incarnation) const {
   const auto found = worker_numbers_.find(incarnation);
   return found == worker_numbers_.end() ? nullptr : &workers_[found->second];
+}
+
+const Worker* State::FindLastWorker(std::string_view name) const {
+  for (WorkerNumber next = workers_.size(); next > 0; --next) {
+    if (workers_[next - 1].name == name) return &workers_[next - 1];
+  }
+  return nullptr;
 }
 
 const Worker* State::FindAliveWorker(std::string_view name) const {

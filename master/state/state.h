@@ -19,33 +19,25 @@
 #define MILLRACE_MASTER_STATE_STATE_H_
 
 #include <cstdint>
-#include <deque>
 #include <map>
 #include <memory>
 #include <set>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "common/byte_stream.h"
 #include "common/ids.h"
 #include "master/state/job.h"
+#include "master/state/state_snapshot.h"
+#include "master/state/worker_table.h"
 #include "proto/messages/log_entry.pb.h"
 
 namespace millrace::master {
 
 inline constexpr uint32_t kLogEntryVersion = 1;
-
-struct Worker {
-  WorkerNumber number = 0;
-  WorkerIncarnation incarnation;
-  std::string name;
-  std::string host_id;
-  std::string address;
-  uint32_t slots = 0;
-  std::string version;
-  bool alive = true;  // Joined and not lost.
-};
 
 // Why an entry changed nothing.
 enum class Refusal {
@@ -114,7 +106,8 @@ struct StateMutant {
 };
 
 // Thread-compatible; confined to the master loop, as are the references that it
-// hands out. A reference to a job is good until the job is evicted.
+// hands out. A reference to a job is good until the job is evicted, one to a
+// worker until it is lost; all until Swap().
 class State {
  public:
   explicit State(const StateMutant& mutant = {});
@@ -122,10 +115,32 @@ class State {
   State(const State&) = delete;
   State& operator=(const State&) = delete;
 
-  // Applies the next entry. REQUIRES: index == applied_index() + 1, and a term
-  // not below the last one.
+  // Applies the next entry. REQUIRES: an index above applied_index() (a log may
+  // have entries of its own in between), and a term not below the last one.
   ApplyResult Apply(uint64_t index, uint64_t term,
                     const proto::LogEntry& entry);
+
+  // ----------------------------------------------------------- snapshots
+
+  // The state as it is now, for other threads and for later. Copies the head of
+  // each job and a pointer for each 256 tasks, whatever they hold. As long as
+  // it is there, an entry that changes something copies that first: some 30 KB
+  // for a task, once for all 256 of its neighbourhood. Never null.
+  std::shared_ptr<const StateSnapshot> Freeze() const;
+
+  // What StateSnapshot::WriteTo() has written. On any thread. Errors of
+  // `source`, or
+  //   kDataLoss            not such a stream, damaged, cut off, or of a state
+  //                        that no entries lead to
+  //   kFailedPrecondition  of a later version of this program
+  static absl::StatusOr<std::unique_ptr<State>> Restore(
+      ByteSource& source, const StateMutant& mutant = {});
+
+  // Each becomes what the other was, but for the mutants. References of before
+  // belong to what they were got from, under its new name.
+  void Swap(State& other);
+
+  // ------------------------------------------------------------- the log
 
   uint64_t applied_index() const { return applied_index_; }
   uint64_t applied_term() const { return applied_term_; }
@@ -147,16 +162,18 @@ class State {
   const std::map<uint64_t, const Job*>& jobs() const { return jobs_by_index_; }
   // Those that have not ended, likewise.
   const std::map<uint64_t, const Job*>& live_jobs() const { return live_jobs_; }
-  // Those that have, by the index at which they ended.
-  const std::map<uint64_t, const Job*>& ended_jobs() const {
-    return ended_jobs_;
-  }
+  // Those that have, by the index at which they ended and that of their
+  // submission: one entry may end several.
+  using EndedJobs = std::map<std::pair<uint64_t, uint64_t>, const Job*>;
+  const EndedJobs& ended_jobs() const { return ended_jobs_; }
 
   // ------------------------------------------------------------- workers
 
   // By number, the lost ones included.
-  const std::deque<Worker>& workers() const { return workers_; }
+  const WorkerTable& workers() const { return workers_; }
   const Worker* FindWorker(const WorkerIncarnation& incarnation) const;
+  // The incarnation of that name that joined last, or null.
+  const Worker* FindLastWorker(std::string_view name) const;
   // The alive incarnation of that name, or null.
   const Worker* FindAliveWorker(std::string_view name) const;
   // Numbers of the alive ones.
@@ -168,7 +185,11 @@ class State {
   uint64_t Hash() const;
 
  private:
-  friend class Applier;  // Of one entry (master/state/applier.h).
+  friend class Applier;         // Of one entry (applier.h).
+  friend class SnapshotReader;  // Of a whole state (snapshot_reader.h).
+
+  void AddJob(std::unique_ptr<Job> job);
+  void AddWorker(Worker worker);
 
   const StateMutant mutant_;
   uint64_t applied_index_ = 0;
@@ -178,11 +199,11 @@ class State {
   std::map<JobId, std::unique_ptr<Job>> jobs_;
   std::map<uint64_t, const Job*> jobs_by_index_;
   std::map<uint64_t, const Job*> live_jobs_;
-  std::map<uint64_t, const Job*> ended_jobs_;
+  EndedJobs ended_jobs_;
   std::map<RequestId, JobId> requests_;
   std::map<std::string, JobId, std::less<>> outputs_;  // Of live jobs.
 
-  std::deque<Worker> workers_;
+  WorkerTable workers_;
   std::map<WorkerIncarnation, WorkerNumber> worker_numbers_;
   std::map<std::string, WorkerNumber, std::less<>> alive_names_;
   std::set<WorkerNumber> alive_;

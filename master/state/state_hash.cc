@@ -1,8 +1,10 @@
 // The canonical serialisation of the state, as a hash of it.
+#include <algorithm>
 #include <string_view>
+#include <vector>
 
 #include "common/hash.h"
-#include "master/state/state.h"
+#include "master/state/state_snapshot.h"
 
 namespace millrace::master {
 namespace {
@@ -39,13 +41,14 @@ void Add(const Stage& stage, Canonical* out) {
   out->Number(stage.total);
   out->Number(stage.done);
   out->Number(stage.tasks.size());
-  for (const Task& task : stage.tasks) {
+  for (uint32_t i = 0; i < stage.tasks.size(); ++i) {
+    const Task& task = stage.tasks[i];
     out->Text(task.uid.bytes());
     out->Text(task.root_bytes());
     out->Number(task.worker);
     out->Number(task.attempts);
     out->Number((task.has_winner ? 1 : 0) + (task.had_winner ? 2 : 0));
-    out->Text({task.packed.get(), task.packed_bytes});
+    out->Text(stage.tasks.Report(i));
   }
 }
 
@@ -53,11 +56,11 @@ void Add(const Job& job, Canonical* out) {
   out->Text(job.id.bytes());
   out->Text(job.request_id.bytes());
   out->Number(job.index);
-  out->Proto(job.spec);
+  out->Proto(*job.spec);
   out->Number(job.state);
   out->Number(job.decided);
-  out->Number(job.failure.has_value());
-  if (job.failure.has_value()) out->Proto(*job.failure);
+  out->Number(job.failure != nullptr);
+  if (job.failure != nullptr) out->Proto(*job.failure);
   for (int64_t at : {job.submitted_at_ms, job.started_at_ms, job.decided_at_ms,
                      job.finished_at_ms}) {
     out->Number(static_cast<uint64_t>(at));
@@ -65,7 +68,7 @@ void Add(const Job& job, Canonical* out) {
   out->Number(job.finished_index);
   out->Number(job.cleaned);
   out->Number(job.planned);
-  out->Proto(job.plan);
+  out->Proto(*job.plan);
   out->Text(job.plan_sha256);
   out->Text(job.manifest_sha256);
   out->Number(job.epoch);
@@ -101,8 +104,8 @@ void Add(const Job& job, Canonical* out) {
     }
     out->Text(trouble.last_message);
   }
-  out->Number(job.recent_failures.size());
-  for (const FailedAttempt& failed : job.recent_failures) {
+  out->Number(job.recent_failures->size());
+  for (const FailedAttempt& failed : *job.recent_failures) {
     Add(failed.task, out);
     out->Text(failed.uid.bytes());
     out->Number(failed.number);
@@ -118,20 +121,25 @@ void Add(const Job& job, Canonical* out) {
 }  // namespace
 
 // What is not hashed (indexes of what is) follows from what is.
-uint64_t State::Hash() const {
+uint64_t StateSnapshot::Hash() const {
   Canonical out;
   out.Number(applied_index_);
   out.Number(applied_term_);
   out.Text(cluster_id_.bytes());
-  out.Number(jobs_.size());
-  for (const auto& [id, job] : jobs_) Add(*job, &out);
+  std::vector<const Job*> by_id;
+  for (const Job& job : jobs_) by_id.push_back(&job);
+  std::sort(by_id.begin(), by_id.end(),
+            [](const Job* a, const Job* b) { return a->id < b->id; });
+  out.Number(by_id.size());
+  for (const Job* job : by_id) Add(*job, &out);
   out.Number(outputs_.size());
   for (const auto& [output, id] : outputs_) {
     out.Text(output);
     out.Text(id.bytes());
   }
   out.Number(workers_.size());
-  for (const Worker& worker : workers_) {
+  for (WorkerNumber i = 0; i < workers_.size(); ++i) {
+    const Worker& worker = workers_[i];
     out.Number(worker.number);
     out.Text(worker.incarnation.bytes());
     out.Text(worker.name);

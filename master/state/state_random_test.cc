@@ -7,81 +7,22 @@
 #include "master/state/ledger.h"
 #include "master/state/packed_done.h"
 #include "master/state/testing/entries.h"
+#include "master/state/testing/random_entries.h"
 
 namespace millrace::master {
 namespace {
 
-using testing::MakeId;
+using testing::AnyEntry;
 
-// From small pools, so that entries meet each other.
-proto::LogEntry AnyEntry(Random& random, const State& state) {
-  const uint64_t job = 1 + random.Uniform(3);
-  const uint64_t uid = 1 + random.Uniform(40);
-  const uint64_t worker = 1 + random.Uniform(5);
-  const uint32_t index = static_cast<uint32_t>(random.Uniform(5));
-  const TaskId task{static_cast<proto::TaskKind>(1 + random.Uniform(5)), index};
-  const auto cause = static_cast<proto::FailureCause>(random.Uniform(27));
-  const Job* known = state.FindJob(MakeId<JobId>(job));
-  switch (random.Uniform(24)) {
-    case 0:
-      return testing::Submitted(job, Cat("/out", random.Uniform(3)),
-                                1 + random.Uniform(9));
-    case 1:
-    case 2:
-      return testing::Planned(job, uid, worker,
-                              static_cast<uint32_t>(random.Uniform(5)),
-                              static_cast<uint32_t>(random.Uniform(3)));
-    case 3:
-      return testing::WorkerLost(worker);
-    case 4:
-    case 5:
-      return testing::WorkerJoined(worker, Cat("w", random.Uniform(4)));
-    case 6:
-      return testing::AttemptFailed(job, task, uid, worker, cause,
-                                    random.Uniform(20) > 0);
-    case 7:
-      return testing::MapLost(job, index, uid);
-    case 8:
-      return testing::OutputLost(job, task, uid);
-    case 9:
-    case 10:
-      return testing::MapReoffered(job, index, uid, random.Uniform(20) == 0,
-                                   worker);
-    case 11:
-      if (random.Uniform(20) > 0) return testing::TermStarted(worker);
-      return testing::Cancelled(job);
-    case 12:
-      if (known == nullptr || !known->complete() || known->ended()) {
-        return testing::Decided(job, "x");
-      }
-      return testing::Decided(job, WinnersHash(*known));
-    case 13:
-      return testing::Committed(job);
-    case 14:
-      if (random.Uniform(10) > 0) return testing::Cleaned(job);
-      return testing::Failed(job, cause);
-    case 15:
-      return testing::Evicted(job);
-    case 16:
-    case 17:
-    case 18:
-      return testing::ReduceWon(job, index, uid, worker,
-                                static_cast<uint32_t>(random.Uniform(2)),
-                                testing::ReduceDone(random.Uniform(3), "/p"));
-    default:
-      return testing::MapWon(
-          job, index, uid, worker,
-          testing::MapDone(random.Uniform(3), random.Uniform(20) == 0));
-  }
-}
-
-void CheckStage(const Job& job, const Stage& stage, Totals* sums) {
+void CheckStage(const Job& job, proto::TaskKind kind, Totals* sums) {
+  const Stage& stage = kind == proto::MAP_TASK ? job.maps : job.reduces;
   uint32_t done = 0;
-  for (const Task& task : stage.tasks) {
+  for (uint32_t i = 0; i < stage.tasks.size(); ++i) {
+    const Task& task = stage.tasks[i];
     ASSERT_TRUE(task.had_winner || !task.has_winner);
     if (!task.has_winner) continue;
     ++done;
-    const UnpackedDone winner = UnpackDone(job, task);
+    const UnpackedDone winner = UnpackDone(job, {kind, i});
     AddLedger(winner.done.ledger(), &sums->ledger);
     sums->map_output_bytes += winner.done.map_output_bytes();
     sums->output_bytes += winner.done.output().bytes();
@@ -105,10 +46,10 @@ void CheckState(const State& state) {
       ASSERT_NE(job->failure->cause(), proto::FAILURE_CAUSE_UNSPECIFIED);
     }
     if (job->ended()) continue;
-    ASSERT_EQ(state.FindJobByOutput(job->spec.output()), job);
+    ASSERT_EQ(state.FindJobByOutput(job->spec->output()), job);
     Totals sums;
-    CheckStage(*job, job->maps, &sums);
-    CheckStage(*job, job->reduces, &sums);
+    CheckStage(*job, proto::MAP_TASK, &sums);
+    CheckStage(*job, proto::REDUCE_TASK, &sums);
     ASSERT_EQ(LedgerLines(sums.ledger)["emitted_records"],
               LedgerLines(job->totals.ledger)["emitted_records"]);
     ASSERT_EQ(sums.ledger.written().hash(),

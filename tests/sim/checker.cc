@@ -117,12 +117,12 @@ void Checker::CheckJob(const Job& job) {
   }
   if (job.ended()) ended_[job.id] = job.state;
   if (job.state == proto::FAILED &&
-      (!job.failure.has_value() ||
+      (job.failure == nullptr ||
        job.failure->cause() == proto::FAILURE_CAUSE_UNSPECIFIED)) {
     Violate(Cat("I21: job ", job.id.ToShort(), " failed without a cause"));
   }
   if (job.state == proto::FAILED || job.ended()) return;
-  const uint32_t limit = job.spec.max_attempts();
+  const uint32_t limit = job.spec->max_attempts();
   if (job.epoch > master::kEpochRaisesMax) {
     Violate(Cat("I10: job ", job.id.ToShort(), " is at epoch ", job.epoch));
   }
@@ -351,7 +351,7 @@ void Checker::OnEnd(const State& state, const std::set<JobId>& staging,
     if (!job->ended()) {
       Violate(Cat("I18: job ", job->id.ToShort(), " has not ended"));
     }
-    const auto output = outputs.find(job->spec.output());
+    const auto output = outputs.find(job->spec->output());
     const bool published = output != outputs.end() && output->second == job->id;
     if (published != (job->state == proto::SUCCEEDED)) {
       Violate(Cat("I7: job ", job->id.ToShort(), " is ", job->state,

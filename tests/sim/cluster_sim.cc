@@ -425,7 +425,7 @@ bool ClusterSim::Reachable(const ModelWorker& from, const ModelWorker& to) {
 
 const SimJob* ClusterSim::FindJob(const JobId& id) {
   const master::Job* job = state_->FindJob(id);
-  if (job != nullptr) sim_jobs_[id] = jobs_by_name_.at(job->spec.name());
+  if (job != nullptr) sim_jobs_[id] = jobs_by_name_.at(job->spec->name());
   return sim_jobs_.at(id);
 }
 
@@ -496,7 +496,7 @@ void ClusterSim::EverySecond() {
 void ClusterSim::CheckCauses() {
   for (const auto& [index, job] : state_->jobs()) {
     if (job->state != proto::FAILED) continue;
-    const SimJob& sim = *jobs_by_name_.at(job->spec.name());
+    const SimJob& sim = *jobs_by_name_.at(job->spec->name());
     const bool shared_output =
         std::count_if(jobs_.begin(), jobs_.end(), [&](const ClientJob& other) {
           return other.job.output == sim.output;
@@ -529,7 +529,7 @@ void ClusterSim::CheckCauses() {
     }
     if (!expected) {
       checker_.Violate(Cat(
-          "I21: ", job->spec.name(), " failed for no reason of its own: cause ",
+          "I21: ", job->spec->name(), " failed for no reason of its own: cause ",
           job->failure->cause(), ", ", job->failure->message()));
     }
   }

@@ -160,6 +160,13 @@ proto::LogEntry WorkerLost(uint64_t worker) {
   return entry;
 }
 
+proto::LogEntry WorkerDrained(const std::string& name, bool draining) {
+  proto::LogEntry entry = NewEntry();
+  entry.mutable_worker_drained()->set_name(name);
+  entry.mutable_worker_drained()->set_draining(draining);
+  return entry;
+}
+
 proto::LogEntry Decided(uint64_t job, const std::string& winners_hash) {
   proto::LogEntry entry = NewEntry();
   entry.mutable_decided()->set_job_id(Bytes(job));

@@ -42,6 +42,7 @@ proto::LogEntry OutputLost(uint64_t job, const TaskId& task, uint64_t uid);
 proto::LogEntry WorkerJoined(uint64_t worker, const std::string& name,
                              uint32_t slots = 2);
 proto::LogEntry WorkerLost(uint64_t worker);
+proto::LogEntry WorkerDrained(const std::string& name, bool draining);
 proto::LogEntry Decided(uint64_t job, const std::string& winners_hash);
 proto::LogEntry Committed(uint64_t job);
 proto::LogEntry Cancelled(uint64_t job);

@@ -43,6 +43,11 @@ struct EntryApplied {
   const proto::LogEntry* entry = nullptr;
   const ApplyResult* result = nullptr;
 };
+// The state is another one: the leader's snapshot has taken its place
+// (State::Swap), so this master has not applied what led there. JobChanged
+// follows for every job in it. REQUIRES: LostLeadership came after the last
+// BecameLeader, for a leader is never sent a snapshot.
+struct StateRestored {};
 struct WorkerStreamOpened {
   SessionId session = 0;
 };
@@ -74,9 +79,9 @@ struct ClientDrain {
 struct Tick {};
 
 using Event =
-    std::variant<BecameLeader, LostLeadership, EntryApplied, WorkerStreamOpened,
-                 WorkerStreamMessage, WorkerStreamClosed, ClientSubmit,
-                 ClientKill, ClientDrain, Tick>;
+    std::variant<BecameLeader, LostLeadership, EntryApplied, StateRestored,
+                 WorkerStreamOpened, WorkerStreamMessage, WorkerStreamClosed,
+                 ClientSubmit, ClientKill, ClientDrain, Tick>;
 
 // ------------------------------------------------------------------ effects
 //

@@ -116,6 +116,18 @@ void OnEntryApplied(SoftState& soft, const EntryApplied& event) {
   }
 }
 
+// A standby has nothing that stands beside the state, so nothing points into
+// the one that is gone. What a leader knows does, and it would command by it.
+void OnStateRestored(SoftState& soft) {
+  CHECK(soft.role == SoftState::Role::kStandby)
+      << "the state of a leader was replaced";
+  CHECK(soft.workers.empty() && soft.jobs.empty() && soft.attempts.empty() &&
+        soft.cleanings.empty());
+  for (const auto& [index, job] : soft.state.jobs()) {
+    soft.changed.insert(job->id);
+  }
+}
+
 void Dispatch(SoftState& soft, const Event& event) {
   std::visit(
       [&soft](const auto& e) {
@@ -128,6 +140,8 @@ void Dispatch(SoftState& soft, const Event& event) {
           soft.role = SoftState::Role::kStandby;
         } else if constexpr (std::is_same_v<E, EntryApplied>) {
           OnEntryApplied(soft, e);
+        } else if constexpr (std::is_same_v<E, StateRestored>) {
+          OnStateRestored(soft);
         } else if constexpr (std::is_same_v<E, WorkerStreamOpened>) {
           OnStreamOpened(soft, e.session);
         } else if constexpr (std::is_same_v<E, WorkerStreamMessage>) {

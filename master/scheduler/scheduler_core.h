@@ -50,8 +50,9 @@ struct SoftState;
 
 class SchedulerCore {
  public:
-  // `state` is applied to by the same loop, before EntryApplied. `random` gives
-  // ids. Both outlive the core.
+  // `state` is applied to by the same loop, before EntryApplied, or becomes
+  // another one, before StateRestored. `random` gives ids. Both outlive the
+  // core.
   SchedulerCore(const SchedulerOptions& options, const State& state,
                 Random& random);
   ~SchedulerCore();

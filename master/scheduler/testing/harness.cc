@@ -1,5 +1,6 @@
 #include "master/scheduler/testing/harness.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "common/logging.h"
@@ -19,6 +20,11 @@ void Harness::Restart() {
   open_.clear();
   core_ = std::make_unique<SchedulerCore>(options_, *state_, *random_);
   Feed(BecameLeader{++term_, {}});
+}
+
+void Harness::LeadAgain() {
+  term_ = std::max(term_, state_->applied_term()) + 1;
+  Feed(BecameLeader{term_, {}});
 }
 
 size_t Harness::Applied(proto::LogEntry::EntryCase what) const {

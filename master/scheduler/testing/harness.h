@@ -29,6 +29,8 @@ class Harness {
   // --------------------------------------------------------- the leader
   // Another leader (or the same, started again) on the same log.
   void Restart();
+  // The same master leads again, after it had lost its term.
+  void LeadAgain();
   void Feed(const Event& event);
   // Time passes in steps of 100 ms, with ticks where they are due.
   void Pass(absl::Duration how_long);

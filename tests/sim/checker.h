@@ -11,6 +11,7 @@
 //   I11  one live attempt for each task on workers that are not lost
 //   I12  nothing of a lost worker wins, nothing of an old epoch, no failed uid
 //   I13  what the winning reduces read is what the winning maps wrote
+//   I17  snapshot and tail are what the whole log says (ClusterSim compares)
 //   I19  a runnable task and a free slot do not stay together for 5 s
 //   loss a worker that is away for 13 s is declared lost
 //   I20  of an ended job nothing is left anywhere

@@ -115,19 +115,7 @@ void ClusterSim::Note(const std::string& what) {
 
 void ClusterSim::StartMaster() {
   if (core_ != nullptr) return;
-  state_ = std::make_unique<master::State>(options_.state_mutant);
-  for (size_t i = 0; i < log_.size(); ++i) {
-    const Proposal& proposal = log_[i];
-    const master::ApplyResult result =
-        state_->Apply(i + 1, proposal.term, proposal.entry);
-    if (i + 1 > checked_) {
-      checked_ = i + 1;
-      checker_.OnApplied(proposal.entry, result, *state_);
-    }
-    if (i + 1 == hash_index_ && state_->Hash() != hash_) {
-      checker_.Violate("I17: the replayed state is another");
-    }
-  }
+  RecoverState();
   master::SchedulerOptions scheduler;
   scheduler.mutant = options_.scheduler_mutant;
   core_ = std::make_unique<master::SchedulerCore>(scheduler, *state_, *random_);
@@ -176,11 +164,13 @@ void ClusterSim::LoseTerm() {
   const uint64_t life = life_;
   queue_.After(Between(300, 3000), [this, life] {
     if (life != life_) return;
-    while (!proposals_.empty()) {
-      const Proposal proposal = std::move(proposals_.front());
-      proposals_.pop_front();
-      log_.push_back(proposal);
-      ApplyEntry(proposal);
+    const std::vector<Proposal> rest(proposals_.begin(), proposals_.end());
+    proposals_.clear();
+    log_.insert(log_.end(), rest.begin(), rest.end());
+    if (snapshot_every_ > 0 && Chance(0.5)) {
+      InstallSnapshot(rest);
+    } else {
+      for (const Proposal& proposal : rest) ApplyEntry(proposal);
     }
     leading_ = true;
     leader_since_ = queue_.now();
@@ -253,8 +243,8 @@ void ClusterSim::ApplyEntry(const Proposal& proposal) {
       result_.maps_lost += lost.task.kind == proto::MAP_TASK;
     }
   }
-  checked_ = std::max(checked_, index);
-  checker_.OnApplied(proposal.entry, result, *state_);
+  OnApplied(index, proposal, result, *state_);
+  TakeSnapshotIfDue();
   Feed(master::EntryApplied{index, proposal.term, &proposal.entry, &result});
 }
 
@@ -528,9 +518,10 @@ void ClusterSim::CheckCauses() {
         break;
     }
     if (!expected) {
-      checker_.Violate(Cat(
-          "I21: ", job->spec->name(), " failed for no reason of its own: cause ",
-          job->failure->cause(), ", ", job->failure->message()));
+      checker_.Violate(Cat("I21: ", job->spec->name(),
+                           " failed for no reason of its own: cause ",
+                           job->failure->cause(), ", ",
+                           job->failure->message()));
     }
   }
 }
@@ -547,6 +538,9 @@ SimResult ClusterSim::Run() {
   // Where the log is slow, much is under way when it is judged.
   const double delays[] = {2, 8, 8, 60, 400};
   log_ms_ = options_.focus == Focus::kAny ? delays[random_->Uniform(5)] : 400;
+  if (options_.snapshots && Chance(0.5)) {
+    snapshot_every_ = 1 + random_->Uniform(Chance(0.5) ? 10 : 100);
+  }
   MakeJobs();
   StartMaster();
   for (const auto& worker : workers_) {

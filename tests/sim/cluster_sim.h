@@ -33,6 +33,11 @@ struct SimOptions {
   Focus focus = Focus::kAny;
   master::StateMutant state_mutant;
   master::SchedulerMutant scheduler_mutant;
+  // Half of the seeds take snapshots: a master begins with the last one and the
+  // entries behind it, and a standby may be sent another's.
+  bool snapshots = true;
+  // A mistake to be noticed: the first of those entries is left out.
+  bool skip_behind_snapshot = false;
 };
 
 struct SimResult {
@@ -47,6 +52,9 @@ struct SimResult {
   uint64_t reoffered = 0;
   uint64_t epochs = 0;
   uint64_t refused = 0;  // Entries.
+  uint64_t snapshots = 0;
+  uint64_t restored = 0;   // Starts from one.
+  uint64_t installed = 0;  // In the place of a standby's state.
   std::map<proto::JobState, uint64_t> jobs;
 };
 
@@ -85,8 +93,21 @@ class ClusterSim final : private WorkerWorld {
   void Feed(const master::Event& event);
   void CommitNext();
   void ApplyEntry(const Proposal& proposal);
+  // The checker has each entry once.
+  void OnApplied(uint64_t index, const Proposal& proposal,
+                 const master::ApplyResult& result, const master::State& state);
   void Carry(const master::Effect& effect);
   void ScheduleTick();
+
+  // ---------------------------------------------------- sim_snapshots.cc
+  void RecoverState();
+  // The entries of the log behind `index`.
+  void ApplyFrom(uint64_t index, master::State& state);
+  std::unique_ptr<master::State> Restored(const std::string& bytes);
+  std::string Written(const master::StateSnapshot& snapshot);
+  void TakeSnapshotIfDue();
+  // In place of `entries`, which stand in the log behind what is applied.
+  void InstallSnapshot(const std::vector<Proposal>& entries);
 
   // ------------------------------------------------------------ the network
   void SendToWorker(master::SessionId session, proto::MasterMessage message);
@@ -158,6 +179,15 @@ class ClusterSim final : private WorkerWorld {
   // Of the state when the master died: replay must come to the same.
   uint64_t hash_index_ = 0;
   uint64_t hash_ = 0;
+
+  struct Snapshot {
+    uint64_t index = 0;
+    std::string bytes;
+  };
+  uint64_t snapshot_every_ = 0;       // So many entries; 0: never.
+  std::optional<Snapshot> snapshot_;  // The last complete one.
+  uint64_t last_snapshot_ = 0;        // Where one was begun last.
+  bool writing_snapshot_ = false;
 
   std::unique_ptr<master::State> state_;
   std::unique_ptr<master::SchedulerCore> core_;

@@ -58,13 +58,18 @@ TEST(ClusterSimTest, InvariantsHoldUnderRandomFaults) {
     sum.reoffered += result.reoffered;
     sum.epochs += result.epochs;
     sum.refused += result.refused;
+    sum.snapshots += result.snapshots;
+    sum.restored += result.restored;
+    sum.installed += result.installed;
     for (const auto& [state, count] : result.jobs) sum.jobs[state] += count;
   }
   std::cout << "entries " << sum.entries << ", refused " << sum.refused
             << ", steps " << sum.steps << ", terms " << sum.terms
             << ", workers lost " << sum.workers_lost << ", maps lost "
             << sum.maps_lost << ", re-offered " << sum.reoffered
-            << ", epochs raised " << sum.epochs << ", succeeded "
+            << ", epochs raised " << sum.epochs << ", snapshots "
+            << sum.snapshots << ", starts from one " << sum.restored
+            << ", sent to a standby " << sum.installed << ", succeeded "
             << sum.jobs[proto::SUCCEEDED] << ", failed "
             << sum.jobs[proto::FAILED] << ", killed " << sum.jobs[proto::KILLED]
             << "\n";
@@ -76,6 +81,9 @@ TEST(ClusterSimTest, InvariantsHoldUnderRandomFaults) {
   EXPECT_GT(sum.reoffered, seeds / 20);
   EXPECT_GT(sum.epochs, seeds / 50);
   EXPECT_GT(sum.refused, seeds / 10);
+  EXPECT_GT(sum.snapshots, seeds);
+  EXPECT_GT(sum.restored, seeds / 4);
+  EXPECT_GT(sum.installed, seeds / 4);
   EXPECT_GT(sum.jobs[proto::SUCCEEDED], seeds);
   EXPECT_GT(sum.jobs[proto::FAILED], seeds / 10);
   EXPECT_GT(sum.jobs[proto::KILLED], seeds / 20);
@@ -96,6 +104,9 @@ void ExpectCaught(const std::string& what,
                   const std::function<void(SimOptions*)>& change) {
   for (uint64_t seed = 1; seed <= 6000; ++seed) {
     SimOptions options = OptionsOf(seed);
+    // What a mutant has done to a state must be seen by the checker, not by
+    // who reads it from a snapshot.
+    options.snapshots = false;
     change(&options);
     const SimResult result = ClusterSim(options).Run();
     if (result.violation.empty()) continue;
@@ -145,6 +156,11 @@ TEST(ClusterSimTest, MutantsAreCaught) {
   ExpectCaught("tasks of a worker are granted anew before it is lost",
                [](SimOptions* options) {
                  options->scheduler_mutant.regrant_at_once = true;
+               });
+  ExpectCaught("an entry behind a snapshot is left out",
+               [](SimOptions* options) {
+                 options->snapshots = true;
+                 options->skip_behind_snapshot = true;
                });
 }
 

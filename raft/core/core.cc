@@ -66,7 +66,8 @@ SoftState Core::Impl::soft_state() const {
   state.term = term_;
   state.leading =
       lead_.has_value() && (log_.applied() >= lead_->first_own_index ||
-                            config_.mutant.no_first_entry);
+                            config_.mutant.no_first_entry ||
+                            config_.mutant.read_before_own_commit);
   return state;
 }
 

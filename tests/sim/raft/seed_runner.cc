@@ -1,0 +1,279 @@
+#include "tests/sim/raft/seed_runner.h"
+
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <csignal>
+#include <cstdio>
+#include <fstream>
+#include <iostream>
+#include <map>
+#include <new>
+#include <set>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "common/logging.h"
+#include "common/strings.h"
+#include "tests/sim/raft/simulation.h"
+
+namespace millrace::raftsim {
+namespace {
+
+using nlohmann::json;
+
+constexpr double kMinutesMin = 2;
+constexpr uint64_t kFaultsMin = 5;
+
+std::atomic<bool> stop = false;
+
+void Stop(int) { stop = true; }
+
+// Between the processes; one worker each.
+struct Slot {
+  std::atomic<uint64_t> batch;  // That it is to run; 0: the end.
+  std::atomic<uint64_t> seed;   // That it is at.
+};
+
+struct Sum {
+  uint64_t seeds = 0;
+  uint64_t thin = 0;
+  double virtual_minutes = 0;
+  uint64_t events = 0;
+  std::map<std::string, uint64_t> faults;
+  std::vector<std::string> violations;
+  std::set<uint64_t> batches;  // By number, 1 is the first.
+
+  void Add(const json& line) {
+    seeds += line.at("seeds").get<uint64_t>();
+    thin += line.at("thin").get<uint64_t>();
+    virtual_minutes += line.at("virtual_minutes").get<double>();
+    events += line.at("events").get<uint64_t>();
+    for (const auto& [name, count] : line.at("faults").items()) {
+      faults[name] += count.get<uint64_t>();
+    }
+    for (const auto& violation : line.at("violations")) {
+      violations.push_back(violation.get<std::string>());
+    }
+    batches.insert(line.at("first").get<uint64_t>() / kBatchSeeds + 1);
+  }
+};
+
+json RunBatch(uint64_t batch, std::atomic<uint64_t>& at) {
+  uint64_t seeds = 0, thin = 0, events = 0;
+  absl::Duration time;
+  FaultCounts faults;
+  json violations = json::array();
+  json of_seeds = json::array();
+  const uint64_t first = (batch - 1) * kBatchSeeds + 1;
+  for (uint64_t seed = first; seed < first + kBatchSeeds; ++seed) {
+    at = seed;
+    SimOptions options;
+    options.seed = seed;
+    const SimResult result = Simulate(options);
+    if (!result.violation.empty()) {
+      violations.push_back(Cat("seed ", seed, ": ", result.violation));
+    }
+    const bool enough =
+        absl::ToDoubleMinutes(result.virtual_time) >= kMinutesMin &&
+        result.faults.total() >= kFaultsMin;
+    ++(enough ? seeds : thin);
+    events += result.events;
+    time += result.virtual_time;
+    faults += result.faults;
+    of_seeds.push_back(result.faults.total());
+  }
+  json counts = json::object();
+  for (size_t i = 0; i < kFaults; ++i) {
+    const auto fault = static_cast<Fault>(i);
+    counts[std::string(FaultName(fault))] = faults.of(fault);
+  }
+  return {{"first", first},
+          {"last", first + kBatchSeeds - 1},
+          {"seeds", seeds},
+          {"thin", thin},
+          {"virtual_minutes", absl::ToDoubleMinutes(time)},
+          {"events", events},
+          {"faults", counts},
+          {"faults_of_seeds", of_seeds},
+          {"violations", violations}};
+}
+
+// A worker: a line to `out` for each batch; its parent says which is next.
+[[noreturn]] void Work(Slot& slot, int in, FILE* out) {
+  char go;
+  while (read(in, &go, 1) == 1 && slot.batch > 0) {
+    std::fprintf(out, "%s\n", RunBatch(slot.batch, slot.seed).dump().c_str());
+    std::fflush(out);
+  }
+  _exit(0);
+}
+
+class Runner {
+ public:
+  explicit Runner(const RunOptions& options) : options_(options) {}
+
+  int Run() {
+    if (!ReadRecord()) return 2;
+    std::cout << "sources " << kRaftSourcesHash << ": " << sum_.seeds
+              << " seeds so far\n";
+    record_.open(options_.record, std::ios::app);
+    if (!record_) {
+      std::cerr << "cannot write " << options_.record << "\n";
+      return 2;
+    }
+    std::signal(SIGINT, Stop);
+    std::signal(SIGTERM, Stop);
+    std::signal(SIGALRM, Stop);
+    if (options_.seconds > 0) alarm(options_.seconds);
+    std::vector<Worker> workers(static_cast<size_t>(options_.jobs));
+    for (Worker& worker : workers) StartWorker(worker);
+    // In turn: a batch takes a second or two, and all take about as long.
+    for (size_t busy = workers.size(); busy > 0;) {
+      busy = 0;
+      for (Worker& worker : workers) {
+        if (worker.pid != 0 && Await(worker)) ++busy;
+      }
+    }
+    Print();
+    return sum_.violations.empty() ? 0 : 1;
+  }
+
+ private:
+  struct Worker {
+    pid_t pid = 0;
+    Slot* slot = nullptr;
+    int to = -1;           // A byte for each batch.
+    FILE* from = nullptr;  // A line for each.
+  };
+
+  bool ReadRecord() {
+    std::ifstream in(options_.record);
+    std::string text;
+    while (std::getline(in, text)) {
+      const json line = json::parse(text, nullptr, false);
+      // The last line may have been cut short.
+      if (line.is_discarded()) continue;
+      if (!line.is_object() || !line.contains("sources")) {
+        std::cerr << options_.record << " is not a record of seeds\n";
+        return false;
+      }
+      if (line.at("sources") == std::string(kRaftSourcesHash)) sum_.Add(line);
+    }
+    return true;
+  }
+
+  // 0: none any more.
+  uint64_t NextBatch() {
+    if (stop || sum_.seeds + under_way_ * kBatchSeeds >= options_.seeds) {
+      return 0;
+    }
+    while (sum_.batches.count(next_) > 0) ++next_;
+    return next_++;
+  }
+
+  void StartWorker(Worker& worker) {
+    if (worker.slot == nullptr) {
+      void* shared = mmap(nullptr, sizeof(Slot), PROT_READ | PROT_WRITE,
+                          MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+      CHECK(shared != MAP_FAILED);
+      worker.slot = new (shared) Slot{};
+    }
+    int to[2], from[2];
+    CHECK_EQ(pipe(to), 0);
+    CHECK_EQ(pipe(from), 0);
+    std::cout.flush();
+    worker.pid = fork();
+    CHECK_GE(worker.pid, 0);
+    if (worker.pid == 0) {
+      std::signal(SIGINT, SIG_IGN);  // The parent sees to an orderly end.
+      close(to[1]);
+      close(from[0]);
+      Work(*worker.slot, to[0], fdopen(from[1], "w"));
+    }
+    close(to[0]);
+    close(from[1]);
+    worker.to = to[1];
+    worker.from = fdopen(from[0], "r");
+    Give(worker);
+  }
+
+  void Give(Worker& worker) {
+    worker.slot->batch = NextBatch();
+    if (worker.slot->batch > 0) ++under_way_;
+    CHECK_EQ(write(worker.to, "g", 1), 1);
+  }
+
+  // Takes a batch from it and gives it the next. False: it has ended.
+  bool Await(Worker& worker) {
+    std::string text;
+    for (int c = 0; (c = std::fgetc(worker.from)) != EOF && c != '\n';) {
+      text.push_back(static_cast<char>(c));
+    }
+    if (worker.slot->batch > 0) --under_way_;
+    json line = json::parse(text, nullptr, false);
+    if (!line.is_discarded() && line.is_object()) {
+      Record(std::move(line));
+      Give(worker);
+      return true;
+    }
+    int status = 0;
+    CHECK_EQ(waitpid(worker.pid, &status, 0), worker.pid);
+    close(worker.to);
+    std::fclose(worker.from);
+    worker.pid = 0;
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return false;
+    // A check that failed took the process with it.
+    const uint64_t seed = worker.slot->seed;
+    Record({{"first", (worker.slot->batch.load() - 1) * kBatchSeeds + 1},
+            {"last", worker.slot->batch.load() * kBatchSeeds},
+            {"seeds", 0},
+            {"thin", 0},
+            {"virtual_minutes", 0},
+            {"events", 0},
+            {"faults", json::object()},
+            {"faults_of_seeds", json::array()},
+            {"violations",
+             json::array({Cat("seed ", seed, ": the process died")})}});
+    StartWorker(worker);
+    return true;
+  }
+
+  void Record(json line) {
+    line["sources"] = std::string(kRaftSourcesHash);
+    line["commit"] = options_.commit;
+    record_ << line.dump() << std::endl;
+    sum_.Add(line);
+    for (const auto& violation : line.at("violations")) {
+      std::cout << violation.get<std::string>() << std::endl;
+    }
+    if (sum_.batches.size() % 50 == 0) {
+      std::cout << sum_.seeds << " seeds" << std::endl;
+    }
+  }
+
+  void Print() const {
+    std::cout << sum_.seeds << " seeds (and " << sum_.thin << " thin ones), "
+              << sum_.virtual_minutes << " virtual minutes, " << sum_.events
+              << " events, " << sum_.violations.size() << " violations\n"
+              << "effective faults:\n";
+    for (const auto& [name, count] : sum_.faults) {
+      std::cout << "  " << name << ": " << count << "\n";
+    }
+  }
+
+  const RunOptions options_;
+  std::ofstream record_;
+  Sum sum_;
+  uint64_t next_ = 1;
+  uint64_t under_way_ = 0;  // Batches.
+};
+
+}  // namespace
+
+int RunSeeds(const RunOptions& options) { return Runner(options).Run(); }
+
+}  // namespace millrace::raftsim

@@ -7,10 +7,14 @@
 #   scripts/ci.sh tsa                   lock annotations, checked by Clang
 #   scripts/ci.sh clang-tidy [FILE...]  .clang-tidy, over all sources by default
 #   scripts/ci.sh fuzz TARGET [SECONDS] one fuzzer; findings go to build/fuzz/
+#   scripts/ci.sh sim [SECONDS]         groups of masters in simulation, many seeds
+#   scripts/ci.sh mutants               rules of Raft left out, one at a time
 #
 # Everything is built under build/<preset>. MILLRACE_JOBS bounds the number of
 # compilers at a time (default: one per core), MILLRACE_FUZZ_SECONDS is how long a
-# fuzzer runs (default: 600).
+# fuzzer runs (default: 600), MILLRACE_SIM_SEEDS how many seeds sim is to run in
+# all (default: 200000). What sim and mutants have done is in build/long/, and
+# the next run goes on from there.
 set -euo pipefail
 
 cd "$(dirname "$0")/.."
@@ -19,7 +23,7 @@ jobs=${MILLRACE_JOBS:-$(nproc)}
 # Tests that are themselves steps of this script.
 readonly NOT_HERE='^(long|meta)$'
 
-usage() { sed -n '4,14s/^# \{0,1\}//p' "$0"; }
+usage() { sed -n '4,17s/^# \{0,1\}//p' "$0"; }
 
 # build PRESET [TARGET...]: configures and builds; quiet when all is well.
 build() {
@@ -97,6 +101,22 @@ case "$step" in
     "build/fuzz/bin/$target" -max_total_time="$seconds" -timeout=30 \
       -rss_limit_mb=2048 -print_final_stats=1 \
       -artifact_prefix="build/fuzz/$target-" "build/fuzz/corpus/$target"
+    ;;
+  sim)
+    build release raft_sim
+    mkdir -p build/long
+    build/release/tests/raft_sim --run=build/long/raft_sim.jsonl \
+      --seeds="${MILLRACE_SIM_SEEDS:-200000}" --seconds="${1:-0}" \
+      --jobs="$jobs" --commit="$(git rev-parse HEAD 2>/dev/null || true)"
+    ;;
+  mutants)
+    # Each by the simulation; those of core and log also by a test of their own.
+    build release raft_sim raft_core_test raft_test
+    mkdir -p build/long
+    for test in raft_core_test raft_test; do
+      "build/release/tests/$test" --gtest_filter='*MutantTest*' --gtest_brief=1
+    done
+    build/release/tests/raft_sim --mutants --record=build/long/raft_mutants.jsonl
     ;;
   -h | --help) usage ;;
   *)

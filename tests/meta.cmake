@@ -28,6 +28,10 @@ mr_long_test(NAME tsan TIMEOUT 3600 LABELS sanitizer
              COMMAND scripts/ci.sh tsan)
 mr_long_test(NAME tsa TIMEOUT 3600 LABELS sanitizer
              COMMAND scripts/ci.sh tsa)
+mr_long_test(NAME raft_sim_seeds TIMEOUT 86400 LABELS sim
+             COMMAND scripts/ci.sh sim)
+mr_long_test(NAME raft_mutants TIMEOUT 7200 LABELS sim
+             COMMAND scripts/ci.sh mutants)
 # One per fuzz target: tests/fuzz/<target>.cc.
 file(GLOB MR_FUZZERS CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/tests/fuzz/*.cc")
 foreach(fuzzer ${MR_FUZZERS})

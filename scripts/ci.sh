@@ -67,15 +67,16 @@ case "$step" in
     else
       # What reads and writes raw bytes or lays out memory by itself.
       tests=(common_test storage_test engine_test supervisor_test raft_test
-        raft_core_test rpc_test worker_fetch_test worker_shuffle_test)
+        raft_core_test raft_node_test raft_transport_test rpc_test
+        worker_fetch_test worker_shuffle_test)
       build asan "${tests[@]}"
       run_tests asan -R "$(any_of "${tests[@]}")"
     fi
     ;;
   tsan)
     # Not what links gRPC: the packaged one is not instrumented.
-    tests=(common_test supervisor_test worker_agent_test worker_fetch_test
-      worker_test)
+    tests=(common_test raft_node_test supervisor_test worker_agent_test
+      worker_fetch_test worker_test)
     build tsan "${tests[@]}"
     run_tests tsan -R "$(any_of "${tests[@]}")"
     ;;

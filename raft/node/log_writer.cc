@@ -13,7 +13,7 @@ namespace millrace::raft {
 LogWriter::LogWriter(SegmentLog& log, NodeLog& view) : log_(log), view_(view) {}
 
 void LogWriter::Add(LogWrite write) {
-  if (!done_.has_value()) done_.emplace();
+  if (!done_.has_value()) done_ = Done();
   CHECK_GT(write.id, done_->id);
   done_->id = write.id;
   std::move(write.messages.begin(), write.messages.end(),

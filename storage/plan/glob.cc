@@ -377,10 +377,15 @@ class Expansion {
       return absl::NotFoundError(
           Av(Cat(Name(), " is a symbolic link that leads nowhere")));
     }
+    // Behind a "=", as in --input=~/data, most shells leave it as it is.
+    const bool home = spelling_.substr(0, 1) == "~" ||
+                      spelling_.find("/~/") != std::string_view::npos;
     return absl::NotFoundError(
-        Av(Cat(Name(),
-               ": no such file or directory; check the spelling (a relative "
-               "path begins where the program was started)")));
+        Av(Cat(Name(), ": no such file or directory; ",
+               home ? "~ is the shell's word for a home directory, and stands "
+                      "for one only where a word begins: --input ~/..."
+                    : "check the spelling (a relative path begins where the "
+                      "program was started)")));
   }
 
   std::string Name() const {

@@ -274,6 +274,12 @@ TEST_F(GlobTest, ErrorsSayWhatAndWhatToTry) {
     EXPECT_THAT(std::string(status.message()),
                 HasSubstr("2 names beginning with '.' or '_'"));
   }
+  // As given by --input=~/data, and what a submission makes of it.
+  for (const char* home : {"~/data", "~", "/desk/~/data"}) {
+    status = ExpandError(home);
+    EXPECT_EQ(status.code(), absl::StatusCode::kNotFound) << home;
+    EXPECT_THAT(std::string(status.message()), HasSubstr("the shell's word"));
+  }
   EXPECT_EQ(ExpandError("").code(), absl::StatusCode::kInvalidArgument);
   status = ExpandError(std::string("/d/a\0b", 6));
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);

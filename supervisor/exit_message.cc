@@ -73,7 +73,10 @@ const char* MomentText(ExitMoment moment) {
 std::string PositionSuffix(const StatusPage& page) {
   const TaskPhase phase = page.phase.load(std::memory_order_relaxed);
   std::string text;
-  if (phase != TaskPhase::kIdle) text = Cat(", in ", TaskPhaseName(phase));
+  // A plan is one phase, and its task is called so already.
+  if (phase != TaskPhase::kIdle && phase != TaskPhase::kPlan) {
+    text = Cat(", in ", TaskPhaseName(phase));
+  }
   const std::string file = page.file.Get();
   const std::string key = page.key.Get();
   if (!file.empty()) {

@@ -27,6 +27,8 @@ TEST_F(ExitMessageTest, NoPositionOnAFreshPage) {
   EXPECT_EQ(PositionSuffix(page()), "");
   page().phase.store(TaskPhase::kMerge);
   EXPECT_EQ(PositionSuffix(page()), ", in merge");
+  page().phase.store(TaskPhase::kPlan);
+  EXPECT_EQ(PositionSuffix(page()), "");
 }
 
 TEST_F(ExitMessageTest, PositionInFile) {

@@ -2,7 +2,6 @@
 
 #include <filesystem>
 #include <limits>
-#include <set>
 #include <system_error>
 
 #include "absl/strings/match.h"
@@ -92,17 +91,8 @@ absl::StatusOr<std::string> AddBlob(FileSystem& fs, const std::string& path,
 
 absl::Status AddSideFiles(FileSystem& fs, const std::string& working_directory,
                           const JobRequest& request, PreparedJob& job) {
-  std::set<std::string> names;
+  MR_RETURN_IF_ERROR(CheckSideFileNames(request.settings));
   for (const auto& [name, path] : request.settings.side_files) {
-    if (name.empty() || name == "." || name == ".." ||
-        name.find('/') != std::string::npos) {
-      return absl::InvalidArgumentError(
-          Av(Cat("--side-file: \"", Printable(name), "\" is no file name")));
-    }
-    if (!names.insert(name).second) {
-      return absl::InvalidArgumentError(
-          Av(Cat("--side-file: two files are called ", Printable(name))));
-    }
     MR_RETURN_IF_ERROR(CheckPath("--side-file", path));
     absl::StatusOr<std::string> sha256 =
         AddBlob(fs, AbsolutePath(working_directory, path), job);

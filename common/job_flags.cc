@@ -30,6 +30,9 @@ absl::Status CheckShape(const JobSettings& flags, const JobShape& shape) {
     if (flags.split_bytes != 0) {
       return Wrong("--split-bytes: this job reads no files; see --splits");
     }
+    if (flags.rows == 0) {
+      return Wrong("--rows is missing: say how many numbers the job reads");
+    }
   } else {
     if (flags.inputs.empty()) {
       return Wrong("--input is missing: name a file, a glob or a directory");
@@ -54,10 +57,14 @@ void JobFlagSet::AddDataFlags(CLI::App& app,
                 "repeated");
   }
   if (!shape.has_value() || shape->sequence_input) {
-    AddNumber(app, "--rows", values_.rows, "How many numbers, from 0 on", 0,
-              uint64_t{1} << 62);
+    AddNumber(app, "--rows", values_.rows,
+              "Of a job that reads numbers instead of files: how many, from 0 "
+              "on",
+              1, uint64_t{1} << 62)
+        ->default_str("");
     AddNumber(app, "--splits", values_.sequence_splits,
-              "Number of map tasks; 0: one per million rows", 0, 1'000'000);
+              "Of the same, number of map tasks; 0: one per million rows", 0,
+              1'000'000);
   }
   app.add_option("--output,-o", values_.output,
                  "Directory to make; must not exist")
@@ -118,6 +125,7 @@ absl::StatusOr<JobSettings> JobFlagSet::Take(const JobShape& shape) const {
     settings.side_files.emplace_back(text.substr(0, equals),
                                      text.substr(equals + 1));
   }
+  MR_RETURN_IF_ERROR(CheckSideFileNames(settings));
   MR_RETURN_IF_ERROR(CheckShape(settings, shape));
   return settings;
 }

@@ -123,6 +123,9 @@ TEST(JobFlagsTest, ErrorsNameTheFlag) {
   EXPECT_THAT(with({"--codec", "rar"}), HasSubstr("--codec"));
   EXPECT_THAT(with({"--side-file", "no-equals"}), HasSubstr("--side-file"));
   EXPECT_THAT(with({"--side-file", "=path"}), HasSubstr("--side-file"));
+  EXPECT_THAT(with({"--side-file", "../a=path"}), HasSubstr("no file name"));
+  EXPECT_THAT(with({"--side-file", "a=x", "--side-file", "a=y"}),
+              HasSubstr("two files"));
 }
 
 TEST(JobFlagsTest, FlagsThatDoNotFitTheShapeAreRefused) {
@@ -133,8 +136,11 @@ TEST(JobFlagsTest, FlagsThatDoNotFitTheShapeAreRefused) {
   EXPECT_THAT(ErrorOf({"-i", "a", "-o", "b"}, kNumbers), HasSubstr("--input"));
   EXPECT_THAT(ErrorOf({"-o", "b", "--split-bytes", "5"}, kNumbers),
               HasSubstr("--split-bytes"));
-  EXPECT_THAT(ErrorOf({"-o", "b", "--reducers", "5"}, kNumbers),
+  EXPECT_THAT(ErrorOf({"-o", "b", "--rows", "1", "--reducers", "5"}, kNumbers),
               HasSubstr("--reducers"));
+  EXPECT_THAT(ErrorOf({"-o", "b"}, kNumbers), HasSubstr("--rows is missing"));
+  EXPECT_THAT(ErrorOf({"-o", "b", "--rows", "0"}, kNumbers),
+              HasSubstr("--rows"));
   const auto numbers =
       Parse({"-o", "b", "--rows", "5", "--splits", "2"}, kNumbers);
   ASSERT_TRUE(numbers.ok()) << numbers.status();

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/time/time.h"
 
 namespace millrace {
@@ -37,6 +38,9 @@ struct JobSettings {
   // Name -> path.
   std::vector<std::pair<std::string, std::string>> side_files;
 };
+
+// kInvalidArgument, naming the flag: a name that is no file name, or twice.
+absl::Status CheckSideFileNames(const JobSettings& settings);
 
 }  // namespace millrace
 

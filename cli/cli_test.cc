@@ -159,6 +159,14 @@ TEST_F(CliTest, CatReportsAFullDisk) {
   EXPECT_THAT(result.err, ::testing::Not(HasSubstr("verify")));
 }
 
+TEST_F(CliTest, AReaderThatHasEnoughEndsItSilently) {
+  const std::string out = WriteOutput({std::string(1 << 20, 'x') + "\n"});
+  const ProgramResult result =
+      Bash("\"$MILLRACE\" cat " + out + " | head -c 1; echo ${PIPESTATUS[0]}");
+  EXPECT_EQ(result.out, "x141\n") << "as of a program that SIGPIPE ends";
+  EXPECT_EQ(result.err, "");
+}
+
 TEST_F(CliTest, ErrorsStayOnOneLineWhateverTheNameHolds) {
   ExpectError(Run({"cat", temp_ / "two\nlines\x1b[31m"}), 4, "_MANIFEST");
 }

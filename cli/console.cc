@@ -1,3 +1,5 @@
+#include <signal.h>
+
 #include <cerrno>
 #include <cstdio>
 #include <string>
@@ -7,6 +9,20 @@
 #include "common/strings.h"
 
 namespace millrace::cli {
+namespace {
+
+// Who reads has enough, as in `millrace cat OUT | head`: the program ends as
+// all do at the end of a pipe, without a word. (Broken connections to a cluster
+// are errors to be read, so the signal is ignored until here.)
+absl::Status CannotWrite(int error) {
+  if (error == EPIPE) {
+    signal(SIGPIPE, SIG_DFL);
+    raise(SIGPIPE);
+  }
+  return ErrnoStatus(error, "write", "standard output");
+}
+
+}  // namespace
 
 ExitCode Fail(ExitCode code, std::string_view command, std::string_view message,
               std::string_view try_this) {
@@ -28,14 +44,14 @@ ExitCode Fail(const absl::Status& status, std::string_view command,
 
 absl::Status WriteOut(std::string_view bytes) {
   if (std::fwrite(bytes.data(), 1, bytes.size(), stdout) != bytes.size()) {
-    return ErrnoStatus(errno, "write", "standard output");
+    return CannotWrite(errno);
   }
   return absl::OkStatus();
 }
 
 absl::Status FlushOut() {
   if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
-    return ErrnoStatus(errno != 0 ? errno : EIO, "write", "standard output");
+    return CannotWrite(errno != 0 ? errno : EIO);
   }
   return absl::OkStatus();
 }

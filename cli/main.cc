@@ -93,7 +93,7 @@ ExitCode FailUsage(const CLI::App& app, const CLI::ParseError& error) {
 int Main(int argc, char** argv) {
   // Of gRPC, what is worse than a failed call; those are reported as such.
   InitLogging(argv[0], /*min_severity=*/2);
-  // A reader that goes away is an error to be read, not a death.
+  // A connection that breaks is an error to be read, not a death.
   signal(SIGPIPE, SIG_IGN);
 
   CLI::App app("Millrace: MapReduce in C++.", "millrace");

@@ -250,7 +250,10 @@ TEST_F(ClusterCommandsTest, ARequestIdGivesTheSameJob) {
 TEST_F(ClusterCommandsTest, SubmitRefusesAtOnceWhatCannotWork) {
   temp_.Write("there/part-00000", "");
   ExpectError(Run({"submit", "./job", "-i", "in", "-o", "there"}), 5, "exists");
-  ExpectError(Run({"submit", "./none", "-i", "in", "-o", "out"}), 4, "none");
+  ExpectError(Run({"submit", "./none", "-i", "in", "-o", "out"}), 4,
+              "no program ./none");
+  ExpectError(Run({"submit", "no-such-job", "-i", "in", "-o", "out"}), 4,
+              "no program no-such-job here or in $PATH");
   ExpectError(Run({"submit", "/bin/true", "-i", "in", "-o", "out"}), 2,
               "no Millrace program");
   ExpectError(Run({"submit", "./job", "-o", "out"}), 2, "--input");

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <future>
@@ -93,6 +94,11 @@ std::string FindProgram(const std::string& name) {
 absl::StatusOr<client::PreparedJob> Prepare(const Globals& globals,
                                             const SubmitFlags& flags) {
   const std::string program = FindProgram(flags.program);
+  if (access(program.c_str(), F_OK) != 0 && errno == ENOENT) {
+    return absl::NotFoundError(Av(Cat(
+        "there is no program ", Printable(program, 4096),
+        program.find('/') == std::string::npos ? " here or in $PATH" : "")));
+  }
   // The program is hashed while it describes itself; each takes milliseconds.
   std::future<absl::StatusOr<std::string>> sha256 = std::async(
       std::launch::async,

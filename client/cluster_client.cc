@@ -249,8 +249,9 @@ absl::StatusOr<SubmitResult> ClusterClient::Submit(const PreparedJob& job,
       result.uploaded_bytes += bytes;
     }
     proto::SubmitReply reply;
-    const absl::Status status = impl_->AskClient(
-        "submit", &proto::ClientService::Stub::Submit, request, &reply);
+    const absl::Status status =
+        impl_->AskClient("hand over the job",
+                         &proto::ClientService::Stub::Submit, request, &reply);
     if (status.ok()) {
       const std::optional<JobId> id = JobId::FromBytes(reply.job_id());
       if (!id.has_value()) {

@@ -22,12 +22,18 @@ absl::Status Wrong(const std::string& what) {
   return absl::InvalidArgumentError(Av(what));
 }
 
-// The first line of what a program complained, without its own name in front.
+// The first line of what a program complained, without its own name in front
+// and the way to its help behind: who submits has another.
 std::string FirstLine(std::string_view text, std::string_view program) {
   text = text.substr(0, text.find('\n'));
   const std::string prefix = Cat(program, ": ");
   if (text.substr(0, prefix.size()) == prefix) {
     text.remove_prefix(prefix.size());
+  }
+  const std::string suffix = Cat(" (see ", program, " --help)");
+  if (text.size() > suffix.size() &&
+      text.substr(text.size() - suffix.size()) == suffix) {
+    text.remove_suffix(suffix.size());
   }
   return OneLine(text, 400);
 }

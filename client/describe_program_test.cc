@@ -80,6 +80,12 @@ TEST_F(DescribeProgramTest, TheJobsOwnWordOnItsArgumentsIsPassedOn) {
       ">&2; exit 2; fi\n" +
           Cat("cat <<'END'\n", kGood, "\nEND"),
       "a PATTERN is missing");
+  // The program's way to its help is not that of who submits it.
+  const auto description = DescribeProgram(
+      Script("echo 'program: no PATTERN (see program --help)' >&2; exit 2"), {},
+      options_);
+  EXPECT_THAT(MessageOf(description.status()), HasSubstr("no PATTERN"));
+  EXPECT_THAT(MessageOf(description.status()), Not(HasSubstr("--help")));
 }
 
 TEST_F(DescribeProgramTest, OtherProgramsAreToldFromJobPrograms) {

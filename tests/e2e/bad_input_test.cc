@@ -136,7 +136,8 @@ TEST_F(BadOutputTest, AppearsDuringTheRun) {
   WriteInput("f", "trigger\n");
   const ProgramResult result =
       Run("fault_job", {"--", "make-directory", output()});
-  EXPECT_EQ(result.exit_code, kJobFailed) << result;
+  // As on a cluster, and as if it had been there from the beginning.
+  EXPECT_EQ(result.exit_code, kRefused) << result;
   EXPECT_THAT(ErrorLine(result), ::testing::HasSubstr(output()));
   EXPECT_THAT(temp_.Names("work/out"), ::testing::IsEmpty());
   // The work is not lost: the message says where it is.
@@ -286,6 +287,25 @@ INSTANTIATE_TEST_SUITE_P(
         Case{{"IN", "OUT", "--log-limit=?"}, "--log-limit"},
         Case{{"IN", "OUT", "--codec=rar"}, "--codec"},
         Case{{"IN", "OUT", "--side-file=noname"}, "--side-file"}));
+
+// Found before any work is done, not when a task or a failure comes to it.
+TEST_F(BadInputTest, PathsOfOtherFlags) {
+  WriteInput("f", "a\n");
+  const std::string absent = temp_ / "absent";
+  ExpectFailure(Run("wordcount", {Cat("--side-file=x=", absent)}), kNotFound,
+                {"--side-file", absent});
+  ExpectFailure(Run("wordcount", {Cat("--side-file=x=", temp_.path())}), kUsage,
+                {"--side-file", temp_.path()});
+  ExpectFailure(Run("wordcount", {Cat("--keep-logs=", absent, "/logs")}),
+                kNotFound, {"--keep-logs", absent});
+  ExpectFailure(Run("wordcount", {Cat("--keep-logs=", Input("f"))}), kNotFound,
+                {"--keep-logs", Input("f")});
+  ExpectFailure(Run("wordcount", {Cat("--scratch=", absent)}), kRefused,
+                {absent});
+  // Made when there is something to keep, and not before.
+  ExpectSuccess(Run("wordcount", {Cat("--keep-logs=", absent)}));
+  EXPECT_FALSE(std::filesystem::exists(absent));
+}
 
 TEST_F(BadInputTest, HelpIsNoError) {
   const ProgramResult result = RunProgram(BareCommand("wordcount", {"--help"}));

@@ -100,6 +100,7 @@ void LocalJob::Apply(const std::vector<Effect>& effects) {
         failure.cause = proto::OUTPUT_FAILED;
         failure.message = std::string(ToStd(status.message()));
         if (absl::IsAlreadyExists(status)) {
+          failure.cause = proto::OUTPUT_EXISTS;
           keep_staging_ = true;
           const std::string final = JoinPath(paths_.staging, "final");
           if (fs_.Stat(JoinPath(final, storage::kManifestName)).ok()) {

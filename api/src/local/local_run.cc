@@ -21,6 +21,7 @@
 #include "common/hash.h"
 #include "common/ids.h"
 #include "common/random.h"
+#include "common/status_macros.h"
 #include "common/strings.h"
 #include "storage/commit/output_commit.h"
 
@@ -111,9 +112,34 @@ int ExitCodeOf(const JobFailure& failure) {
       return planning ? kExitNotFound : kExitJobFailed;
     case proto::INPUT_UNREADABLE:
       return planning ? kExitRefused : kExitJobFailed;
+    case proto::OUTPUT_EXISTS:
+      return kExitRefused;
     default:
       return kExitJobFailed;
   }
+}
+
+// What the flags name and the run needs later: better refused now than missed
+// when a task, or the report of a failure, comes to it.
+absl::Status CheckFlagPaths(FileSystem& fs, const JobFlags& flags) {
+  for (const auto& [name, path] : flags.side_files) {
+    absl::StatusOr<FileInfo> info = fs.Stat(path);
+    if (info.ok() && info->kind != FileKind::kRegular) {
+      info = absl::InvalidArgumentError(
+          Av(Cat(Printable(path, 4096), " is not a regular file")));
+    }
+    absl::Status status = info.status();
+    if (status.ok()) status = fs.OpenRead(path).status();
+    if (!status.ok()) return Annotate(status, "--side-file");
+  }
+  // The logs' directory is made when there is something to keep.
+  std::string directory = flags.keep_logs;
+  if (directory.empty()) return absl::OkStatus();
+  if (!fs.StatLink(directory).ok()) directory = ParentPath(directory);
+  const absl::StatusOr<FileInfo> info = fs.Stat(directory);
+  if (info.ok() && info->kind == FileKind::kDirectory) return absl::OkStatus();
+  return absl::NotFoundError(Av(
+      Cat("--keep-logs: there is no directory ", Printable(directory, 4096))));
 }
 
 // Makes what Execute needs on disk, and takes it away again.
@@ -183,6 +209,12 @@ int RunLocally(const std::string& program_path,
   OpenStandardDescriptors();
   RaiseDescriptorLimit();
   CatchInterrupts(flags.in_process);
+  if (absl::Status status = CheckFlagPaths(fs, flags); !status.ok()) {
+    complain(ToStd(status.message()));
+    return absl::IsNotFound(status)          ? kExitNotFound
+           : absl::IsInvalidArgument(status) ? kExitUsage
+                                             : kExitRefused;
+  }
   Workspace workspace(fs, flags, job_id);
   if (absl::Status status = workspace.Make(); !status.ok()) {
     workspace.Remove().IgnoreError();

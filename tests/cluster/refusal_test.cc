@@ -171,6 +171,15 @@ TEST_F(RefusalTest, KilledInEachState) {
   ExpectFailure(cluster_->Cli({"kill", done}), kRefused,
                 {done.substr(0, 8), "SUCCEEDED", "too late"});
   ExpectRightCounts("done");
+  // Failed: without its arguments behaviour_job throws.
+  const std::string failed =
+      cluster_
+          ->Cli({"submit", MILLRACE_BEHAVIOUR_JOB, "--input", data_ / "in",
+                 "--output", data_ / "failed", "--detach"})
+          .out.substr(0, 32);
+  EXPECT_EQ(cluster_->Cli({"wait", failed}).exit_code, kJobFailed);
+  ExpectFailure(cluster_->Cli({"kill", failed}), kRefused,
+                {failed.substr(0, 8), "FAILED", "too late"});
   ExpectClusterWorks();
 }
 

@@ -370,7 +370,7 @@ TEST_F(ClusterCommandsTest, WorkersAndMasters) {
       nlohmann::json::parse(Run({"worker", "list", "-o", "json"}).out)[0]["id"],
       "w1");
   EXPECT_THAT(Run({"worker", "drain", "w1"}).err,
-              HasSubstr("2 attempts still run"));
+              HasSubstr("still running on it: 2 attempts"));
   EXPECT_THAT(Run({"worker", "list"}).out, HasSubstr("draining"));
   EXPECT_EQ(Run({"worker", "undrain", "w1"}).exit_code, 0);
   ExpectError(Run({"worker", "drain", "w9"}), 4, "w9");

@@ -275,7 +275,7 @@ TEST(JobReportTest, SuccessReadsAsAfterALocalRun) {
             "10.00 s\n"
             "  input        1.0 GiB, 102 MiB/s\n"
             "  shuffle      30 MiB\n"
-            "  tasks        8 maps, 10 reduces, 1 failed attempts repeated, 2 "
+            "  tasks        8 maps, 10 reduces, 1 failed attempt repeated, 2 "
             "lost and repeated\n"
             "  millrace     MAP_INPUT_RECORDS  55\n");
 }

@@ -7,6 +7,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
 #include "cli/commands.h"
+#include "common/counted.h"
 #include "common/strings.h"
 
 namespace millrace::cli {
@@ -73,9 +74,10 @@ std::string SuccessSummary(const proto::JobStatus& status,
           1000,
       0);
   std::string text = absl::StrFormat(
-      "%s: %d records, %s in %d %s in %s, %.2f s\n", Printable(status.name()),
-      status.output_records(), HumanBytes(status.output_bytes()), files,
-      files == 1 ? "file" : "files", Printable(status.output(), 4096), seconds);
+      "%s: %s, %s in %s in %s, %.2f s\n", Printable(status.name()),
+      Counted(status.output_records(), "record"),
+      HumanBytes(status.output_bytes()), Counted(files, "file"),
+      Printable(status.output(), 4096), seconds);
   if (status.input_bytes() > 0) {
     text += Cat("  input        ", HumanBytes(status.input_bytes()));
     if (seconds > 0) {
@@ -90,10 +92,11 @@ std::string SuccessSummary(const proto::JobStatus& status,
     text +=
         Cat("  shuffle      ", HumanBytes(status.shuffle_bytes_total()), "\n");
   }
-  text += Cat("  tasks        ", status.maps().total(), " maps, ",
-              status.reduces().total(), " reduces");
+  text += Cat("  tasks        ", Counted(status.maps().total(), "map"), ", ",
+              Counted(status.reduces().total(), "reduce"));
   if (status.attempts().failed() > 0) {
-    text += Cat(", ", status.attempts().failed(), " failed attempts repeated");
+    text += Cat(", ", Counted(status.attempts().failed(), "failed attempt"),
+                " repeated");
   }
   if (status.attempts().lost() > 0) {
     text += Cat(", ", status.attempts().lost(), " lost and repeated");

@@ -7,6 +7,7 @@
 #include "absl/strings/str_split.h"
 #include "cli/job_format.h"
 #include "cli/table.h"
+#include "common/counted.h"
 #include "common/strings.h"
 
 namespace millrace::cli {
@@ -242,8 +243,8 @@ std::string JobText(const proto::JobStatus& status, absl::Time now) {
   }
   text += Line("output", Printable(status.output(), kPathBytesMax));
   if (status.state() == proto::SUCCEEDED) {
-    text += Line("written", Cat(status.output_records(), " records, ",
-                                HumanBytes(status.output_bytes())));
+    text += Line("written", Cat(Counted(status.output_records(), "record"),
+                                ", ", HumanBytes(status.output_bytes())));
   }
   std::string submitted = WallTime(status.submitted_at_ms());
   if (!status.user().empty())

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "cli/commands.h"
+#include "common/counted.h"
 #include "common/strings.h"
 #include "storage/commit/manifest.h"
 
@@ -36,13 +37,12 @@ std::string AsText(const VerifyFlags& flags,
     text += problem;
     text += '\n';
   }
-  text += Cat(flags.output, ": ", report.files, " files, ",
+  text += Cat(flags.output, ": ", Counted(report.files, "file"), ", ",
               HumanBytes(report.bytes), ": ");
   if (report.problems.empty()) {
     text += "every byte is what was committed\n";
   } else {
-    text += Cat("DAMAGED, ", report.problems.size(),
-                report.problems.size() == 1 ? " problem\n" : " problems\n");
+    text += Cat("DAMAGED, ", Counted(report.problems.size(), "problem"), "\n");
   }
   return text;
 }

@@ -8,6 +8,7 @@
 #include "cli/context.h"
 #include "cli/job_format.h"
 #include "cli/table.h"
+#include "common/counted.h"
 #include "common/strings.h"
 
 namespace millrace::cli {
@@ -35,10 +36,11 @@ ExitCode RunDrain(const Globals& globals, const std::string& name,
   if (!cluster.ok()) return FailCluster(cluster.status(), command);
   const auto worker = (*cluster)->DrainWorker(name, draining);
   if (!worker.ok()) return FailCluster(worker.status(), command);
-  const std::string running =
-      worker->running() > 0
-          ? Cat("; ", worker->running(), " attempts still run on it")
-          : std::string();
+  // What a drained worker is waited for.
+  const std::string running = draining && worker->running() > 0
+                                  ? Cat("; still running on it: ",
+                                        Counted(worker->running(), "attempt"))
+                                  : std::string();
   std::fprintf(stderr, "millrace %s: worker %s %s%s\n", command.c_str(),
                Printable(worker->name()).c_str(),
                draining ? "takes no more tasks" : "takes tasks again",

@@ -10,6 +10,7 @@
 
 #include "absl/synchronization/notification.h"
 #include "common/clock.h"
+#include "common/counted.h"
 #include "common/errno_status.h"
 #include "common/file_system.h"
 #include "common/hash.h"
@@ -47,6 +48,12 @@ TEST(StringsTest, Utf8IsWhatTheStandardAllows) {
     EXPECT_FALSE(IsUtf8(bad)) << Printable(bad);
   }
   EXPECT_TRUE(IsUtf8(std::string_view("a\0b", 3)));
+}
+
+TEST(StringsTest, CountedSpeaksOfOneAndOfMany) {
+  EXPECT_EQ(Counted(0, "file"), "0 files");
+  EXPECT_EQ(Counted(1, "file"), "1 file");
+  EXPECT_EQ(Counted(21, "file"), "21 files");
 }
 
 TEST(StringsTest, HumanBytesKeepsTwoDigits) {

@@ -129,7 +129,7 @@ TEST_F(GoodInputTest, HiddenNamesAndLinksArePassedOverAndCounted) {
   ExpectSuccess(result);
   EXPECT_EQ(ReadCounts(), (WordCounts{{"a", 1}}));
   EXPECT_THAT(result.err, ::testing::HasSubstr("2 names that begin with"));
-  EXPECT_THAT(result.err, ::testing::HasSubstr("1 symbolic links"));
+  EXPECT_THAT(result.err, ::testing::HasSubstr("1 symbolic link\n"));
 }
 
 TEST_F(GoodInputTest, GlobsAndSeveralInputs) {

@@ -2,6 +2,7 @@
 
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
+#include "common/counted.h"
 #include "common/strings.h"
 
 namespace millrace::local {
@@ -54,28 +55,32 @@ std::string SuccessSummary(const LocalJob& job, const JobPaths& paths,
     records += file.records;
   }
   const double seconds = absl::ToDoubleSeconds(elapsed);
-  std::string text = absl::StrFormat(
-      "%s: %d records, %s in %d files in %s, %.2f s\n", manifest.job_name,
-      records, HumanBytes(bytes), manifest.files.size(),
-      Printable(paths.output, 4096), seconds);
+  std::string text =
+      absl::StrFormat("%s: %s, %s in %s in %s, %.2f s\n", manifest.job_name,
+                      Counted(records, "record"), HumanBytes(bytes),
+                      Counted(manifest.files.size(), "file"),
+                      Printable(paths.output, 4096), seconds);
   if (manifest.input_files > 0) {
     text += absl::StrFormat(
-        "  input        %d files, %s, %s/s\n", manifest.input_files,
+        "  input        %s, %s, %s/s\n", Counted(manifest.input_files, "file"),
         HumanBytes(manifest.input_bytes),
         HumanBytes(static_cast<uint64_t>(
             static_cast<double>(manifest.input_bytes) / seconds)));
   }
   const proto::TaskDone& plan = job.core().plan();
   if (plan.hidden_skipped() + plan.symlinks_skipped() > 0) {
-    text += Cat("  passed over  ", plan.hidden_skipped(),
-                " names that begin with . or _, ", plan.symlinks_skipped(),
-                " symbolic links\n");
+    text += Cat("  passed over  ",
+                plan.hidden_skipped() == 1
+                    ? "1 name that begins"
+                    : Cat(plan.hidden_skipped(), " names that begin"),
+                " with . or _, ",
+                Counted(plan.symlinks_skipped(), "symbolic link"), "\n");
   }
   const AttemptCounts& attempts = job.core().attempts();
-  text += Cat("  tasks        ", manifest.maps, " maps, ", manifest.partitions,
-              " reduces");
+  text += Cat("  tasks        ", Counted(manifest.maps, "map"), ", ",
+              Counted(manifest.partitions, "reduce"));
   if (attempts.failed > 0) {
-    text += Cat(", ", attempts.failed, " failed attempts repeated");
+    text += Cat(", ", Counted(attempts.failed, "failed attempt"), " repeated");
   }
   text += "\n";
   for (const auto& [group, counters] : manifest.counters) {

@@ -59,9 +59,9 @@ ParsedFlags ParseJobFlags(int argc, char** argv,
       job.arguments_usage.empty()
           ? std::string()
           : Cat("Program arguments follow \"--\": ", job.arguments_usage, "\n"),
-      "Sizes take K, M, G. Exit codes: 0 success, 1 job failed, 2 usage, 4 "
-      "input not found, 5 refused (output exists or cannot be written), 130 "
-      "interrupted."));
+      "Sizes take K, M, G. Exit codes: 0 success, 1 job failed, 2 usage,\n"
+      "4 input not found, 5 refused (output exists or cannot be written, input "
+      "may not be\nread), 130 interrupted."));
   app.option_defaults()->always_capture_default(true);
 
   JobFlagSet shared("none");

@@ -415,9 +415,18 @@ TEST_F(LogsTest, FromTheWorkerOrTheEndFromTheMaster) {
             "==> m2/0 on w1 <==\nof a lost worker\n");
   EXPECT_THAT(all.err, HasSubstr("m1/0"));
   EXPECT_EQ(Run({"logs", "1f", "--task", "m0"}).out, "whole\nlog\n");
-  ExpectError(Run({"logs", "1f", "--task", "m9"}), 4, "nothing");
+  ExpectError(Run({"logs", "1f", "--task", "m9"}), 4,
+              "nothing of m9 of job 1f");
   ExpectError(Run({"logs", "1f", "--task", "x9"}), 2, "x9");
   ExpectError(Run({"logs", "2f"}), 4, "2f");
+}
+
+// Which attempts have won, the masters forget when the job ends.
+TEST_F(LogsTest, OfAJobThatWentWellTheWorkersHaveTheLogs) {
+  End(kId, proto::SUCCEEDED);
+  const ProgramResult result = Run({"logs", "1f"});
+  ExpectError(result, 4, "no attempt of job 1f");
+  EXPECT_THAT(result.err, HasSubstr(Cat("logs/", HexEncode(kId))));
 }
 
 TEST_F(LogsTest, FollowsUntilTheJobEnds) {

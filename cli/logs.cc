@@ -69,6 +69,25 @@ ExitCode PrintAll(client::ClusterClient& cluster,
   return flushed.ok() ? kOk : Fail(flushed, "logs");
 }
 
+// No attempt is known whose log could be read: of a job that has ended the
+// masters know those that failed, and no others.
+ExitCode FailEmpty(client::ClusterClient& cluster, const LogsFlags& flags) {
+  const auto job = cluster.GetJob(flags.id);
+  if (!job.ok()) return FailCluster(job.status(), "logs");
+  const proto::JobStatus& status = job->status();
+  const std::string of = Cat(flags.task.empty() ? "" : Cat(flags.task, " of "),
+                             "job ", ShortId(status.job_id()));
+  if (client::HasEnded(status.state())) {
+    return Fail(kNotFound, "logs",
+                Cat("no attempt of ", of, " is known to have failed"),
+                Cat("the job has ended, and what its other attempts printed is "
+                    "in logs/",
+                    HexEncode(status.job_id()),
+                    " below --dir of the workers that ran them"));
+  }
+  return Fail(kNotFound, "logs", Cat("nothing of ", of, " has run yet"));
+}
+
 ExitCode RunLogs(const Globals& globals, const LogsFlags& flags) {
   std::optional<proto::TaskName> task;
   if (!flags.task.empty()) {
@@ -91,11 +110,7 @@ ExitCode RunLogs(const Globals& globals, const LogsFlags& flags) {
   }
   const auto reply = (*cluster)->LocateLogs(flags.id, wanted);
   if (!reply.ok()) return FailCluster(reply.status(), "logs");
-  if (reply->logs().empty()) {
-    return Fail(kNotFound, "logs",
-                "nothing of it has run yet, or its logs are "
-                "gone");
-  }
+  if (reply->logs().empty()) return FailEmpty(**cluster, flags);
   return PrintAll(**cluster, *reply);
 }
 
@@ -112,11 +127,10 @@ void AddLogs(CLI::App& app, Globals& globals, Action& action) {
   command->add_flag("-f,--follow", flags->follow,
                     "Go on as attempts print more, until the job ends");
   command->footer(
-      "With -f each line has its attempt in front. A worker keeps whole logs "
-      "for "
-      "as long\nas it runs and the job is not forgotten; of failed attempts "
-      "the "
-      "masters keep the end.");
+      "While the job runs: of all its attempts. When it has ended: of those "
+      "that failed;\nwhat others printed stays for a while in logs/JOB below "
+      "--dir of the workers that\nran them. With -f each line has its attempt "
+      "in front.");
   command->callback([flags, &globals, &action] {
     action = [flags, &globals] { return RunLogs(globals, *flags); };
   });

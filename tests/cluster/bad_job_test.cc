@@ -88,6 +88,33 @@ TEST_F(BadJobTest, UserCodeThatExceedsItsLimits) {
   ExpectClusterWorks();
 }
 
+TEST_F(BadJobTest, WhatFailedAttemptsPrintedCanBeRead) {
+  StartCluster({.workers = 1});
+  const ProgramResult submitted =
+      cluster_->Cli({"submit", MILLRACE_FAULT_JOB, "--input", data_ / "input",
+                     "--output", data_ / "out", "--log-limit", "100K",
+                     "--max-attempts", "2", "--detach", "--", "flood"});
+  const std::string job = submitted.out.substr(0, 32);
+  EXPECT_EQ(cluster_->Cli({"wait", job}).exit_code, kJobFailed) << submitted;
+  for (const bool restarted : {false, true}) {
+    SCOPED_TRACE(restarted ? "by a master that was started again" : "at once");
+    if (restarted) cluster_->RestartMaster();
+    const ProgramResult logs = cluster_->Cli({"logs", job, "--task", "m0"});
+    EXPECT_EQ(logs.exit_code, 0) << logs.err;
+    EXPECT_THAT(logs.out, testing::HasSubstr("==> m0/0 on w0 <==\nxxxx"));
+    EXPECT_THAT(logs.out, testing::HasSubstr("==> m0/1 on w0 <==\nxxxx"));
+  }
+  // Of attempts that went well it is said where to look.
+  const ProgramResult well =
+      cluster_->Cli({"submit", MILLRACE_FAULT_JOB, "--input", data_ / "input",
+                     "--output", data_ / "well", "--detach", "--", "none"});
+  const std::string done = well.out.substr(0, 32);
+  EXPECT_EQ(cluster_->Cli({"wait", done}).exit_code, 0) << well;
+  ExpectFailure(cluster_->Cli({"logs", done}), kNotFound,
+                {done.substr(0, 8), Cat("logs/", done)});
+  EXPECT_TRUE(std::filesystem::exists(cluster_->Path(Cat("w0/logs/", done))));
+}
+
 TEST_F(BadJobTest, ChildrenThatATaskLeavesAreKilled) {
   StartCluster({.workers = 1});
   for (const char* fault : {"child", "child-setsid"}) {

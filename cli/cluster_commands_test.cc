@@ -242,6 +242,10 @@ TEST_F(ClusterCommandsTest, ARequestIdGivesTheSameJob) {
   EXPECT_EQ(first.exit_code, 0) << first;
   temp_.Write("out/part-00000", "");  // It has ended well meanwhile.
   EXPECT_EQ(Run(submit).out, first.out);
+  // For another job the name is taken.
+  ExpectError(Run({"submit", "./job", "-i", "in", "-o", "elsewhere",
+                   "--request-id", "nightly 7"}),
+              5, "/out");
   EXPECT_NE(Run(Submit({"--detach", "--request-id", "nightly 8"})).out,
             first.out);
   EXPECT_EQ(state_.Submitted().size(), 2u);

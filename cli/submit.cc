@@ -151,6 +151,20 @@ ExitCode RunSubmit(const Globals& globals, const SubmitFlags& flags) {
   if (!submitted.ok()) return FailSubmit(submitted.status(), request_id);
 
   const std::string id = submitted->job_id.ToHex();
+  if (submitted->existed) {
+    // The same request is the same job; a request id used again by mistake
+    // would be taken for a success.
+    const auto earlier = (*cluster)->GetJob(id);
+    if (earlier.ok() && earlier->status().output() != job->spec.output()) {
+      return Fail(
+          kRefused, "submit",
+          Cat("--request-id: an earlier submit under this name has made "
+              "job ",
+              id.substr(0, 8), ", which writes to ",
+              Printable(earlier->status().output(), 4096)),
+          "name another request");
+    }
+  }
   if (flags.detach) {
     return Print("submit",
                  flags.format == "json"

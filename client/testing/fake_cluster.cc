@@ -143,6 +143,7 @@ struct FakeMaster::Impl final : proto::ClientService::Service,
       job.mutable_status()->set_job_id(id);
       job.mutable_status()->set_name(request->spec().name());
       job.mutable_status()->set_state(proto::QUEUED);
+      job.mutable_status()->set_output(request->spec().output());
       *job.mutable_spec() = request->spec();
       state.requests_[request->request_id()] = id;
       state.submitted_.push_back(id);

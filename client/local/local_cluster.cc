@@ -305,7 +305,13 @@ absl::StatusOr<LocalCluster> StartLocalCluster(
                  "one directory")));
     }
   }
-  MR_RETURN_IF_ERROR(MakeDirectories(FileSystem::Posix(), options.directory));
+  const absl::Status made =
+      MakeDirectories(FileSystem::Posix(), options.directory);
+  if (absl::IsAlreadyExists(made)) {
+    return absl::InvalidArgumentError(
+        Av(Cat(options.directory, " is a file; a cluster needs a directory")));
+  }
+  MR_RETURN_IF_ERROR(made);
   MR_ASSIGN_OR_RETURN(const supervisor::UniqueFd lock,
                       LockDirectory(options.directory));
   const absl::StatusOr<LocalCluster> earlier =

@@ -180,6 +180,10 @@ TEST_F(LocalClusterTest, WhatMakesNoClusterIsRefusedBeforeAnythingStarts) {
   options_.workers = 0;
   EXPECT_TRUE(absl::IsInvalidArgument(StartLocalCluster(options_).status()));
   options_.workers = 1;
+  const std::string directory = options_.directory;
+  options_.directory = temp_.Write("file", "");
+  EXPECT_TRUE(absl::IsInvalidArgument(StartLocalCluster(options_).status()));
+  options_.directory = directory;
   options_.bin_directory = temp_ / "nowhere";
   const auto cluster = StartLocalCluster(options_);
   EXPECT_TRUE(absl::IsNotFound(cluster.status()));

@@ -379,11 +379,16 @@ absl::StatusOr<proto::JobStatus> ClusterClient::Wait(
     return absl::UnavailableError(
         Av(Cat("watch job ", id_prefix, ": no master was reached")));
   }
+  if (!last.has_value()) {
+    // No time to hear anything, or none at all: how it is, all the same.
+    MR_ASSIGN_OR_RETURN(const proto::GetJobReply job, GetJob(id_prefix));
+    if (HasEnded(job.status().state())) return job.status();
+    last = job.status();
+  }
   return absl::DeadlineExceededError(
       Av(Cat("job ", id_prefix.substr(0, 8), " has not ended after ",
-             ToStd(absl::FormatDuration(options.timeout)),
-             last.has_value() ? Cat("; it is ", StateName(last->state()))
-                              : "; nothing was heard of it")));
+             ToStd(absl::FormatDuration(options.timeout)), "; it is ",
+             StateName(last->state()))));
 }
 
 absl::StatusOr<proto::KillJobReply> ClusterClient::Kill(

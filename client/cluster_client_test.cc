@@ -357,6 +357,21 @@ TEST_F(ClusterClientTest, WaitGivesUpAtItsTimeoutAndNoSooner) {
   EXPECT_GE(Clock::Real().Monotonic() - began, absl::Milliseconds(200));
 }
 
+// As scripts ask whether a job has ended.
+TEST_F(ClusterClientTest, WaitWithoutAnyTimeSaysHowItIs) {
+  AddJob(kId, proto::RUNNING);
+  const auto client = Connect(master_.address());
+  WaitOptions wait;
+  wait.timeout = absl::ZeroDuration();
+  EXPECT_THAT(MessageOf(client->Wait("1f", wait).status()),
+              HasSubstr("it is RUNNING"));
+  EXPECT_TRUE(absl::IsNotFound(client->Wait("2f", wait).status()));
+  AddJob(kId, proto::FAILED);
+  const auto end = client->Wait("1f", wait);
+  ASSERT_TRUE(end.ok()) << end.status();
+  EXPECT_EQ(end->state(), proto::FAILED);
+}
+
 TEST_F(ClusterClientTest, WaitTellsAMasterThatIsGoneFromAJobThatTakesLong) {
   std::string gone;
   {

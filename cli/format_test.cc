@@ -324,13 +324,13 @@ TEST(JobReportTest, ExitCodesFollowTheCause) {
 TEST(ProgressTest, ALineForEachPhase) {
   proto::JobStatus status = Running();
   EXPECT_EQ(ProgressLine(status, 104.0 * (1 << 20)),
-            "map 3/8  400 MiB of 1.0 GiB  shuffle 10 MiB of 30 MiB  reduce "
-            "0/10  104 MiB/s  maps done in about 6 s  failed attempts: 1");
+            "map 3/8  400 MiB of 1.0 GiB  104 MiB/s  6 s left  reduce 0/10  "
+            "shuffle 10 MiB  failed attempts: 1");
   status.mutable_maps()->set_done(8);
   status.mutable_attempts()->set_failed(0);
   status.mutable_reduces()->set_done(4);
   EXPECT_EQ(ProgressLine(status, 104.0 * (1 << 20)),
-            "map 8/8  shuffle 10 MiB of 30 MiB  reduce 4/10");
+            "map 8/8  reduce 4/10  shuffle 10 MiB of 30 MiB");
   status.set_planned(false);
   EXPECT_EQ(ProgressLine(status, std::nullopt), "listing the input");
   status.set_state(proto::COMMITTING);
@@ -413,6 +413,23 @@ TEST_F(ProgressDisplayTest, ALiveLineIsRewrittenCutAndCleared) {
   EXPECT_EQ(text.find('\n'), std::string::npos);
   EXPECT_THAT(text, ::testing::EndsWith("\r\033[K"));
   EXPECT_LE(text.size(), 3 * 90u);  // A line of a terminal, twice.
+}
+
+// Maps, bytes, rate, time left, reduces, shuffle: all of it in 80 columns.
+TEST_F(ProgressDisplayTest, ALiveLineHasRoomForAllThatMatters) {
+  proto::JobStatus status = Running();
+  status.mutable_attempts()->clear_failed();
+  {
+    ProgressDisplay display(out_, true, "millrace submit", clock_);
+    status.set_input_bytes_done(0);
+    display.Update(status);
+    clock_.Advance(absl::Seconds(4));
+    status.set_input_bytes_done(400 << 20);
+    display.Update(status);
+  }
+  EXPECT_THAT(Written(),
+              HasSubstr("\033[Kmap 3/8  400 MiB of 1.0 GiB  100 MiB/s  6 s "
+                        "left  reduce 0/10  shuffle 10 MiB\r"));
 }
 
 // -------------------------------------------------------------------- suggest

@@ -46,24 +46,26 @@ std::string RunningLine(const proto::JobStatus& status,
       Cat("map ", status.maps().done(), "/", status.maps().total());
   if (MapsRun(status) && input > 0) {
     line += Cat("  ", HumanBytes(done), " of ", HumanBytes(input));
-  }
-  if (status.shuffle_bytes_total() > 0 &&
-      status.reduces().done() < status.reduces().total()) {
-    line += Cat("  shuffle ", HumanBytes(status.shuffle_bytes_done()), " of ",
-                HumanBytes(status.shuffle_bytes_total()));
+    if (bytes_per_second.has_value() && *bytes_per_second >= 1) {
+      line +=
+          Cat("  ", HumanBytes(static_cast<uint64_t>(*bytes_per_second)), "/s");
+      if (done < input) {
+        line +=
+            absl::StrFormat("  %.0f s left", static_cast<double>(input - done) /
+                                                 *bytes_per_second);
+      }
+    }
   }
   if (status.reduces().total() > 0) {
     line += Cat("  reduce ", status.reduces().done(), "/",
                 status.reduces().total());
   }
-  if (MapsRun(status) && bytes_per_second.has_value() &&
-      *bytes_per_second >= 1) {
-    line +=
-        Cat("  ", HumanBytes(static_cast<uint64_t>(*bytes_per_second)), "/s");
-    if (done < input) {
-      line += absl::StrFormat(
-          "  maps done in about %.0f s",
-          static_cast<double>(input - done) / *bytes_per_second);
+  if (status.shuffle_bytes_total() > 0 &&
+      status.reduces().done() < status.reduces().total()) {
+    line += Cat("  shuffle ", HumanBytes(status.shuffle_bytes_done()));
+    // While maps run nobody knows of how much.
+    if (!MapsRun(status)) {
+      line += Cat(" of ", HumanBytes(status.shuffle_bytes_total()));
     }
   }
   return line;
@@ -136,9 +138,8 @@ void ProgressDisplay::Update(const proto::JobStatus& status) {
       status.state() != proto::COMMITTING) {
     return;
   }
-  const std::string line =
-      Cat(prefix_, ": ", ProgressLine(status, rate_.BytesPerSecond()));
-  if (!live_) return ShowPlain(status, line, time);
+  const std::string line = ProgressLine(status, rate_.BytesPerSecond());
+  if (!live_) return ShowPlain(status, Cat(prefix_, ": ", line), time);
   if (time - shown_ < kLiveInterval) return;
   shown_ = time;
   ShowLive(line);
@@ -150,7 +151,8 @@ void ProgressDisplay::ShowLive(const std::string& line) {
       ioctl(fileno(out_), TIOCGWINSZ, &size) == 0 && size.ws_col > 1
           ? size.ws_col
           : kWidthDefault;
-  // A line that wraps cannot be rewritten.
+  // A line that wraps cannot be rewritten. It is short: nobody has to be told
+  // whose it is, and what matters is to be seen in 80 columns.
   std::fprintf(out_, "\r\033[K%s", line.substr(0, width - 1).c_str());
   std::fflush(out_);
   line_open_ = true;

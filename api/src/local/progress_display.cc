@@ -36,9 +36,6 @@ size_t Columns(std::FILE* out) {
 std::string ProgressLine(const ProgressSnapshot& now, absl::Duration elapsed) {
   if (!now.planned) return "listing the input";
   std::string line = Cat("map ", now.maps.done, "/", now.maps.total);
-  if (now.reduces.total > 0) {
-    line += Cat("  reduce ", now.reduces.done, "/", now.reduces.total);
-  }
   const double seconds = absl::ToDoubleSeconds(elapsed);
   if (now.maps.done < now.maps.total && now.input_bytes > 0) {
     line += Cat("  ", HumanBytes(now.input_bytes_done), " of ",
@@ -48,10 +45,13 @@ std::string ProgressLine(const ProgressSnapshot& now, absl::Duration elapsed) {
       line += Cat("  ", HumanBytes(static_cast<uint64_t>(rate)), "/s");
       if (now.input_bytes_done < now.input_bytes) {
         line += absl::StrFormat(
-            "  maps done in about %.0f s",
+            "  %.0f s left",
             static_cast<double>(now.input_bytes - now.input_bytes_done) / rate);
       }
     }
+  }
+  if (now.reduces.total > 0) {
+    line += Cat("  reduce ", now.reduces.done, "/", now.reduces.total);
   }
   if (now.failed_attempts > 0) {
     line += Cat("  failed attempts: ", now.failed_attempts);

@@ -75,7 +75,7 @@ ParsedFlags ParseJobFlags(int argc, char** argv,
                  "the output")
       ->type_name("DIR");
   app.add_option("--keep-logs", flags.keep_logs,
-                 "Directory for the logs of failed attempts")
+                 "Directory for the log of the attempt that failed the job")
       ->type_name("DIR");
   app.add_flag("--in-process", flags.in_process,
                "One thread, no child processes: for a debugger");

@@ -179,9 +179,9 @@ class Workspace {
 
 void KeepLog(FileSystem& fs, const std::string& directory,
              const std::string& program, const JobFailure& failure) {
-  const std::string path = JoinPath(
-      directory,
-      Cat(failure.task.has_value() ? ToString(*failure.task) : "job", ".log"));
+  std::string name = failure.task.has_value() ? ToString(*failure.task) : "job";
+  std::replace(name.begin(), name.end(), ' ', '-');  // "map 17"
+  const std::string path = JoinPath(directory, Cat(name, ".log"));
   fs.MakeDirectory(directory).IgnoreError();
   fs.RemoveFile(path).IgnoreError();
   const absl::Status status = WriteWholeFile(fs, path, failure.failure.log);

@@ -175,13 +175,19 @@ absl::StatusOr<uint64_t> ClusterClient::Impl::PutBlob(FileSystem& fs,
         const auto stub = proto::BlobService::NewStub(attempt.channel);
         proto::PutBlobReply reply;
         const auto writer = stub->Put(&attempt.context, &reply);
+        // What it is goes ahead alone: a master to which another client is just
+        // bringing it reads no further, and answers when that is done.
+        proto::BlobChunk chunk;
+        chunk.set_sha256(sha256);
+        chunk.set_size(size);
+        bool wanted = writer->Write(chunk);
+        chunk.Clear();
         std::string buffer(rpc::kChunkBytesMax, '\0');
-        uint64_t offset = 0;
-        do {
+        for (uint64_t offset = 0; wanted && offset < size;) {
           const absl::StatusOr<size_t> n =
               file->ReadAt(offset, buffer.data(),
                            std::min<uint64_t>(buffer.size(), size - offset));
-          if (!n.ok() || (*n == 0 && offset < size)) {
+          if (!n.ok() || *n == 0) {
             local = n.ok() ? absl::DataLossError(
                                  Av(Cat(path, " became shorter meanwhile")))
                            : n.status();
@@ -189,16 +195,11 @@ absl::StatusOr<uint64_t> ClusterClient::Impl::PutBlob(FileSystem& fs,
             writer->Finish().ok();
             return grpc::Status::OK;  // Not to be tried again.
           }
-          proto::BlobChunk chunk;
-          if (offset == 0) {
-            chunk.set_sha256(sha256);
-            chunk.set_size(size);
-          }
           chunk.set_data(buffer.data(), *n);
           offset += *n;
           // False: the other side has answered early; Finish says what.
-          if (!writer->Write(chunk)) break;
-        } while (offset < size);
+          wanted = writer->Write(chunk);
+        }
         writer->WritesDone();
         const grpc::Status finished = writer->Finish();
         if (finished.ok()) existed = reply.existed();

@@ -34,6 +34,7 @@ class MasterImpl final : public Master {
   MasterImpl(const MasterOptions& options, FileSystem& fs, Clock& clock)
       : options_(options),
         fs_(fs),
+        clock_(clock),
         random_(Random::Entropy()),
         loop_random_(Random::Entropy()),
         loop_(options.scheduler, clock, *loop_random_),
@@ -66,7 +67,7 @@ class MasterImpl final : public Master {
     MR_ASSIGN_OR_RETURN(blobs_, BlobStore::Open(blob_options, fs_, *random_));
     loop_.Start(*log_, log_->identity().cluster, streams_);
 
-    blob_service_ = MakeBlobService(*blobs_, pool_);
+    blob_service_ = MakeBlobService(*blobs_, pool_, clock_);
     client_service_ = MakeClientService(loop_, *blobs_, [this] {
       proto::MasterStatus self;
       self.set_id(absl::StrCat(absl::Hex(log_->identity().member)));
@@ -96,6 +97,7 @@ class MasterImpl final : public Master {
  private:
   const MasterOptions options_;
   FileSystem& fs_;
+  Clock& clock_;
   const std::unique_ptr<Random> random_;
   const std::unique_ptr<Random> loop_random_;
 

@@ -1,10 +1,17 @@
 #include "master/service/blob_service.h"
 
+#include <grpc/support/time.h>
+#include <grpcpp/alarm.h>
 #include <grpcpp/grpcpp.h>
 
+#include <functional>
+#include <string>
 #include <utility>
 
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
 #include "common/strings.h"
+#include "master/service/blob_uploads.h"
 #include "proto/services/cluster.grpc.pb.h"
 #include "rpc/limits.h"
 #include "rpc/status.h"
@@ -12,64 +19,148 @@
 namespace millrace::master {
 namespace {
 
-// One blob coming in: read a chunk, write it on the pool, read the next.
+// Resumes one that waits when its patience is at its end. Deletes itself then;
+// by that time the one it is about may be gone.
+class Patience {
+ public:
+  static void Start(std::shared_ptr<BlobUploads> uploads, std::string sha256,
+                    uint64_t ticket, std::function<void()> resume) {
+    auto* self = new Patience;
+    const gpr_timespec end = gpr_time_add(
+        gpr_now(GPR_CLOCK_MONOTONIC),
+        gpr_time_from_millis(absl::ToInt64Milliseconds(uploads->patience()),
+                             GPR_TIMESPAN));
+    self->alarm_.Set(
+        end, [self, uploads = std::move(uploads), sha256 = std::move(sha256),
+              ticket, resume = std::move(resume)](bool) {
+          if (uploads->StopWaiting(sha256, ticket)) resume();
+          delete self;
+        });
+  }
+
+ private:
+  grpc::Alarm alarm_;
+};
+
+// One blob coming in: read a chunk, write it on the pool, read the next. If
+// another call brings the same blob nothing is read behind the first chunk
+// until that one is over; the client's bytes wait at the client.
 class PutReactor final : public grpc::ServerReadReactor<proto::BlobChunk> {
  public:
-  PutReactor(BlobStore& store, ThreadPool& pool, proto::PutBlobReply* reply)
-      : store_(store), pool_(pool), reply_(reply) {
+  PutReactor(BlobStore& store, std::shared_ptr<BlobUploads> uploads,
+             ThreadPool& pool, proto::PutBlobReply* reply)
+      : store_(store),
+        uploads_(std::move(uploads)),
+        ticket_(uploads_->NewTicket()),
+        pool_(pool),
+        reply_(reply) {
     StartRead(&chunk_);
   }
 
   void OnReadDone(bool ok) override {
     pool_.Run([this, ok] { ok ? Take() : Complete(); });
   }
+  void OnCancel() override {
+    std::string sha256;
+    {
+      const absl::MutexLock lock(&mu_);
+      cancelled_ = true;
+      sha256 = sha256_;
+    }
+    if (uploads_->StopWaiting(sha256, ticket_)) Resume();
+  }
   void OnDone() override { delete this; }
 
  private:
+  void Resume() {
+    pool_.Run([this] { Begin(); });
+  }
+
   void Take() {
-    const absl::Status status = Append();
-    if (!status.ok()) {
-      writer_.reset();
-      Finish(rpc::ToGrpc(status));
+    if (!first_) return Append();
+    first_ = false;
+    {
+      const absl::MutexLock lock(&mu_);
+      sha256_ = chunk_.sha256();
+    }
+    Begin();
+  }
+
+  // The first chunk is here.
+  void Begin() {
+    if (cancelled()) return Finish(grpc::Status::CANCELLED);
+    if (store_.Has(chunk_.sha256())) return FinishKnown();
+    // From the moment at which it waits this object may be gone.
+    const std::shared_ptr<BlobUploads> uploads = uploads_;
+    const std::string sha256 = chunk_.sha256();
+    const uint64_t ticket = ticket_;
+    const auto resume = [this] { Resume(); };
+    if (!uploads->Begin(sha256, ticket, resume)) {
+      Patience::Start(uploads, sha256, ticket, resume);
       return;
     }
+    sends_ = true;
+    // Between the look and the turn it may have come.
+    if (store_.Has(sha256)) return FinishKnown();
+    absl::StatusOr<std::unique_ptr<BlobStore::Writer>> writer =
+        store_.Put(sha256, chunk_.size());
+    if (!writer.ok()) return End(writer.status());
+    writer_ = *std::move(writer);
+    Append();
+  }
+
+  void Append() {
+    if (absl::Status status = writer_->Append(chunk_.data()); !status.ok()) {
+      return End(status);
+    }
+    uploads_->Progress(sha256_);
+    // Another one, which lost patience with this one, may have been quicker.
+    if (store_.Has(sha256_)) return FinishKnown();
     chunk_.Clear();
     StartRead(&chunk_);
   }
 
-  absl::Status Append() {
+  void Complete() {
     if (first_) {
-      first_ = false;
-      if (store_.Has(chunk_.sha256())) {
-        reply_->set_existed(true);
-      } else {
-        absl::StatusOr<std::unique_ptr<BlobStore::Writer>> writer =
-            store_.Put(chunk_.sha256(), chunk_.size());
-        if (!writer.ok()) return writer.status();
-        writer_ = *std::move(writer);
-      }
+      return End(absl::InvalidArgumentError("a blob was put without a chunk"));
     }
-    if (writer_ == nullptr) return absl::OkStatus();  // Known already.
-    return writer_->Append(chunk_.data());
+    End(writer_->Finish());
   }
 
-  void Complete() {
-    absl::Status status;
-    if (first_) {
-      status = absl::InvalidArgumentError("a blob was put without a chunk");
-    } else if (writer_ != nullptr) {
-      status = writer_->Finish();
-      writer_.reset();
-    }
+  // Nothing more is read: the client finds its stream over, and well.
+  void FinishKnown() {
+    reply_->set_existed(true);
+    End(absl::OkStatus());
+  }
+
+  void End(const absl::Status& status) {
+    writer_.reset();
+    if (sends_) uploads_->End(sha256_);
     Finish(rpc::ToGrpc(status));
   }
 
+  bool cancelled() ABSL_LOCKS_EXCLUDED(mu_) {
+    const absl::MutexLock lock(&mu_);
+    return cancelled_;
+  }
+
   BlobStore& store_;
+  // Others: the service, and who waits for its patience to end.
+  const std::shared_ptr<BlobUploads> uploads_;
+  const uint64_t ticket_;
   ThreadPool& pool_;
   proto::PutBlobReply* const reply_;
+
+  // Of one step at a time.
   proto::BlobChunk chunk_;
   bool first_ = true;
+  bool sends_ = false;
   std::unique_ptr<BlobStore::Writer> writer_;
+
+  absl::Mutex mu_;
+  bool cancelled_ ABSL_GUARDED_BY(mu_) = false;
+  // Written once, by the first step; later steps read it without the lock.
+  std::string sha256_;
 };
 
 class GetReactor final : public grpc::ServerWriteReactor<proto::BlobChunk> {
@@ -138,12 +229,15 @@ class GetReactor final : public grpc::ServerWriteReactor<proto::BlobChunk> {
 
 class BlobServiceImpl final : public proto::BlobService::CallbackService {
  public:
-  BlobServiceImpl(BlobStore& store, ThreadPool& pool)
-      : store_(store), pool_(pool) {}
+  BlobServiceImpl(BlobStore& store, ThreadPool& pool, Clock& clock,
+                  absl::Duration patience)
+      : store_(store),
+        pool_(pool),
+        uploads_(std::make_shared<BlobUploads>(clock, patience)) {}
 
   grpc::ServerReadReactor<proto::BlobChunk>* Put(
       grpc::CallbackServerContext*, proto::PutBlobReply* reply) override {
-    return new PutReactor(store_, pool_, reply);
+    return new PutReactor(store_, uploads_, pool_, reply);
   }
 
   grpc::ServerWriteReactor<proto::BlobChunk>* Get(
@@ -166,13 +260,15 @@ class BlobServiceImpl final : public proto::BlobService::CallbackService {
  private:
   BlobStore& store_;
   ThreadPool& pool_;
+  const std::shared_ptr<BlobUploads> uploads_;  // Others: see PutReactor.
 };
 
 }  // namespace
 
 std::unique_ptr<grpc::Service> MakeBlobService(BlobStore& store,
-                                               ThreadPool& pool) {
-  return std::make_unique<BlobServiceImpl>(store, pool);
+                                               ThreadPool& pool, Clock& clock,
+                                               absl::Duration patience) {
+  return std::make_unique<BlobServiceImpl>(store, pool, clock, patience);
 }
 
 }  // namespace millrace::master

@@ -4,8 +4,10 @@
 
 #include <memory>
 
+#include "common/clock.h"
 #include "common/thread_pool.h"
 #include "master/blobs/blob_store.h"
+#include "master/service/blob_uploads.h"
 
 namespace grpc {
 class Service;
@@ -13,10 +15,13 @@ class Service;
 
 namespace millrace::master {
 
-// Both arguments outlive the service, which outlives its server. Files are read
-// and written on the pool, a chunk at a time, one under way per call.
-std::unique_ptr<grpc::Service> MakeBlobService(BlobStore& store,
-                                               ThreadPool& pool);
+// The arguments outlive the service, which outlives its server. Files are read
+// and written on the pool, a chunk at a time, one under way per call. Of those
+// who put the same blob at the same time one is read, the others wait
+// (master/service/blob_uploads.h).
+std::unique_ptr<grpc::Service> MakeBlobService(
+    BlobStore& store, ThreadPool& pool, Clock& clock,
+    absl::Duration patience = BlobUploads::kPatience);
 
 }  // namespace millrace::master
 

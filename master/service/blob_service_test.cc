@@ -1,0 +1,195 @@
+// Clients that put the same blob at the same time.
+#include "master/service/blob_service.h"
+
+#include <grpc/support/time.h>
+#include <grpcpp/channel.h>
+#include <grpcpp/client_context.h>
+#include <gtest/gtest.h>
+
+#include <future>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "common/sha256.h"
+#include "proto/services/cluster.grpc.pb.h"
+#include "rpc/channel.h"
+#include "rpc/server.h"
+#include "tests/testing/temp_dir.h"
+
+namespace millrace::master {
+namespace {
+
+class BlobServiceTest : public testing::Test {
+ protected:
+  BlobServiceTest() {
+    service_ = MakeBlobService(*store_, pool_, Clock::Real(),
+                               /*patience=*/absl::Milliseconds(50));
+    server_ = *rpc::Server::Start(rpc::LoopbackCredentials(), "127.0.0.1:0",
+                                  {service_.get()});
+    stub_ = proto::BlobService::NewStub(
+        *rpc::Dial(rpc::LoopbackCredentials(), server_->address().ToString()));
+  }
+
+  // A client that puts kBlob, as far as the test lets it.
+  struct Client {
+    explicit Client(proto::BlobService::Stub& stub) {
+      context.set_deadline(
+          gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
+                       gpr_time_from_seconds(30, GPR_TIMESPAN)));
+      writer = stub.Put(&context, &reply);
+    }
+    bool Announce() {
+      proto::BlobChunk chunk;
+      chunk.set_sha256(Sha256Of(kBlob));
+      chunk.set_size(kBlob.size());
+      return writer->Write(chunk);
+    }
+    bool SendAll() {
+      proto::BlobChunk chunk;
+      chunk.set_data(kBlob);
+      return writer->Write(chunk) && writer->WritesDone();
+    }
+    std::future<grpc::Status> Finish() {
+      return std::async(std::launch::async,
+                        [this] { return writer->Finish(); });
+    }
+
+    grpc::ClientContext context;
+    proto::PutBlobReply reply;
+    std::unique_ptr<grpc::ClientWriter<proto::BlobChunk>> writer;
+  };
+
+  // Uploads that have begun and are not over.
+  size_t Uploads() const {
+    size_t count = 0;
+    for (const std::string& name : dir_.Names("blobs")) {
+      count += name.rfind("tmp-", 0) == 0;
+    }
+    return count;
+  }
+  void AwaitUpload() const {
+    while (Uploads() == 0) std::this_thread::yield();
+  }
+
+  inline static const std::string kBlob = std::string(300'000, 'b');
+
+  TempDir dir_;
+  std::unique_ptr<Random> random_ = Random::Seeded(1);
+  std::unique_ptr<BlobStore> store_ = *BlobStore::Open(
+      {dir_ / "blobs", 1 << 20, 0}, FileSystem::Posix(), *random_);
+  ThreadPool pool_{2};
+  std::unique_ptr<grpc::Service> service_;
+  std::unique_ptr<rpc::Server> server_;
+  std::unique_ptr<proto::BlobService::Stub> stub_;
+};
+
+TEST_F(BlobServiceTest, OneOfManySendsTheBytes) {
+  Client sender(*stub_);
+  ASSERT_TRUE(sender.Announce());
+  AwaitUpload();
+  std::vector<std::unique_ptr<Client>> others;
+  std::vector<std::future<grpc::Status>> ends;
+  for (int i = 0; i < 8; ++i) {
+    others.push_back(std::make_unique<Client>(*stub_));
+    ASSERT_TRUE(others.back()->Announce());
+    ends.push_back(others.back()->Finish());
+  }
+  ASSERT_TRUE(sender.SendAll());
+  EXPECT_TRUE(sender.writer->Finish().ok());
+  EXPECT_FALSE(sender.reply.existed());
+  for (int i = 0; i < 8; ++i) {
+    const grpc::Status end = ends[i].get();
+    EXPECT_TRUE(end.ok()) << end.error_message();
+    EXPECT_TRUE(others[i]->reply.existed());
+  }
+  EXPECT_EQ(*store_->Read(Sha256Of(kBlob), kBlob.size()), kBlob);
+  EXPECT_EQ(dir_.Names("blobs").size(), 1u);
+}
+
+TEST_F(BlobServiceTest, AnotherOneSendsWhenTheSenderGivesUp) {
+  Client sender(*stub_);
+  ASSERT_TRUE(sender.Announce());
+  AwaitUpload();
+  Client other(*stub_);
+  ASSERT_TRUE(other.Announce());
+  ASSERT_TRUE(other.SendAll());
+  sender.context.TryCancel();
+  EXPECT_FALSE(sender.writer->Finish().ok());
+  const grpc::Status end = other.writer->Finish();
+  EXPECT_TRUE(end.ok()) << end.error_message();
+  EXPECT_FALSE(other.reply.existed());
+  EXPECT_TRUE(store_->Has(Sha256Of(kBlob)));
+}
+
+TEST_F(BlobServiceTest, ASenderThatStandsStillIsNotWaitedFor) {
+  Client still(*stub_);
+  ASSERT_TRUE(still.Announce());
+  AwaitUpload();
+  Client other(*stub_);
+  ASSERT_TRUE(other.Announce());
+  ASSERT_TRUE(other.SendAll());
+  const grpc::Status end = other.writer->Finish();
+  EXPECT_TRUE(end.ok()) << end.error_message();
+  EXPECT_FALSE(other.reply.existed());
+  // It goes on, and hears that there is no need to.
+  still.SendAll();
+  const grpc::Status late = still.writer->Finish();
+  EXPECT_TRUE(late.ok()) << late.error_message();
+  EXPECT_EQ(dir_.Names("blobs").size(), 1u);
+}
+
+TEST_F(BlobServiceTest, WhoHangsUpWhileItWaitsDisturbsNobody) {
+  Client sender(*stub_);
+  ASSERT_TRUE(sender.Announce());
+  AwaitUpload();
+  {
+    Client leaver(*stub_);
+    ASSERT_TRUE(leaver.Announce());
+    leaver.context.TryCancel();
+    EXPECT_FALSE(leaver.writer->Finish().ok());
+  }
+  ASSERT_TRUE(sender.SendAll());
+  EXPECT_TRUE(sender.writer->Finish().ok());
+  EXPECT_FALSE(sender.reply.existed());
+}
+
+TEST_F(BlobServiceTest, WhatIsThereIsNotRead) {
+  Client sender(*stub_);
+  ASSERT_TRUE(sender.Announce());
+  ASSERT_TRUE(sender.SendAll());
+  ASSERT_TRUE(sender.writer->Finish().ok());
+  Client other(*stub_);
+  ASSERT_TRUE(other.Announce());
+  const grpc::Status end = other.writer->Finish();
+  EXPECT_TRUE(end.ok()) << end.error_message();
+  EXPECT_TRUE(other.reply.existed());
+}
+
+TEST_F(BlobServiceTest, PutsWithoutSense) {
+  {
+    Client nothing(*stub_);
+    nothing.writer->WritesDone();
+    EXPECT_EQ(nothing.writer->Finish().error_code(),
+              grpc::StatusCode::INVALID_ARGUMENT);
+  }
+  proto::BlobChunk chunk;
+  chunk.set_sha256("short");
+  chunk.set_size(3);
+  Client nameless(*stub_);
+  nameless.writer->Write(chunk);
+  EXPECT_EQ(nameless.writer->Finish().error_code(),
+            grpc::StatusCode::INVALID_ARGUMENT);
+  chunk.set_sha256(Sha256Of(kBlob));
+  chunk.set_data("abc");
+  Client other_bytes(*stub_);
+  other_bytes.writer->Write(chunk);
+  other_bytes.writer->WritesDone();
+  EXPECT_EQ(other_bytes.writer->Finish().error_code(),
+            grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_TRUE(dir_.Names("blobs").empty());
+}
+
+}  // namespace
+}  // namespace millrace::master

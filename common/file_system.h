@@ -4,7 +4,8 @@
 //
 // Errors keep the errno's meaning: kNotFound (ENOENT, ENOTDIR),
 // kPermissionDenied (EACCES, EPERM, EROFS), kAlreadyExists (EEXIST, ENOTEMPTY),
-// kResourceExhausted (ENOSPC, EDQUOT, EMFILE, ENFILE), kDataLoss (EIO),
+// kResourceExhausted (ENOSPC, EDQUOT, EFBIG, EMFILE, ENFILE, ENOMEM;
+// common/errno_status.h tells space, descriptors, memory), kDataLoss (EIO),
 // kInvalidArgument (EINVAL, ENAMETOOLONG, ELOOP), kUnknown otherwise. The
 // message names operation, path and strerror.
 #ifndef MILLRACE_COMMON_FILE_SYSTEM_H_

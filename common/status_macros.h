@@ -13,6 +13,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/cord.h"
 #include "common/strings.h"
 
 #define MR_STATUS_CONCAT_INNER_(a, b) a##b
@@ -38,12 +39,17 @@
 
 namespace millrace {
 
-// Returns `status` with "context: " before its message; OK stays OK.
+// Returns `status` with "context: " before its message, and its payloads; OK
+// stays OK.
 inline absl::Status Annotate(const absl::Status& status,
                              std::string_view context) {
   if (status.ok()) return status;
-  return absl::Status(status.code(),
-                      Av(Cat(context, ": ", ToStd(status.message()))));
+  absl::Status annotated(status.code(),
+                         Av(Cat(context, ": ", ToStd(status.message()))));
+  status.ForEachPayload([&](absl::string_view url, const absl::Cord& payload) {
+    annotated.SetPayload(url, payload);
+  });
+  return annotated;
 }
 
 }  // namespace millrace

@@ -8,6 +8,7 @@
 #include <emmintrin.h>
 #endif
 
+#include "common/errno_status.h"
 #include "common/hash.h"
 #include "common/status_macros.h"
 #include "common/strings.h"
@@ -167,15 +168,15 @@ absl::Status CombineTable::Insert(const Batch& batch, const uint64_t* hashes,
       }
     } else {
       if (size > kKeySizeMax) {
-        return absl::ResourceExhaustedError(
+        return absl::InvalidArgumentError(
             Av(Cat("a key of ", size, " bytes is too long")));
       }
       entry = FindLong(batch.data[i], hashes[i], size);
       if (entry->tag == 0) {
         char* copy = Allocate(size);
         if (copy == nullptr) {
-          return absl::ResourceExhaustedError(
-              Av(Cat("no memory for a key of ", HumanBytes(size))));
+          return NoMemoryError(
+              Cat("no memory for a key of ", HumanBytes(size)));
         }
         std::memcpy(copy, batch.data[i], size);
         std::memcpy(entry->key_bytes, copy, 8);

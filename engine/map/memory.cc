@@ -5,6 +5,7 @@
 #include <bit>
 #include <utility>
 
+#include "common/errno_status.h"
 #include "common/strings.h"
 #include "engine/format/map_output_writer.h"
 
@@ -40,8 +41,8 @@ absl::StatusOr<MappedMemory> MappedMemory::Map(MemoryAccount& account,
   void* mapped = mmap(nullptr, span, PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (mapped == MAP_FAILED) {
-    return absl::ResourceExhaustedError(
-        Av(Cat("map ", HumanBytes(bytes), " of memory: no more to be had")));
+    return NoMemoryError(
+        Cat("map ", HumanBytes(bytes), " of memory: no more to be had"));
   }
   char* begin = static_cast<char*>(mapped);
   if (huge) {

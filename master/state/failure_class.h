@@ -12,6 +12,8 @@ namespace millrace::master {
 inline bool IsInfrastructure(proto::FailureCause cause) {
   switch (cause) {
     case proto::DISK_FULL:
+    case proto::NO_DESCRIPTORS:
+    case proto::NO_MEMORY:
     case proto::MAP_OUTPUT_LOST:
     case proto::SPAWN_FAILED:
     case proto::WORKER_LOST:

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "common/errno_status.h"
 #include "common/logging.h"
 #include "common/status_macros.h"
 
@@ -22,8 +23,8 @@ void ReadWindow::Consume(size_t n) {
 absl::Status ReadWindow::Resize(size_t capacity) {
   char* moved = static_cast<char*>(std::realloc(buffer_.get(), capacity));
   if (moved == nullptr) {
-    return absl::ResourceExhaustedError(
-        Av(Cat("no memory for a record of more than ", HumanBytes(size()))));
+    return NoMemoryError(
+        Cat("no memory for a record of more than ", HumanBytes(size())));
   }
   // realloc freed or moved the old block.
   static_cast<void>(buffer_.release());

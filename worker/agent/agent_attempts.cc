@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "common/strings.h"
+#include "supervisor/shortage_cause.h"
 #include "worker/agent/agent_core.h"
 #include "worker/agent/job_setup.h"
 
@@ -115,9 +116,7 @@ void AgentCore::On(const BlobReady& event) {
 void AgentCore::On(const BlobFailed& event) {
   blobs_coming_.erase(event.sha256);
   proto::AttemptFailure failure;
-  failure.set_cause(absl::IsResourceExhausted(event.status)
-                        ? proto::DISK_FULL
-                        : proto::BLOB_UNAVAILABLE);
+  failure.set_cause(supervisor::CauseOf(event.status, proto::BLOB_UNAVAILABLE));
   failure.set_message(Cat("blob ", HexEncode(event.sha256).substr(0, 12), ": ",
                           ToStd(event.status.message())));
   failure.set_retryable(true);
@@ -202,8 +201,7 @@ void AgentCore::On(const FetchAborted& event) {
   Attempt* attempt = FindIn(event.attempt, State::kPreparing);
   if (attempt == nullptr) return;
   proto::AttemptFailure failure;
-  failure.set_cause(absl::IsResourceExhausted(event.status) ? proto::DISK_FULL
-                                                            : proto::INTERNAL);
+  failure.set_cause(supervisor::CauseOf(event.status, proto::INTERNAL));
   failure.set_message(Cat("fetch: ", ToStd(event.status.message())));
   failure.set_retryable(true);
   Fail(*attempt, std::move(failure));

@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "common/errno_status.h"
 #include "worker/testing/agent_harness.h"
 
 namespace millrace::worker {
@@ -95,6 +96,10 @@ TEST_F(AgentTest, ABlobThatIsNotToBeHadFailsWhoNeedsIt) {
   Tell(BlobFailed{Sha('p'), absl::ResourceExhaustedError("no space")});
   ASSERT_THAT(Outcomes(), SizeIs(1));
   EXPECT_EQ(Outcomes()[0].failed().cause(), proto::DISK_FULL);
+  Give(proto::MAP_TASK, 4);
+  Tell(BlobFailed{Sha('p'), ErrnoStatus(EMFILE, "create", "/w/blobs/p")});
+  ASSERT_THAT(Outcomes(), SizeIs(1));
+  EXPECT_EQ(Outcomes()[0].failed().cause(), proto::NO_DESCRIPTORS);
 }
 
 TEST_F(AgentTest, DirectoriesThatCannotBeMadeFailTheAttempt) {

@@ -10,10 +10,13 @@
 #include "storage/commit/manifest_builder.h"
 #include "storage/commit/output_commit.h"
 #include "storage/output/part_writer.h"
+#include "supervisor/shortage_cause.h"
 #include "worker/agent/job_setup.h"
 
 namespace millrace::worker {
 namespace {
+
+using supervisor::CauseOf;
 
 // A job with a million part files has one of 150 MB.
 constexpr uint64_t kManifestBytesMax = uint64_t{1} << 30;
@@ -41,17 +44,13 @@ proto::AttemptFailure StagingFailure(const absl::Status& status) {
     case absl::StatusCode::kUnimplemented:
     case absl::StatusCode::kInvalidArgument:
       return Failure(proto::OUTPUT_FAILED, status, false);
-    case absl::StatusCode::kResourceExhausted:
-      return Failure(proto::DISK_FULL, status, true);
     default:
-      return Failure(proto::OUTPUT_FAILED, status, true);
+      return Failure(CauseOf(status, proto::OUTPUT_FAILED), status, true);
   }
 }
 
 proto::AttemptFailure BlobFailure(const absl::Status& status) {
-  return Failure(absl::IsResourceExhausted(status) ? proto::DISK_FULL
-                                                   : proto::BLOB_UNAVAILABLE,
-                 status, true);
+  return Failure(CauseOf(status, proto::BLOB_UNAVAILABLE), status, true);
 }
 
 storage::Decision MakeDecision(const proto::JobSpec& spec, const JobId& job,
@@ -115,9 +114,7 @@ AttemptPrepared PrepareDirectories(FileSystem& fs, const WorkerLayout& layout,
   }
   if (!status.ok()) {
     answer.failure =
-        Failure(absl::IsResourceExhausted(status) ? proto::DISK_FULL
-                                                  : proto::INFRASTRUCTURE,
-                status, true);
+        Failure(CauseOf(status, proto::INFRASTRUCTURE), status, true);
     return answer;
   }
   if (prepare.makes_staging) {
@@ -132,9 +129,7 @@ AttemptPrepared PrepareDirectories(FileSystem& fs, const WorkerLayout& layout,
     if (status.ok()) status = fs.SyncDirectory(ParentPath(directory));
     if (!status.ok()) {
       answer.failure =
-          Failure(absl::IsResourceExhausted(status) ? proto::DISK_FULL
-                                                    : proto::OUTPUT_FAILED,
-                  status, true);
+          Failure(CauseOf(status, proto::OUTPUT_FAILED), status, true);
     }
   }
   return answer;
@@ -162,7 +157,8 @@ OutputChecked CheckOutput(FileSystem& fs, BlobCache& blobs,
       return answer;
     }
     default:
-      answer.failure = Failure(proto::OUTPUT_FAILED, status, true);
+      answer.failure =
+          Failure(CauseOf(status, proto::OUTPUT_FAILED), status, true);
       return answer;
   }
   absl::StatusOr<std::string> stored =
@@ -199,11 +195,9 @@ OutputPublished PublishOutput(FileSystem& fs, BlobCache& blobs,
     case absl::StatusCode::kDataLoss:
       answer.failure = Failure(proto::COMMIT_DATA_LOST, status, false);
       break;
-    case absl::StatusCode::kResourceExhausted:
-      answer.failure = Failure(proto::DISK_FULL, status, true);
-      break;
     default:
-      answer.failure = Failure(proto::OUTPUT_FAILED, status, true);
+      answer.failure =
+          Failure(CauseOf(status, proto::OUTPUT_FAILED), status, true);
       break;
   }
   return answer;

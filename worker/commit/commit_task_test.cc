@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "common/errno_status.h"
 #include "common/hash.h"
 #include "storage/commit/manifest.h"
 #include "storage/commit/output_commit.h"
@@ -128,6 +129,14 @@ TEST_F(CommitTaskTest, FaultsWhilePreparingAreTriedAgain) {
   auto failure = PrepareDirectories(faulty, layout_, prepare).failure;
   ASSERT_TRUE(failure.has_value());
   EXPECT_EQ(failure->cause(), proto::DISK_FULL);
+  EXPECT_TRUE(failure->retryable());
+  faulty.SetFault([](FileOp op, const std::string& path) {
+    return op == FileOp::kMakeDirectory ? ErrnoStatus(ENFILE, "make", path)
+                                        : absl::OkStatus();
+  });
+  failure = PrepareDirectories(faulty, layout_, prepare).failure;
+  ASSERT_TRUE(failure.has_value());
+  EXPECT_EQ(failure->cause(), proto::NO_DESCRIPTORS);
   EXPECT_TRUE(failure->retryable());
   // A reduce finds its staging gone: not its fault.
   failure = Prepare(false, true, 2);

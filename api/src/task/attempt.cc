@@ -5,6 +5,7 @@
 #include "common/status_macros.h"
 #include "common/strings.h"
 #include "storage/plan/planner.h"
+#include "supervisor/shortage_cause.h"
 
 namespace millrace::task {
 namespace {
@@ -68,7 +69,9 @@ proto::TaskFailed InputFailure(const absl::Status& status) {
     case absl::StatusCode::kPermissionDenied:
       return MakeFailure(proto::INPUT_UNREADABLE, Message(status), false);
     default:
-      return MakeFailure(proto::INPUT_UNREADABLE, Message(status), true);
+      return MakeFailure(
+          supervisor::CauseOf(status, proto::INPUT_UNREADABLE),
+          Message(status), true);
   }
 }
 
@@ -76,9 +79,12 @@ proto::TaskFailed EngineFailure(const absl::Status& status) {
   switch (status.code()) {
     case absl::StatusCode::kResourceExhausted:
       return MakeFailure(
-          proto::DISK_FULL,
-          Cat(Message(status),
-              "; free some space or name another directory with --scratch"),
+          supervisor::CauseOf(status, proto::DISK_FULL),
+          ShortageOf(status) == Shortage::kSpace
+              ? Cat(Message(status),
+                    "; free some space or name another directory with "
+                    "--scratch")
+              : Message(status),
           true);
     case absl::StatusCode::kOutOfRange:
       return MakeFailure(proto::BAD_PARTITION, Message(status), false);
@@ -103,7 +109,8 @@ proto::TaskFailed OutputFailure(const absl::Status& status) {
     case absl::StatusCode::kInvalidArgument:
       return MakeFailure(proto::INVALID_OUTPUT, Message(status), false);
     case absl::StatusCode::kResourceExhausted:
-      return MakeFailure(proto::DISK_FULL, Message(status), true);
+      return MakeFailure(supervisor::CauseOf(status, proto::DISK_FULL),
+                         Message(status), true);
     default:
       return MakeFailure(proto::OUTPUT_FAILED, Message(status), true);
   }

@@ -3,15 +3,18 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cerrno>
 #include <memory>
 #include <string>
 
 #include "api/src/task/task_context.h"
+#include "common/errno_status.h"
 
 namespace millrace::task {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 // A spill run that the disk has damaged or lost is no bug of ours.
 TEST(EngineFailureTest, DamageToOwnFilesPointsToTheDisk) {
@@ -27,6 +30,28 @@ TEST(EngineFailureTest, DamageToOwnFilesPointsToTheDisk) {
   }
   EXPECT_EQ(EngineFailure(absl::InternalError("sums differ")).cause(),
             proto::INTERNAL);
+}
+
+// Each of the three has its own cause; only space is to be had elsewhere.
+TEST(EngineFailureTest, ShortagesAreCalledByTheirNames) {
+  using Failure = proto::TaskFailed (*)(const absl::Status&);
+  for (const Failure failure :
+       {&EngineFailure, &OutputFailure, &InputFailure}) {
+    for (const int error : {EMFILE, ENFILE}) {
+      const proto::TaskFailed failed =
+          failure(ErrnoStatus(error, "open", "/f"));
+      EXPECT_EQ(failed.cause(), proto::NO_DESCRIPTORS);
+      EXPECT_TRUE(failed.retryable());
+      EXPECT_THAT(failed.message(), Not(HasSubstr("space")));
+    }
+    const proto::TaskFailed failed = failure(NoMemoryError("no memory"));
+    EXPECT_EQ(failed.cause(), proto::NO_MEMORY);
+    EXPECT_THAT(failed.message(), Not(HasSubstr("space")));
+  }
+  const proto::TaskFailed full =
+      EngineFailure(ErrnoStatus(ENOSPC, "write", "/f"));
+  EXPECT_EQ(full.cause(), proto::DISK_FULL);
+  EXPECT_THAT(full.message(), HasSubstr("free some space or name another"));
 }
 
 TEST(TaskContextTest, InputOffsetIsZeroOutsideOfMap) {

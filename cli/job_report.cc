@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <string_view>
 #include <vector>
 
 #include "absl/strings/str_format.h"
@@ -9,52 +10,13 @@
 #include "cli/commands.h"
 #include "common/counted.h"
 #include "common/strings.h"
+#include "supervisor/failure_advice.h"
 
 namespace millrace::cli {
 namespace {
 
 // The end of a log is where its reason stands.
 constexpr size_t kLogLinesShown = 20;
-
-const char* Advice(proto::FailureCause cause) {
-  switch (cause) {
-    case proto::USER_EXCEPTION:
-    case proto::CRASHED:
-      return "run it here on a part of the input, with --in-process under a "
-             "debugger, to stop there";
-    case proto::EXITED:
-      return "user code must return, not end the process";
-    case proto::TASK_TIMEOUT:
-      return "if the work is slow rather than stuck, raise --task-timeout or "
-             "call Context::Progress()";
-    case proto::MEMORY_LIMIT:
-      return "hold less in memory, or raise --memory-limit";
-    case proto::LOG_LIMIT:
-      return "print less, or raise --log-limit";
-    case proto::INPUT_CHANGED:
-      return "run again when nothing writes to the input";
-    case proto::INPUT_UNREADABLE:
-      return "check that the workers can read every input file";
-    case proto::INPUT_INVALID:
-      return "check the paths as the workers see them";
-    case proto::OUTPUT_EXISTS:
-      return "name another directory, or remove it";
-    case proto::DISK_FULL:
-      return "free some space on the workers and run again";
-    case proto::BAD_PARTITION:
-      return "a partitioner must answer with 0 to N - 1 for N partitions";
-    case proto::NONDETERMINISTIC_MAP:
-      return "map code must give the same records each time: look for clocks, "
-             "random numbers, hash order and addresses in it";
-    case proto::INFRASTRUCTURE:
-      return "see the state of the workers: millrace worker list";
-    case proto::INTERNAL:
-    case proto::LEDGER_MISMATCH:
-      return "this is a bug in Millrace; please report it with this message";
-    default:
-      return "";
-  }
-}
 
 // A job whose inputs cannot be listed names something that is not there.
 bool IsPlan(const proto::JobFailure& failure) {
@@ -132,8 +94,9 @@ std::string FailureLine(const proto::JobStatus& status) {
   line += Cat(proto::FailureCause_Name(failure.cause()), ": ",
               failure.message().empty() ? "no reason given"
                                         : OneLine(failure.message(), 2000));
-  const char* advice = Advice(failure.cause());
-  if (*advice != '\0') line += Cat("; ", advice);
+  const std::string_view advice =
+      supervisor::AdviceFor(failure.cause(), supervisor::RanOn::kCluster);
+  if (!advice.empty()) line += Cat("; ", advice);
   return line;
 }
 

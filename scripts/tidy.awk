@@ -53,7 +53,9 @@ function draw_arrows() {
   arrows["client"] = "rpc supervisor common proto/messages proto/services" \
                      " google grpc grpcpp nlohmann"
   # storage: cat and verify read committed outputs without a cluster.
-  arrows["cli"] = "client storage common proto/messages CLI nlohmann google"
+  # supervisor: what to do about a failed attempt.
+  arrows["cli"] = "client storage supervisor common proto/messages CLI" \
+                  " nlohmann google"
   arrows["tests"] = "*"
   arrows["bench"] = "*"
   only_std["api/include"] = only_std["api/internal"] = only_std["jobs"] = 1

@@ -1,47 +1,18 @@
 #include "api/src/local/summary.h"
 
+#include <string_view>
+
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
 #include "common/counted.h"
 #include "common/strings.h"
+#include "supervisor/failure_advice.h"
 
 namespace millrace::local {
 namespace {
 
 // The end of a log is where its reason stands.
 constexpr size_t kLogLinesShown = 20;
-
-const char* Advice(proto::FailureCause cause) {
-  switch (cause) {
-    case proto::USER_EXCEPTION:
-    case proto::CRASHED:
-      return "run with --in-process under a debugger to stop there";
-    case proto::EXITED:
-      return "user code must return, not end the process";
-    case proto::TASK_TIMEOUT:
-      return "if the work is slow rather than stuck, raise --task-timeout or "
-             "call Context::Progress()";
-    case proto::MEMORY_LIMIT:
-      return "hold less in memory, or raise --memory-limit";
-    case proto::LOG_LIMIT:
-      return "print less, or raise --log-limit";
-    case proto::INPUT_CHANGED:
-      return "run again when nothing writes to the input";
-    case proto::INPUT_UNREADABLE:
-      return "check that every input file can be read";
-    case proto::DISK_FULL:
-      return "free some space and run again";
-    case proto::BAD_PARTITION:
-      return "a partitioner must answer with 0 to N - 1 for N partitions";
-    case proto::MAP_OUTPUT_LOST:
-      return "the disk of the scratch directory damages or loses files; check "
-             "it or use another with --scratch";
-    case proto::INTERNAL:
-      return "this is a bug in Millrace; please report it with this message";
-    default:
-      return "";
-  }
-}
 
 }  // namespace
 
@@ -105,8 +76,9 @@ std::string FailureLine(const JobFailure& failure, int max_attempts) {
        failure.failure.cause == proto::EXITED)) {
     line += Cat(" (", max_attempts, " attempts)");
   }
-  const char* advice = Advice(failure.failure.cause);
-  if (*advice != '\0') line += Cat("; ", advice);
+  const std::string_view advice = supervisor::AdviceFor(
+      failure.failure.cause, supervisor::RanOn::kThisMachine);
+  if (!advice.empty()) line += Cat("; ", advice);
   return line;
 }
 

@@ -118,7 +118,15 @@ class Publisher {
     }
     // Also for a run that found all done: the one that did it may have ended
     // before this.
-    return Retryable(fs_.SyncDirectory(ParentPath(output_)));
+    const absl::Status synced = fs_.SyncDirectory(ParentPath(output_));
+    if (synced.ok()) return synced;
+    return absl::UnavailableError(
+        Av(Cat("the output ", Shown(output_),
+               " is complete and in its place, but may not outlive a power cut "
+               "(",
+               ToStd(synced.message()),
+               "); let the disk be checked, and verify the output rather than "
+               "make it again")));
   }
 
  private:

@@ -77,7 +77,8 @@ absl::Status CheckWinners(FileSystem& fs, const Decision& decision,
 // syncs the parent.
 //   kAlreadyExists  somebody else made `output`: OUTPUT_CONFLICT; S stays
 //   kDataLoss       a winner is gone or not what was reported: COMMIT_DATA_LOST
-//   others          may be retried
+//   others          may be retried; where the output is in its place and only
+//                   the last step failed the message says so
 absl::Status Publish(FileSystem& fs, const Decision& decision, bool paranoid);
 
 // Removes S and all below it. Safe to repeat; never touches the output.

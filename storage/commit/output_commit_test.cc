@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdlib>
 #include <filesystem>
 #include <functional>
@@ -12,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "common/errno_status.h"
 #include "common/hash.h"
 #include "common/random.h"
 #include "common/strings.h"
@@ -211,6 +213,32 @@ TEST(PublishTest, AnyCallMayFailOnce) {
       }
     }
   }
+}
+
+// The rename is done, and its directory cannot be synced: it may be tried
+// again, and whoever is told of it hears where the output is.
+TEST(PublishTest, AnOutputThatIsNotSyncedIsInItsPlaceAndTheMessageSaysSo) {
+  Stage stage;
+  FaultyFileSystem faulty(stage.fs);
+  const auto unsynced = [&](FileOp op, const std::string& path) {
+    return op == FileOp::kSyncDirectory && path == "/w" &&
+                   stage.OutputState() == Stage::State::kComplete
+               ? ErrnoStatus(EIO, "sync directory", path)
+               : absl::OkStatus();
+  };
+  faulty.SetFault(unsynced);
+  for (int i = 0; i < 2; ++i) {
+    const absl::Status status = Publish(faulty, stage.decision, false);
+    EXPECT_TRUE(absl::IsUnavailable(status)) << status;
+    for (const char* part : {kOutput, "is complete and in its place",
+                             "power cut", "Input/output error"}) {
+      EXPECT_THAT(std::string(status.message()), ::testing::HasSubstr(part));
+    }
+    EXPECT_EQ(stage.OutputState(), Stage::State::kComplete);
+  }
+  EXPECT_TRUE(Publish(stage.fs, stage.decision, false).ok());
+  stage.fs.PowerCut();
+  EXPECT_EQ(stage.OutputState(), Stage::State::kComplete);
 }
 
 // The change is made and its reply lost, as happens on network file systems.

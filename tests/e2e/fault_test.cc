@@ -317,6 +317,17 @@ TEST_F(FaultTest, FewDescriptorsToBeginWithAreEnough) {
   EXPECT_EQ(ReadCounts(), expected_);
 }
 
+// One reduce opens the output of every map.
+TEST_F(FaultTest, TooFewDescriptorsAreCalledSo) {
+  ProgramOptions options =
+      Command("fault_job", {"--slots=1", "--reducers=1", "--split-bytes=1",
+                            "--max-attempts=2", "--", "none"});
+  options.argv.insert(options.argv.begin(),
+                      {"/bin/sh", "-c", "ulimit -n 24; exec \"$@\"", "sh"});
+  ExpectFailure(RunProgram(options), kJobFailed,
+                {"Too many open files", "ulimit -n"});
+}
+
 // Nobody comes back to see that the run was interrupted.
 TEST_F(FaultTest, SecondInterruptEndsOneThatHangsInProcess) {
   RunningProgram running(
@@ -356,6 +367,41 @@ TEST_F(FaultTest, TasksEndWithARunThatWasKilled) {
   EXPECT_EQ(running.Wait().signal, SIGKILL);
   EXPECT_TRUE(ProcessEnds(ReadPid("pid"), absl::Seconds(20)));
   EXPECT_FALSE(std::filesystem::exists(output()));
+}
+
+// ------------------------------------------------------------- output commit
+
+// The rename is done, and the disk says that its directory cannot be synced.
+class UnsyncedOutputTest : public FaultTest {
+ protected:
+  ProgramResult RunUnsynced(int times) {
+    ProgramOptions options = Command("wordcount", {});
+    options.environment = {
+        Cat("LD_PRELOAD=", MILLRACE_FAILING_FSYNC),
+        // Where the program is one of the sanitizer's.
+        "ASAN_OPTIONS=verify_asan_link_order=0",
+        Cat("MILLRACE_FAIL_FSYNC_OF=",
+            std::filesystem::canonical(temp_.path()).string(), "/work"),
+        "MILLRACE_FAIL_FSYNC_WITH=out",
+        Cat("MILLRACE_FAIL_FSYNC_TIMES=", times)};
+    return RunProgram(options);
+  }
+};
+
+TEST_F(UnsyncedOutputTest, IsTriedAgain) {
+  ExpectSuccess(RunUnsynced(1));
+  EXPECT_EQ(ReadCounts(), expected_);
+}
+
+TEST_F(UnsyncedOutputTest, IsNoSuccessAndTheMessageSaysWhereTheOutputIs) {
+  ExpectFailure(RunUnsynced(1000), kJobFailed,
+                {output(), "complete and in its place", "power cut",
+                 "Input/output error"},
+                /*left=*/{"out"});
+  EXPECT_EQ(ReadCounts(), expected_);
+  const ProgramResult verified = RunProgram(
+      {.argv = {Cat(MILLRACE_BIN_DIR, "/millrace"), "verify", output()}});
+  EXPECT_EQ(verified.exit_code, 0) << verified;
 }
 
 }  // namespace

@@ -9,12 +9,15 @@
 #include "storage/commit/manifest_builder.h"
 #include "storage/commit/output_commit.h"
 #include "storage/output/part_writer.h"
+#include "supervisor/shortage_cause.h"
 
 namespace millrace::local {
 namespace {
 
 constexpr absl::Duration kTick = absl::Milliseconds(100);
 constexpr char kMapOutputName[] = "map.out";
+// What does not help at once does not help in a moment either.
+constexpr int kPublishTriesMax = 3;
 
 int64_t CounterValue(const proto::TaskDone& done, std::string_view name) {
   for (const proto::Counter& counter : done.counters()) {
@@ -97,7 +100,7 @@ void LocalJob::Apply(const std::vector<Effect>& effects) {
     } else if (std::holds_alternative<CommitJob>(effect)) {
       if (absl::Status status = Publish(); !status.ok()) {
         Failure failure;
-        failure.cause = proto::OUTPUT_FAILED;
+        failure.cause = supervisor::CauseOf(status, proto::OUTPUT_FAILED);
         failure.message = std::string(ToStd(status.message()));
         if (absl::IsAlreadyExists(status)) {
           failure.cause = proto::OUTPUT_EXISTS;
@@ -134,8 +137,7 @@ void LocalJob::Run(const RunAttempt& run) {
   }
   if (!status.ok()) {
     Failure failure;
-    failure.cause = absl::IsResourceExhausted(status) ? proto::DISK_FULL
-                                                      : proto::OUTPUT_FAILED;
+    failure.cause = supervisor::CauseOf(status, proto::OUTPUT_FAILED);
     failure.message = std::string(ToStd(status.message()));
     pending_.push_back(AttemptFailed{run.slot, std::move(failure)});
     return;
@@ -220,7 +222,18 @@ absl::Status LocalJob::Publish() {
     out.inode = file.inode();
     out.xxh3 = file.xxh3();
   }
-  return storage::Publish(fs_, decision, flags_.paranoid);
+  // From here on the job fails for two reasons alone, which the store names;
+  // all else is worth another try. But nobody waits here for ever for a store
+  // that stays ill.
+  absl::Status status;
+  for (int tries = 0; tries < kPublishTriesMax; ++tries) {
+    status = storage::Publish(fs_, decision, flags_.paranoid);
+    if (status.ok() || absl::IsAlreadyExists(status) ||
+        absl::IsDataLoss(status)) {
+      break;
+    }
+  }
+  return status;
 }
 
 storage::Manifest LocalJob::MakeManifest() const {

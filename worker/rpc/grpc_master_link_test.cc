@@ -3,6 +3,7 @@
 #include <grpcpp/server_context.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <functional>
 #include <memory>
 #include <string>
@@ -18,6 +19,7 @@
 #include "rpc/limits.h"
 #include "rpc/server.h"
 #include "rpc/status.h"
+#include "tests/testing/tcp_proxy.h"
 
 namespace millrace::worker {
 namespace {
@@ -29,10 +31,10 @@ using ServerStream =
 class Master final : public proto::WorkerService::Service {
  public:
   using Play = std::function<grpc::Status(ServerStream&)>;
-  explicit Master(Play play, const std::string& listen = "127.0.0.1:0")
+  explicit Master(Play play)
       : play_(std::move(play)),
-        server_(
-            *rpc::Server::Start(rpc::LoopbackCredentials(), listen, {this})) {}
+        server_(*rpc::Server::Start(rpc::LoopbackCredentials(), "127.0.0.1:0",
+                                    {this})) {}
 
   grpc::Status Connect(grpc::ServerContext*, ServerStream* stream) override {
     return play_(*stream);
@@ -87,13 +89,14 @@ class Agent final : public MasterLink::Observer {
   void Await(const std::string& what) {
     const absl::MutexLock lock(&mu_);
     const auto seen = [&] {
-      for (const std::string& one : notes_) {
-        if (one == what) return true;
-      }
-      return false;
+      return std::find(notes_.begin(), notes_.end(), what) != notes_.end();
     };
     EXPECT_TRUE(mu_.AwaitWithTimeout(absl::Condition(&seen), absl::Seconds(60)))
         << what;
+  }
+  bool Saw(const std::string& what) {
+    const absl::MutexLock lock(&mu_);
+    return std::find(notes_.begin(), notes_.end(), what) != notes_.end();
   }
   std::vector<std::string> notes() {
     const absl::MutexLock lock(&mu_);
@@ -165,10 +168,15 @@ TEST_F(MasterLinkTest, CarriesMessagesBothWaysInOrder) {
 }
 
 TEST_F(MasterLinkTest, WaitsForAMasterThatIsNotThereYet) {
-  std::string address;
-  { address = Master(Lead).address(); }
-  Connect({address});
-  Master master(Lead, address);
+  Master master(Lead);
+  // Its port is held all the time, by one who lets nobody through.
+  const auto door = *TcpProxy::Start(master.address());
+  door->Cut();
+  const auto street = *TcpProxy::Start(door->address());
+  Connect({street->address()});
+  ASSERT_TRUE(street->WaitForConnection()) << "it has not even tried";
+  EXPECT_TRUE(agent_.notes().empty());
+  door->Heal();
   agent_.Await("welcome 1");
 }
 
@@ -250,23 +258,77 @@ TEST_F(MasterLinkTest, CloseEndsTheStream) {
   agent_.Await("welcome 2");
 }
 
-TEST_F(MasterLinkTest, ALeaderThatDoesNotReadCostsBoundedMemory) {
+// A leader that takes nothing is told things until the stream is given up: what
+// flow control and sockets take, however much that is, they take only once.
+class SlowLeaderTest : public MasterLinkTest {
+ protected:
+  static constexpr size_t kQueueBytesMax = 4 << 20;
+
+  void ConnectTo(const std::string& address) {
+    MasterLinkOptions options;
+    options.queue_bytes_max = kQueueBytesMax;
+    Connect({address}, options);
+    agent_.Await("welcome 1");
+  }
+  // Bytes that were said by then.
+  size_t SendUntilClosed() {
+    const std::string text(64 << 10, 'x');
+    size_t sent = 0;
+    while (!agent_.Saw("closed 1") && sent < kEndless) {
+      link_->Send(1, Say(text));
+      sent += text.size();
+    }
+    EXPECT_TRUE(absl::IsResourceExhausted(agent_.last_status()))
+        << agent_.last_status();
+    return sent;
+  }
+
+  static constexpr size_t kEndless = size_t{8} << 30;
+};
+
+TEST_F(SlowLeaderTest, OneThatDoesNotReadCostsBoundedMemory) {
   absl::Notification release;
   Master master([&](ServerStream& stream) {
     stream.Write(Welcome());
     release.WaitForNotification();
     return grpc::Status::OK;
   });
-  MasterLinkOptions options;
-  options.queue_bytes_max = 4 << 20;
-  Connect({master.address()}, options);
-  agent_.Await("welcome 1");
-  // Flow control stops it after some; the queue takes 4 MiB more.
-  for (int i = 0; i < 100; ++i) link_->Send(1, Say(std::string(1 << 20, 'x')));
-  agent_.Await("closed 1");
-  EXPECT_TRUE(absl::IsResourceExhausted(agent_.last_status()))
-      << agent_.last_status();
+  ConnectTo(master.address());
+  EXPECT_LT(SendUntilClosed(), kEndless);
   release.Notify();
+}
+
+// As with a machine that is stopped, or a cable that is gone.
+TEST_F(SlowLeaderTest, OneThatIsOutOfReachCostsBoundedMemory) {
+  Master master(Lead);
+  const auto cable = *TcpProxy::Start(master.address());
+  ConnectTo(cable->address());
+  cable->Stall(TcpProxy::Direction::kToServer);
+  EXPECT_LT(SendUntilClosed(), kEndless);
+}
+
+// The limit is for what waits, not for what is said.
+TEST_F(SlowLeaderTest, OneThatReadsIsToldAnyAmount) {
+  Master master([&](ServerStream& stream) {
+    proto::WorkerMessage in;
+    stream.Write(Welcome());
+    while (stream.Read(&in)) {
+      if (in.update().free_disk_bytes() == 0) continue;
+      proto::MasterMessage out;
+      out.mutable_kill()->set_reason(
+          Cat("read ", in.update().free_disk_bytes()));
+      stream.Write(out);
+    }
+    return grpc::Status::OK;
+  });
+  ConnectTo(master.address());
+  for (uint64_t round = 1; round <= 8; ++round) {
+    for (int i = 0; i < 2; ++i) link_->Send(1, Say(std::string(1 << 20, 'x')));
+    proto::WorkerMessage mark;
+    mark.mutable_update()->set_free_disk_bytes(round);
+    link_->Send(1, mark);
+    agent_.Await(Cat("read ", round, " 1"));
+  }
 }
 
 TEST_F(MasterLinkTest, AMessageThatIsTooLongIsSaidClearly) {

@@ -133,13 +133,16 @@ TEST_P(JobsTest, WriteTheBytesOfALocalRun) {
   ExpectSameBytes("teravalidate", cluster_.Path("sort-there"), {});
 }
 
+// Each with workers that fetch from each other over the network, and with
+// workers that read each other's files.
 INSTANTIATE_TEST_SUITE_P(Shapes, JobsTest,
-                         testing::Values(Shape{1, 1, false}, Shape{3, 1, false},
+                         testing::Values(Shape{1, 1, false}, Shape{1, 1, true},
+                                         Shape{3, 1, false}, Shape{3, 1, true},
                                          Shape{3, 2, false}, Shape{3, 2, true}),
                          [](const testing::TestParamInfo<Shape>& shape) {
-                           return Cat(shape.param.workers, "x",
-                                      shape.param.slots,
-                                      shape.param.same_host ? "SameHost" : "");
+                           return Cat(
+                               shape.param.workers, "x", shape.param.slots,
+                               shape.param.same_host ? "SameHost" : "Network");
                          });
 
 }  // namespace

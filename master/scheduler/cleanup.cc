@@ -3,6 +3,8 @@
 #include <utility>
 #include <vector>
 
+#include "master/scheduler/outcomes.h"
+
 namespace millrace::master {
 namespace {
 
@@ -61,12 +63,14 @@ void Advance(SoftState& soft, const JobId& id, Cleaning& cleaning) {
   }
 }
 
-void RemoveAttemptsOf(SoftState& soft, SoftWorker& worker, const JobId& job) {
+// Of a job that has not ended they run again: a worker that drops such a job is
+// wrong, and costs no more than its attempts.
+void ForgetAttemptsOf(SoftState& soft, SoftWorker& worker, const JobId& job) {
   std::vector<AttemptUid> gone;
   for (const auto& [order, attempt] : worker.attempts) {
     if (attempt->job == job) gone.push_back(attempt->uid);
   }
-  for (const AttemptUid& uid : gone) soft.RemoveAttempt(uid);
+  for (const AttemptUid& uid : gone) ForgetAttempt(soft, uid);
 }
 
 void Evict(SoftState& soft) {
@@ -157,7 +161,7 @@ void ReadPresentJobs(SoftState& soft, SoftWorker& worker,
 void OnDropped(SoftState& soft, SoftWorker& worker, const JobId& id) {
   const WorkerNumber number = worker.entry->number;
   worker.present.erase(id);
-  RemoveAttemptsOf(soft, worker, id);
+  ForgetAttemptsOf(soft, worker, id);
   const auto found = soft.cleanings.find(id);
   if (found == soft.cleanings.end()) return;
   Cleaning& cleaning = found->second;

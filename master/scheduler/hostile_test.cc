@@ -155,6 +155,32 @@ class Hostile {
   std::vector<proto::AttemptRef> attempts_;
 };
 
+TEST(HostileTest, AJobThatAWorkerDropsTooEarlyGoesOn) {
+  Harness h;
+  const SessionId w1 = h.Join(1, "w1");
+  const JobId job = h.SubmitJob("/out");
+  ASSERT_EQ(h.TakeGrants(w1).size(), 1u);
+  proto::Update update;
+  update.add_dropped_jobs(std::string(job.bytes()));
+  h.Update(w1, update);
+  const std::vector<proto::Grant> grants = h.TakeGrants(w1);
+  ASSERT_EQ(grants.size(), 1u) << "nobody plans it any more";
+  h.Finish(w1, grants[0], 2, 1);
+  h.RunAll({w1}, 2, 1);
+  EXPECT_EQ(h.job(job).state, proto::SUCCEEDED);
+}
+
+TEST(HostileTest, AFailureWithoutACauseIsOneAllTheSame) {
+  Harness h;
+  const SessionId w1 = h.Join(1, "w1");
+  const JobId job = h.SubmitJob("/out");
+  const std::vector<proto::Grant> grants = h.TakeGrants(w1);
+  ASSERT_EQ(grants.size(), 1u);
+  h.Fail(w1, grants[0], proto::FAILURE_CAUSE_UNSPECIFIED, /*retryable=*/false);
+  ASSERT_EQ(h.job(job).state, proto::FAILED);
+  EXPECT_EQ(h.job(job).failure->cause(), proto::INTERNAL);
+}
+
 TEST(HostileTest, NothingThatAWorkerSaysBringsTheLeaderDown) {
   for (uint64_t seed = 1; seed <= 300; ++seed) {
     SCOPED_TRACE(Cat("seed ", seed));

@@ -230,7 +230,10 @@ void OnFailed(SoftState& soft, SoftWorker& worker, SoftJob& job,
   proto::AttemptFailed* failed = entry.mutable_attempt_failed();
   *failed->mutable_attempt() = outcome.attempt();
   failed->set_worker(std::string(worker.entry->incarnation.bytes()));
-  failed->set_cause(failure.cause());
+  // A job that ends by it must be able to say why.
+  failed->set_cause(failure.cause() == proto::FAILURE_CAUSE_UNSPECIFIED
+                        ? proto::INTERNAL
+                        : failure.cause());
   failed->set_message(failure.message());
   failed->set_stack(failure.stack());
   failed->set_log_tail(failure.log_tail());

@@ -97,8 +97,11 @@ case "$step" in
     ;;
   fuzz)
     target=${1:?which fuzzer} seconds=${2:-${MILLRACE_FUZZ_SECONDS:-600}}
-    build fuzz "$target"
-    mkdir -p "build/fuzz/corpus/$target"
+    build fuzz "$target" make_seeds
+    if [[ ! -d build/fuzz/corpus/$target ]]; then
+      mkdir -p "build/fuzz/corpus/$target"
+      build/fuzz/bin/make_seeds "build/fuzz/corpus/$target"
+    fi
     "build/fuzz/bin/$target" -max_total_time="$seconds" -timeout=30 \
       -rss_limit_mb=2048 -print_final_stats=1 \
       -artifact_prefix="build/fuzz/$target-" "build/fuzz/corpus/$target"

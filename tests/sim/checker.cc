@@ -122,7 +122,9 @@ void Checker::CheckJob(const Job& job) {
     Violate(Cat("I21: job ", job.id.ToShort(), " failed without a cause"));
   }
   if (job.state == proto::FAILED || job.ended()) return;
-  const uint32_t limit = job.spec->max_attempts();
+  const uint32_t limit = job.spec->max_attempts() != 0
+                             ? job.spec->max_attempts()
+                             : master::kMaxAttemptsDefault;
   if (job.epoch > master::kEpochRaisesMax) {
     Violate(Cat("I10: job ", job.id.ToShort(), " is at epoch ", job.epoch));
   }

@@ -34,8 +34,8 @@ std::string_view AdviceFor(proto::FailureCause cause, RanOn where) {
     case proto::NO_DESCRIPTORS:
       return cluster ? "raise the limit of open files of the workers (ulimit "
                        "-n, LimitNOFILE) and run again"
-                     : "raise the limit of open files (ulimit -n) or use fewer "
-                       "--slots, and run again";
+                     : "raise the limit of open files (ulimit -n) and run "
+                       "again";
     case proto::NO_MEMORY:
       return cluster ? "give the workers fewer slots or the job less --memory, "
                        "and run again"

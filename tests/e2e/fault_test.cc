@@ -317,13 +317,16 @@ TEST_F(FaultTest, FewDescriptorsToBeginWithAreEnough) {
   EXPECT_EQ(ReadCounts(), expected_);
 }
 
-// One reduce opens the output of every map.
+// One reduce opens the outputs of more maps than it may.
 TEST_F(FaultTest, TooFewDescriptorsAreCalledSo) {
+  std::string text;
+  for (int i = 0; i < 300; ++i) text += "word other\n";
+  WriteInput("many", text);
   ProgramOptions options =
-      Command("fault_job", {"--slots=1", "--reducers=1", "--split-bytes=1",
+      Command("fault_job", {"--slots=1", "--reducers=1", "--split-bytes=20",
                             "--max-attempts=2", "--", "none"});
   options.argv.insert(options.argv.begin(),
-                      {"/bin/sh", "-c", "ulimit -n 24; exec \"$@\"", "sh"});
+                      {"/bin/sh", "-c", "ulimit -n 40; exec \"$@\"", "sh"});
   ExpectFailure(RunProgram(options), kJobFailed,
                 {"Too many open files", "ulimit -n"});
 }

@@ -30,15 +30,15 @@ template <typename Message>
 class Pump : public grpc::ServerWriteReactor<Message> {
  public:
   // Call once, after construction.
-  void Begin() { Advance(); }
+  void Begin() {
+    Advance([] {});
+  }
 
   void OnWriteDone(bool ok) final ABSL_LOCKS_EXCLUDED(mu_) {
-    {
-      const absl::MutexLock lock(&mu_);
+    Advance([this, ok]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
       writing_ = false;
       if (!ok) cancelled_ = true;
-    }
-    Advance();
+    });
   }
   void OnCancel() final ABSL_LOCKS_EXCLUDED(mu_) {
     bool alarm_set;
@@ -50,7 +50,7 @@ class Pump : public grpc::ServerWriteReactor<Message> {
     // One that is being set at this moment goes off by itself, and soon. To
     // cancel it before it has been set would not be legal.
     if (alarm_set) alarm_.Cancel();
-    Advance();
+    Advance([] {});
   }
   void OnDone() final {
     const std::function<void()> on_done = std::move(on_done_);
@@ -88,13 +88,17 @@ class Pump : public grpc::ServerWriteReactor<Message> {
  private:
   static constexpr int64_t kWaitMs = 200;
 
-  // Does whatever is due.
-  void Advance() ABSL_LOCKS_EXCLUDED(mu_) {
+  // Takes down what has happened, and does whatever is due. Under one lock:
+  // from the moment at which producing_ or waiting_ ends another thread may
+  // finish the stream, and with it this object.
+  template <typename News>
+  void Advance(News news) ABSL_LOCKS_EXCLUDED(mu_) {
     bool produce = false;
     bool write = false;
     std::optional<absl::Status> finish;
     {
       const absl::MutexLock lock(&mu_);
+      news();
       if (finished_) return;
       if (cancelled_) {
         if (producing_ || writing_ || waiting_) return;
@@ -135,21 +139,17 @@ class Pump : public grpc::ServerWriteReactor<Message> {
                               gpr_time_from_millis(kWaitMs, GPR_TIMESPAN)),
                  [this](bool) { OnAlarm(); });
     }
-    {
-      const absl::MutexLock lock(&mu_);
+    Advance([this, wait, &item]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
       producing_ = false;
       alarm_set_ = waiting_;  // Unless it has gone off already.
       if (!wait) ready_ = std::move(item);
-    }
-    Advance();
+    });
   }
 
   void OnAlarm() ABSL_LOCKS_EXCLUDED(mu_) {
-    {
-      const absl::MutexLock lock(&mu_);
+    Advance([this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
       waiting_ = alarm_set_ = false;
-    }
-    Advance();
+    });
   }
 
   ThreadPool& pool_;

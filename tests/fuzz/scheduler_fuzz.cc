@@ -67,8 +67,6 @@ class World {
     }
     Commit(log_delay_.size());
     CHECK(asked_.empty()) << "a call without an answer: " << *asked_.begin();
-    checker_.OnEnd(*state_, {}, published_);
-    Judge();
   }
 
  private:
@@ -141,9 +139,6 @@ class World {
     if (entry.has_decided()) live_.erase({result.job, {proto::CHECK_TASK, 0}});
     if (entry.has_committed()) {
       live_.erase({result.job, {proto::PUBLISH_TASK, 0}});
-      if (result.applied()) {
-        published_[state_->FindJob(result.job)->spec->output()] = result.job;
-      }
     }
     const auto over = [this](const proto::AttemptRef& ref) {
       Over(ref.attempt_uid());
@@ -558,7 +553,6 @@ class World {
   std::set<AttemptUid> granted_;
   // That the leader must think to be under way.
   std::map<TaskKey, std::pair<AttemptUid, WorkerIncarnation>> live_;
-  std::map<std::string, JobId> published_;
 };
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <iterator>
 #include <utility>
 
+#include "common/fault_point.h"
 #include "common/logging.h"
 #include "common/status_macros.h"
 #include "raft/log/log_store.h"
@@ -49,7 +50,11 @@ absl::StatusOr<LogWriter::Done> LogWriter::Flush() {
     MR_RETURN_IF_ERROR(Carry(steps_.front(), steps_.size() == 1));
     steps_.pop_front();
   }
-  if (must_sync_) MR_RETURN_IF_ERROR(log_.Sync());
+  if (must_sync_) {
+    FaultPoint("log.before_sync");
+    MR_RETURN_IF_ERROR(log_.Sync());
+    FaultPoint("log.synced");
+  }
   must_sync_ = false;
   Done done = *std::move(done_);
   done_.reset();

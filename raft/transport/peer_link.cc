@@ -5,6 +5,7 @@
 
 #include <utility>
 
+#include "common/fault_point.h"
 #include "common/logging.h"
 #include "common/strings.h"
 #include "proto/services/raft.grpc.pb.h"
@@ -133,7 +134,9 @@ void PeerLink::WriteLocked() {
   if (unanswered_since_ == absl::InfiniteDuration()) {
     unanswered_since_ = shared_.clock.Monotonic();
   }
+  FaultPoint("raft.send");
   stream_->Write(queue_.Take());
+  FaultPoint("raft.sent");
 }
 
 void PeerLink::Connect(const LogIdentity& self,

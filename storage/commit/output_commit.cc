@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/strings/ascii.h"
+#include "common/fault_point.h"
 #include "common/hash.h"
 #include "common/logging.h"
 #include "common/status_macros.h"
@@ -174,7 +175,11 @@ class Publisher {
 
   absl::Status BuildAndRename(bool paranoid) {
     MR_RETURN_IF_ERROR(BuildFinal(paranoid));
-    return Retryable(fs_.RenameNoReplace(final_, output_));
+    FaultPoint("commit.before_rename");
+    const absl::Status renamed =
+        Retryable(fs_.RenameNoReplace(final_, output_));
+    FaultPoint("commit.renamed");
+    return renamed;
   }
 
   absl::Status BuildFinal(bool paranoid) {
@@ -185,8 +190,10 @@ class Publisher {
     MR_RETURN_IF_ERROR(MakeFinal());
     for (const Winner& winner : decision_.winners) {
       MR_RETURN_IF_ERROR(Move(winner));
+      FaultPoint("commit.moved");
     }
     MR_RETURN_IF_ERROR(PutManifest());
+    FaultPoint("commit.manifest");
     MR_RETURN_IF_ERROR(CheckFinal());
     // The parts were synced by their attempts, the manifest by PutManifest;
     // their names are now, so that the rename cannot outlive them.

@@ -69,15 +69,15 @@ absl::Status LeaderChannel::Call(std::string_view what,
       });
       const std::optional<NotLeader> not_leader = AsNotLeader(status);
       if (not_leader.has_value()) {
+        finder_.Learn(not_leader->masters);
         hint = not_leader->leader_address;
       } else if (!IsRetryable(status)) {
         // Whatever it says, it says it as the leader.
         if (!absl::IsCancelled(status)) finder_.Leads(address);
         return Annotate(status, what);
       }
-    } else if (std::find(finder_.masters().begin(), finder_.masters().end(),
-                         address) != finder_.masters().end()) {
-      return Annotate(status, what);  // Only a hint may be wrong.
+    } else if (finder_.IsInitial(address)) {
+      return Annotate(status, what);  // What others say may be wrong.
     }
     const absl::Duration wait = finder_.Failed(address, hint);
     const bool out_of_time = one_round ? wait > absl::ZeroDuration()

@@ -37,6 +37,10 @@ class Channel;
 
 namespace millrace::rpc {
 
+// In the initial metadata of a watch: the addresses of all masters, with commas
+// between them. A client that waits for long hears of changes so.
+inline constexpr char kMastersMetadata[] = "millrace-masters";
+
 // Thread-safe.
 class LeaderChannel {
  public:

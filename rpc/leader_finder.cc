@@ -10,6 +10,12 @@
 #include "rpc/address.h"
 
 namespace millrace::rpc {
+namespace {
+
+// A group has seven masters at most, and some more while they are replaced.
+constexpr size_t kLearnedMax = 16;
+
+}  // namespace
 
 absl::StatusOr<std::vector<std::string>> ParseMasters(std::string_view list) {
   std::vector<std::string> masters;
@@ -30,8 +36,9 @@ absl::StatusOr<std::vector<std::string>> ParseMasters(std::string_view list) {
 LeaderFinder::LeaderFinder(std::vector<std::string> masters,
                            const BackoffOptions& backoff,
                            std::unique_ptr<Random> random)
-    : masters_(std::move(masters)),
+    : initial_(std::move(masters)),
       random_(std::move(random)),
+      masters_(initial_),
       backoff_(backoff, *random_) {
   CHECK(!masters_.empty());
   current_ = masters_.front();
@@ -68,6 +75,31 @@ absl::Duration LeaderFinder::Failed(const std::string& address,
   tried_ = 0;
   hints_ = 0;
   return backoff_.Next();
+}
+
+std::vector<std::string> LeaderFinder::masters() const {
+  const absl::MutexLock lock(&mu_);
+  return masters_;
+}
+
+bool LeaderFinder::IsInitial(const std::string& address) const {
+  return std::find(initial_.begin(), initial_.end(), address) != initial_.end();
+}
+
+void LeaderFinder::Learn(const std::vector<std::string>& masters) {
+  if (masters.empty()) return;
+  std::vector<std::string> all(
+      masters.begin(), masters.begin() + std::min(masters.size(), kLearnedMax));
+  for (const std::string& address : initial_) {
+    if (std::find(all.begin(), all.end(), address) == all.end()) {
+      all.push_back(address);
+    }
+  }
+  const absl::MutexLock lock(&mu_);
+  if (all == masters_) return;
+  masters_ = std::move(all);
+  next_ = 0;
+  tried_ = 0;
 }
 
 }  // namespace millrace::rpc

@@ -24,6 +24,9 @@ absl::StatusOr<std::vector<std::string>> ParseMasters(std::string_view list);
 // it gave one, else goes through the list; waits after every full round, longer
 // each time. Hints are followed at most as often as there are masters in one
 // round, so that masters that point at each other cannot keep a client busy.
+// The masters of a group may all be replaced, one after the other, while a
+// client lives: what it hears of the group goes before what it was told at its
+// start, which it never forgets.
 // Thread-safe: the callers of one cluster share it and what they learn.
 class LeaderFinder {
  public:
@@ -43,13 +46,20 @@ class LeaderFinder {
   absl::Duration Failed(const std::string& address, const std::string& hint)
       ABSL_LOCKS_EXCLUDED(mu_);
 
-  const std::vector<std::string>& masters() const { return masters_; }
+  // A master says that these are all. No-op if there are none.
+  void Learn(const std::vector<std::string>& masters) ABSL_LOCKS_EXCLUDED(mu_);
+
+  // Whether it is one of those given at the start.
+  bool IsInitial(const std::string& address) const;
+  // Those learned last, then the other ones of the start.
+  std::vector<std::string> masters() const ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
-  const std::vector<std::string> masters_;
+  const std::vector<std::string> initial_;
   const std::unique_ptr<Random> random_ ABSL_PT_GUARDED_BY(mu_);
 
   mutable absl::Mutex mu_;
+  std::vector<std::string> masters_ ABSL_GUARDED_BY(mu_);
   Backoff backoff_ ABSL_GUARDED_BY(mu_);
   std::string current_ ABSL_GUARDED_BY(mu_);
   size_t next_ ABSL_GUARDED_BY(mu_) = 0;   // Of the list, to try next.

@@ -83,6 +83,26 @@ TEST(LeaderFinder, AMasterThatNamesItselfIsNoLoop) {
   EXPECT_EQ(finder.Current(), "b");
 }
 
+TEST(LeaderFinder, LearnsWhoTheMastersAreAndForgetsNobodyOfTheStart) {
+  LeaderFinder finder = Finder({"a", "b"});
+  finder.Learn({});
+  finder.Learn({"b", "c", "d"});
+  EXPECT_EQ(finder.masters(), (std::vector<std::string>{"b", "c", "d", "a"}));
+  EXPECT_EQ(finder.Current(), "a") << "it may lead all the same";
+  std::vector<std::string> tried;
+  absl::Duration wait;
+  while (wait == kNoWait) {
+    tried.push_back(finder.Current());
+    wait = finder.Failed(tried.back(), "");
+  }
+  EXPECT_EQ(tried, (std::vector<std::string>{"a", "b", "c", "d"}));
+  finder.Learn({"d", "e", "f"});
+  EXPECT_EQ(finder.masters(),
+            (std::vector<std::string>{"d", "e", "f", "a", "b"}));
+  EXPECT_TRUE(finder.IsInitial("a"));
+  EXPECT_FALSE(finder.IsInitial("d"));
+}
+
 TEST(LeaderFinder, OldNewsChangesNothing) {
   LeaderFinder finder = Finder({"a", "b", "c"});
   finder.Failed("a", "");
@@ -100,7 +120,7 @@ class LeaderChannelTest : public testing::Test {
             ++calls;
             if (answer.has_value()) return ToGrpc(*answer);
             if (test.leader_ != address) {
-              return ToGrpc(NotLeaderError({test.hint_, 1}));
+              return ToGrpc(NotLeaderError({test.hint_, 1, test.group_}));
             }
             reply.mutable_status()->set_name(address);
             return grpc::Status::OK;
@@ -141,6 +161,7 @@ class LeaderChannelTest : public testing::Test {
   FakeWaits stop_;
   std::string leader_;
   std::string hint_;
+  std::vector<std::string> group_;
   std::unique_ptr<Master> masters_[3];
   std::unique_ptr<LeaderChannel> channel_;
 };
@@ -165,6 +186,17 @@ TEST_F(LeaderChannelTest, GoesOnWhenTheLeaderIsKilled) {
   EXPECT_EQ(*Ask(), leader_);
   masters_[0]->server.reset();
   leader_ = masters_[1]->address;
+  EXPECT_EQ(*Ask(), leader_);
+}
+
+TEST_F(LeaderChannelTest, FindsAMasterThatItWasNotToldOfAtItsStart) {
+  Master newcomer(*this);
+  group_ = {masters_[0]->address, newcomer.address};
+  leader_ = masters_[0]->address;
+  channel_->finder().Failed(leader_, "");
+  EXPECT_EQ(*Ask(), leader_);  // After another one, which names the group.
+  for (auto& master : masters_) master->server.reset();
+  leader_ = newcomer.address;
   EXPECT_EQ(*Ask(), leader_);
 }
 

@@ -78,14 +78,19 @@ absl::Status FromGrpc(const grpc::Status& status) {
   return result;
 }
 
-absl::Status NotLeaderError(const NotLeader& not_leader) {
-  absl::Status status = absl::FailedPreconditionError(
-      not_leader.leader_address.empty()
-          ? absl::string_view("this master does not lead; the leader is not "
-                              "known")
-          : Av(Cat("this master does not lead; ", not_leader.leader_address,
-                   " does")));
+absl::Status NotLeaderError(const NotLeader& not_leader, std::string_view why) {
+  std::string text(why);
+  if (text.empty()) {
+    text = not_leader.leader_address.empty()
+               ? "this master does not lead; the leader is not known"
+               : Cat("this master does not lead; ", not_leader.leader_address,
+                     " does");
+  }
+  absl::Status status = absl::FailedPreconditionError(Av(text));
   proto::NotLeader detail;
+  for (const std::string& master : not_leader.masters) {
+    detail.add_masters(master);
+  }
   detail.set_leader_address(not_leader.leader_address);
   detail.set_term(not_leader.term);
   status.SetPayload(Av(kNotLeaderUrl), absl::Cord(detail.SerializeAsString()));
@@ -99,7 +104,9 @@ std::optional<NotLeader> AsNotLeader(const absl::Status& status) {
   if (!payload.has_value() || !detail.ParseFromString(std::string(*payload))) {
     return std::nullopt;
   }
-  return NotLeader{detail.leader_address(), detail.term()};
+  return NotLeader{detail.leader_address(),
+                   detail.term(),
+                   {detail.masters().begin(), detail.masters().end()}};
 }
 
 bool IsRetryable(const absl::Status& status) {

@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "absl/status/status.h"
 
@@ -28,11 +30,14 @@ absl::Status FromGrpc(const grpc::Status& status);
 struct NotLeader {
   std::string leader_address;  // Empty: not known.
   uint64_t term = 0;
+  // All masters of the group; empty: not known.
+  std::vector<std::string> masters = {};
 };
 
 // kFailedPrecondition with the detail that LeaderChannel follows: what a master
-// answers that does not lead.
-absl::Status NotLeaderError(const NotLeader& not_leader);
+// answers that does not lead. `why`: in place of the usual text.
+absl::Status NotLeaderError(const NotLeader& not_leader,
+                            std::string_view why = "");
 // Null: the status is something else.
 std::optional<NotLeader> AsNotLeader(const absl::Status& status);
 

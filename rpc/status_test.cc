@@ -57,6 +57,10 @@ TEST(Status, NotLeaderKeepsItsHint) {
   EXPECT_NE(status.message().find("127.0.0.1:7000"), std::string::npos);
 
   EXPECT_EQ(AsNotLeader(NotLeaderError({"", 3}))->leader_address, "");
+  const std::vector<std::string> masters = {"a:1", "b:2"};
+  const absl::Status of_group = NotLeaderError({"a:1", 3, masters}, "removed");
+  EXPECT_EQ(AsNotLeader(FromGrpc(ToGrpc(of_group)))->masters, masters);
+  EXPECT_EQ(of_group.message(), "removed");
   EXPECT_FALSE(AsNotLeader(absl::FailedPreconditionError("draining")));
   EXPECT_FALSE(AsNotLeader(absl::OkStatus()));
 }

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "common/clock.h"
+#include "common/fault_point.h"
 #include "common/file_system.h"
 #include "common/logging.h"
 #include "common/status_macros.h"
@@ -40,6 +41,13 @@ void AddFlags(CLI::App& app, Flags& flags) {
                  "Address to serve clients and workers on; port 0 takes a free "
                  "one. Off loopback this needs TLS, which is not built yet")
       ->capture_default_str();
+  app.add_option(
+      "--advertise", flags.master.advertise,
+      "Address at which the other masters, workers and clients reach "
+      "this one, if it is not the one of --listen");
+  app.add_flag("--join", flags.master.join,
+               "In a new --dir: wait to be added to a group of masters (by: "
+               "millrace master add HOST:PORT) instead of founding one");
   app.add_option("--address-file", flags.address_file,
                  "Write host:port here once it serves");
   app.add_option("--finished-jobs", flags.master.scheduler.finished_jobs_kept,
@@ -59,6 +67,9 @@ int Serve(const Flags& flags) {
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   signal(SIGPIPE, SIG_IGN);
 
+  if (const absl::Status faults = TakeFaultsFromEnvironment(); !faults.ok()) {
+    return Complain(kUsage, ToStd(faults.message()));
+  }
   FileSystem& fs = FileSystem::Posix();
   absl::StatusOr<std::unique_ptr<Master>> master = Master::Start(
       flags.master, rpc::LoopbackCredentials(), fs, Clock::Real());
@@ -70,8 +81,9 @@ int Serve(const Flags& flags) {
         rpc::WriteAddressFile(fs, flags.address_file, (*master)->address());
     if (!written.ok()) return Complain(kRefused, ToStd(written.message()));
   }
-  LOG(INFO) << "serving on " << (*master)->address() << " from "
-            << flags.master.directory;
+  LOG(INFO) << "listening on " << (*master)->listening() << " from "
+            << flags.master.directory << ", reached at "
+            << (*master)->address();
   int signal_number = 0;
   sigwait(&signals, &signal_number);
   LOG(INFO) << "stopping: signal " << signal_number;

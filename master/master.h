@@ -1,5 +1,10 @@
 // A master: the replicated log, the state, the scheduler and the services, put
 // together.
+//
+//   new directory ──────────────────────────► member (a group of one)
+//   new directory, --join ──► waits ─adopted─► member ──removed──► no member
+//
+// Who is no member serves, too, and tells everybody why it does not lead.
 #ifndef MILLRACE_MASTER_MASTER_H_
 #define MILLRACE_MASTER_MASTER_H_
 
@@ -19,6 +24,12 @@ struct MasterOptions {
   // second master on the same directory is refused.
   std::string directory;
   std::string listen = "127.0.0.1:0";
+  // Where others reach this master, if that is not where it listens (all
+  // interfaces, a proxy in between); empty: it is.
+  std::string advertise;
+  // In a new directory: wait until the leader of a group adopts this master,
+  // instead of founding a group of one. In a used one it changes nothing.
+  bool join = false;
   SchedulerOptions scheduler;
 };
 
@@ -35,11 +46,14 @@ class Master {
   static absl::StatusOr<std::unique_ptr<Master>> Start(
       const MasterOptions& options, const rpc::Credentials& credentials,
       FileSystem& fs, Clock& clock);
-  // Answers what it can, then ends. What was acknowledged is on the disk.
+  // Hands leadership over, if it leads others; answers what it can; ends. What
+  // was acknowledged is on the disk.
   virtual ~Master() = default;
 
-  // "host:port" that clients and workers dial.
+  // "host:port" that clients, workers and other masters dial.
   virtual std::string address() const = 0;
+  // Where it listens.
+  virtual std::string listening() const = 0;
 };
 
 }  // namespace millrace::master

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "absl/strings/escaping.h"
+#include "common/fault_point.h"
 #include "common/logging.h"
 #include "common/status_macros.h"
 #include "common/strings.h"
@@ -60,9 +61,12 @@ absl::Status BlobStore::Writer::Finish() {
                        ": the bytes that came have another SHA-256, ",
                        ShortName(got)));
   }
+  FaultPoint("blob.before_sync");
   MR_RETURN_IF_ERROR(file_->Sync());
+  FaultPoint("blob.synced");
   MR_RETURN_IF_ERROR(file_->Close());
   MR_RETURN_IF_ERROR(store_.Publish(temporary_, sha256_));
+  FaultPoint("blob.published");
   file_.reset();
   return absl::OkStatus();
 }

@@ -48,6 +48,12 @@ struct EntryApplied {
 // follows for every job in it. REQUIRES: LostLeadership came after the last
 // BecameLeader, for a leader is never sent a snapshot.
 struct StateRestored {};
+// An entry that the core proposed names a blob that no master has, so the edge
+// does not propose it. Planned and Decided alone.
+struct BlobLost {
+  proto::LogEntry entry;
+  std::string message;  // For people.
+};
 struct WorkerStreamOpened {
   SessionId session = 0;
 };
@@ -78,18 +84,19 @@ struct ClientDrain {
 // Time has passed: NextDeadline() has been reached. Harmless at other times.
 struct Tick {};
 
-using Event =
-    std::variant<BecameLeader, LostLeadership, EntryApplied, StateRestored,
-                 WorkerStreamOpened, WorkerStreamMessage, WorkerStreamClosed,
-                 ClientSubmit, ClientKill, ClientDrain, Tick>;
+using Event = std::variant<BecameLeader, LostLeadership, EntryApplied,
+                           StateRestored, BlobLost, WorkerStreamOpened,
+                           WorkerStreamMessage, WorkerStreamClosed,
+                           ClientSubmit, ClientKill, ClientDrain, Tick>;
 
 // ------------------------------------------------------------------ effects
 //
 // Carried out in their order.
 
-// For ReplicatedLog::Propose at the term that is led. The edge keeps it, in
-// order, until the log has taken it or leadership is lost; the core does not
-// propose it again.
+// For ReplicatedLog::Propose at the term that is led. The edge keeps it until
+// the log has taken it or leadership is lost; the core does not propose it
+// again. In order, but for entries that name a blob (Planned, Decided), which
+// wait until the masters hold it, or come back as BlobLost.
 struct Propose {
   proto::LogEntry entry;
 };

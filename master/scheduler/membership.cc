@@ -507,6 +507,11 @@ void CheckWorkers(SoftState& soft) {
             soft, worker,
             Cat("nothing heard for ",
                 absl::ToInt64Seconds(soft.now - worker.last_heard), " s"));
+      } else if (soft.now - worker.last_said >=
+                 soft.options.heartbeat_interval) {
+        proto::MasterMessage alive;
+        alive.mutable_alive();
+        soft.SendTo(worker, std::move(alive));
       }
     } else if (!worker.heard) {
       if (soft.now - std::max(soft.leading_since, worker.last_heard) >=

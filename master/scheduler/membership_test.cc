@@ -97,6 +97,75 @@ TEST(MembershipTest, LoopThatStoodStillDoesNotBlameItsWorkers) {
   EXPECT_EQ(h.Applied(proto::LogEntry::kWorkerLost), 0u);
 }
 
+TEST(MembershipTest, LeaderThatHasNothingToSaySaysThatItIsThere) {
+  Harness h;
+  const SessionId w = h.Join(1, "w1");
+  h.Take(w);
+  for (int beat = 0; beat < 5; ++beat) {
+    h.Pass(absl::Milliseconds(1300));
+    h.Update(w);
+    int alive = 0;
+    for (const proto::MasterMessage& message : h.Take(w)) {
+      EXPECT_TRUE(message.has_alive());
+      EXPECT_EQ(message.term(), 1u);
+      ++alive;
+    }
+    EXPECT_GE(alive, 1);
+    EXPECT_LE(alive, 2);
+  }
+}
+
+// What is held is taken for proposed and comes back as one whose blob is gone.
+void LoseBlob(Harness& h, proto::LogEntry::EntryCase expected) {
+  ASSERT_EQ(h.proposed.size(), 1u);
+  const proto::LogEntry entry = h.proposed.front();
+  ASSERT_EQ(entry.entry_case(), expected);
+  h.proposed.clear();
+  h.hold = false;
+  h.Feed(BlobLost{entry, "blob 1f is gone"});
+}
+
+TEST(MembershipTest, PlanWhoseBlobIsGoneIsMadeAgain) {
+  Harness h;
+  const SessionId w = h.Join(1, "w1");
+  const JobId job = h.SubmitJob("/out");
+  auto grants = h.TakeGrants(w);
+  ASSERT_EQ(grants.size(), 1u);
+  h.hold = true;
+  h.Finish(w, grants[0], 1, 1);
+  LoseBlob(h, proto::LogEntry::kPlanned);
+  EXPECT_EQ(h.Applied(proto::LogEntry::kAttemptFailed), 1u);
+  const std::string cause =
+      h.job(job).FindTrouble({proto::PLAN_TASK, 0})->last_message;
+  EXPECT_THAT(cause, HasSubstr("blob 1f"));
+  h.Pass(absl::Seconds(1));
+  h.Update(w);
+  h.RunAll({w}, 1, 1);
+  EXPECT_EQ(h.Status(job).state(), proto::SUCCEEDED);
+}
+
+TEST(MembershipTest, ManifestThatIsGoneIsMadeAgain) {
+  Harness h;
+  const SessionId w = h.Join(1, "w1");
+  const JobId job = h.SubmitJob("/out");
+  std::vector<proto::Grant> grants = h.TakeGrants(w);
+  while (!grants.at(0).has_check()) {
+    for (const proto::Grant& grant : grants) h.Finish(w, grant, 1, 1);
+    grants = h.TakeGrants(w);
+    ASSERT_FALSE(grants.empty());
+  }
+  h.hold = true;
+  h.Finish(w, grants[0], 1, 1);
+  LoseBlob(h, proto::LogEntry::kDecided);
+  EXPECT_EQ(h.Status(job).state(), proto::RUNNING);
+  // Late news of the same is none.
+  h.Feed(BlobLost{h.log.back(), "again"});
+  h.Pass(absl::Seconds(1));
+  h.Update(w);
+  h.RunAll({w}, 1, 1);
+  EXPECT_EQ(h.Status(job).state(), proto::SUCCEEDED);
+}
+
 TEST(MembershipTest, NewProcessReplacesTheOldOne) {
   Harness h;
   const SessionId w = h.Join(1, "w1");

@@ -27,6 +27,7 @@ struct SchedulerOptions {
   SchedulerMutant mutant;
 
   // ------------------------------------------------------- loss of workers
+  // Both ways. A worker leaves a leader that is silent for three of them.
   absl::Duration heartbeat_interval = absl::Seconds(1);
   // A worker that says nothing for so long is declared lost.
   absl::Duration silence_limit = absl::Seconds(10);

@@ -387,6 +387,35 @@ void OnFetchFailure(SoftState& soft, SoftWorker& worker,
                      " failed: ", Printable(failure.message())));
 }
 
+void OnBlobLost(SoftState& soft, const BlobLost& lost) {
+  Attempt* attempt = nullptr;
+  if (lost.entry.has_planned()) {
+    const auto uid =
+        AttemptUid::FromBytes(lost.entry.planned().attempt().attempt_uid());
+    if (uid.has_value()) attempt = soft.FindAttempt(*uid);
+  } else if (lost.entry.has_decided()) {
+    const auto id = JobId::FromBytes(lost.entry.decided().job_id());
+    SoftJob* job = id.has_value() ? soft.FindJob(*id) : nullptr;
+    if (job == nullptr) return;
+    const auto live = job->live.find({proto::CHECK_TASK, 0});
+    if (live != job->live.end()) attempt = live->second;
+  }
+  if (attempt == nullptr || !attempt->reported) return;
+  SoftWorker* worker = soft.FindWorker(attempt->worker);
+  SoftJob* job = soft.FindJob(attempt->job);
+  if (worker == nullptr || job == nullptr) return;  // Lost; forgotten by that.
+  proto::AttemptOutcome outcome;
+  proto::AttemptRef* ref = outcome.mutable_attempt();
+  ref->set_job_id(std::string(attempt->job.bytes()));
+  attempt->task.To(ref->mutable_task());
+  ref->set_attempt_uid(std::string(attempt->uid.bytes()));
+  ref->set_number(attempt->number);
+  outcome.mutable_failed()->set_cause(proto::BLOB_UNAVAILABLE);
+  outcome.mutable_failed()->set_message(lost.message);
+  outcome.mutable_failed()->set_retryable(true);
+  OnFailed(soft, *worker, *job, *attempt, outcome);
+}
+
 void OnWinnersLost(SoftState& soft, const ApplyResult& result) {
   for (const LostWinner& lost : result.lost) {
     SoftJob* job = soft.FindJob(lost.job);

@@ -26,6 +26,8 @@ void ForgetAttempt(SoftState& soft, AttemptUid uid);
 // refused. Called while this master leads.
 void OnTaskEntry(SoftState& soft, const proto::LogEntry& entry,
                  const ApplyResult& result);
+// What a planning or checking attempt has put is gone: it has failed.
+void OnBlobLost(SoftState& soft, const BlobLost& lost);
 // Winners that an entry took away, whatever it was.
 void OnWinnersLost(SoftState& soft, const ApplyResult& result);
 

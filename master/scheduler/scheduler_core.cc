@@ -142,6 +142,8 @@ void Dispatch(SoftState& soft, const Event& event) {
           OnEntryApplied(soft, e);
         } else if constexpr (std::is_same_v<E, StateRestored>) {
           OnStateRestored(soft);
+        } else if constexpr (std::is_same_v<E, BlobLost>) {
+          if (soft.leading()) OnBlobLost(soft, e);
         } else if constexpr (std::is_same_v<E, WorkerStreamOpened>) {
           OnStreamOpened(soft, e.session);
         } else if constexpr (std::is_same_v<E, WorkerStreamMessage>) {

@@ -18,7 +18,9 @@ void SoftState::Send(SessionId session, proto::MasterMessage message) {
 }
 
 void SoftState::SendTo(SoftWorker& worker, proto::MasterMessage message) {
-  if (worker.session.has_value()) Send(*worker.session, std::move(message));
+  if (!worker.session.has_value()) return;
+  worker.last_said = now;
+  Send(*worker.session, std::move(message));
 }
 
 void SoftState::Ack(WorkerNumber number, const AttemptUid& uid) {

@@ -91,7 +91,8 @@ struct SoftWorker {
   bool heard = false;         // Has said Hello in this term, or joined in it.
   bool losing = false;        // Its WorkerLost is proposed.
   absl::Duration last_heard;  // Anything, also a part of its Hello.
-  absl::Duration closed_at;   // Of the last stream, if there is none.
+  absl::Duration last_said;
+  absl::Duration closed_at;  // Of the last stream, if there is none.
 
   std::string spool_dir;
   int64_t pid = 0;

@@ -44,17 +44,26 @@ class Patience {
 
 // One blob coming in: read a chunk, write it on the pool, read the next. If
 // another call brings the same blob nothing is read behind the first chunk
-// until that one is over; the client's bytes wait at the client.
+// until that one is over; the client's bytes wait at the client. At the end it
+// waits until enough masters hold the blob.
 class PutReactor final : public grpc::ServerReadReactor<proto::BlobChunk> {
  public:
   PutReactor(BlobStore& store, std::shared_ptr<BlobUploads> uploads,
-             ThreadPool& pool, proto::PutBlobReply* reply)
+             ThreadPool& pool, const BlobGroup& group,
+             proto::PutBlobReply* reply)
       : store_(store),
         uploads_(std::move(uploads)),
         ticket_(uploads_->NewTicket()),
         pool_(pool),
+        group_(group),
         reply_(reply) {
-    StartRead(&chunk_);
+    group_.leading([this](const absl::Status& leading) {
+      if (leading.ok()) {
+        StartRead(&chunk_);
+      } else {
+        Finish(rpc::ToGrpc(leading));
+      }
+    });
   }
 
   void OnReadDone(bool ok) override {
@@ -136,7 +145,13 @@ class PutReactor final : public grpc::ServerReadReactor<proto::BlobChunk> {
   void End(const absl::Status& status) {
     writer_.reset();
     if (sends_) uploads_->End(sha256_);
-    Finish(rpc::ToGrpc(status));
+    if (!status.ok()) return Finish(rpc::ToGrpc(status));
+    group_.held(sha256_, [this](const absl::Status& held) {
+      // Whether another leader will find it is not known; so put it again.
+      Finish(rpc::ToGrpc(absl::IsAborted(held)
+                             ? absl::UnavailableError(held.message())
+                             : held));
+    });
   }
 
   bool cancelled() ABSL_LOCKS_EXCLUDED(mu_) {
@@ -149,6 +164,7 @@ class PutReactor final : public grpc::ServerReadReactor<proto::BlobChunk> {
   const std::shared_ptr<BlobUploads> uploads_;
   const uint64_t ticket_;
   ThreadPool& pool_;
+  const BlobGroup& group_;
   proto::PutBlobReply* const reply_;
 
   // Of one step at a time.
@@ -230,14 +246,15 @@ class GetReactor final : public grpc::ServerWriteReactor<proto::BlobChunk> {
 class BlobServiceImpl final : public proto::BlobService::CallbackService {
  public:
   BlobServiceImpl(BlobStore& store, ThreadPool& pool, Clock& clock,
-                  absl::Duration patience)
+                  BlobGroup group, absl::Duration patience)
       : store_(store),
         pool_(pool),
+        group_(std::move(group)),
         uploads_(std::make_shared<BlobUploads>(clock, patience)) {}
 
   grpc::ServerReadReactor<proto::BlobChunk>* Put(
       grpc::CallbackServerContext*, proto::PutBlobReply* reply) override {
-    return new PutReactor(store_, uploads_, pool_, reply);
+    return new PutReactor(store_, uploads_, pool_, group_, reply);
   }
 
   grpc::ServerWriteReactor<proto::BlobChunk>* Get(
@@ -246,20 +263,25 @@ class BlobServiceImpl final : public proto::BlobService::CallbackService {
     return new GetReactor(store_, pool_, *request);
   }
 
+  // Of the leader, which is where a put would go.
   grpc::ServerUnaryReactor* Find(grpc::CallbackServerContext* context,
                                  const proto::FindBlobsRequest* request,
                                  proto::FindBlobsReply* reply) override {
-    for (const std::string& sha256 : request->sha256()) {
-      if (!store_.Has(sha256)) reply->add_missing(sha256);
-    }
     grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-    reactor->Finish(grpc::Status::OK);
+    group_.leading(
+        [this, request, reply, reactor](const absl::Status& leading) {
+          for (const std::string& sha256 : request->sha256()) {
+            if (!store_.Has(sha256)) reply->add_missing(sha256);
+          }
+          reactor->Finish(rpc::ToGrpc(leading));
+        });
     return reactor;
   }
 
  private:
   BlobStore& store_;
   ThreadPool& pool_;
+  const BlobGroup group_;
   const std::shared_ptr<BlobUploads> uploads_;  // Others: see PutReactor.
 };
 
@@ -267,8 +289,10 @@ class BlobServiceImpl final : public proto::BlobService::CallbackService {
 
 std::unique_ptr<grpc::Service> MakeBlobService(BlobStore& store,
                                                ThreadPool& pool, Clock& clock,
+                                               BlobGroup group,
                                                absl::Duration patience) {
-  return std::make_unique<BlobServiceImpl>(store, pool, clock, patience);
+  return std::make_unique<BlobServiceImpl>(store, pool, clock, std::move(group),
+                                           patience);
 }
 
 }  // namespace millrace::master

@@ -24,7 +24,12 @@ namespace {
 class BlobServiceTest : public testing::Test {
  protected:
   BlobServiceTest() {
-    service_ = MakeBlobService(*store_, pool_, Clock::Real(),
+    BlobGroup group{[this](BlobGroup::Done done) { done(leading_); },
+                    [this](const std::string& sha256, BlobGroup::Done done) {
+                      EXPECT_TRUE(store_->Has(sha256));
+                      done(held_);
+                    }};
+    service_ = MakeBlobService(*store_, pool_, Clock::Real(), std::move(group),
                                /*patience=*/absl::Milliseconds(50));
     server_ = *rpc::Server::Start(rpc::LoopbackCredentials(), "127.0.0.1:0",
                                   {service_.get()});
@@ -74,6 +79,9 @@ class BlobServiceTest : public testing::Test {
   }
 
   inline static const std::string kBlob = std::string(300'000, 'b');
+
+  // What the group answers; not changed while a call is under way.
+  absl::Status leading_, held_;
 
   TempDir dir_;
   std::unique_ptr<Random> random_ = Random::Seeded(1);
@@ -189,6 +197,25 @@ TEST_F(BlobServiceTest, PutsWithoutSense) {
   EXPECT_EQ(other_bytes.writer->Finish().error_code(),
             grpc::StatusCode::INVALID_ARGUMENT);
   EXPECT_TRUE(dir_.Names("blobs").empty());
+}
+
+TEST_F(BlobServiceTest, ALeaderAloneTakesBlobs) {
+  leading_ = absl::UnavailableError("it does not lead");
+  Client client(*stub_);
+  client.SendAll();
+  const grpc::Status end = client.writer->Finish();
+  EXPECT_EQ(end.error_code(), grpc::StatusCode::UNAVAILABLE);
+  EXPECT_EQ(dir_.Names("blobs").size(), 0u);
+}
+
+TEST_F(BlobServiceTest, WhatTheGroupMayNotHoldIsToBePutAgain) {
+  held_ = absl::AbortedError("it leads no longer");
+  Client client(*stub_);
+  ASSERT_TRUE(client.Announce());
+  ASSERT_TRUE(client.SendAll());
+  const grpc::Status end = client.writer->Finish();
+  EXPECT_EQ(end.error_code(), grpc::StatusCode::UNAVAILABLE)
+      << end.error_message();
 }
 
 }  // namespace

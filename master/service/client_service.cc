@@ -5,10 +5,12 @@
 #include <optional>
 #include <utility>
 
+#include "absl/strings/str_join.h"
 #include "common/strings.h"
 #include "master/service/check_spec.h"
 #include "master/service/watch_reactor.h"
 #include "proto/services/cluster.grpc.pb.h"
+#include "rpc/leader_channel.h"
 #include "rpc/status.h"
 
 namespace millrace::master {
@@ -26,9 +28,9 @@ absl::Status WithJob(const absl::Status& leading, const State& state,
 
 class ClientServiceImpl final : public proto::ClientService::CallbackService {
  public:
-  ClientServiceImpl(MasterLoop& loop, const BlobStore& blobs,
-                    std::function<proto::MasterStatus()> self)
-      : loop_(loop), blobs_(blobs), self_(std::move(self)) {}
+  ClientServiceImpl(MasterLoop& loop, GroupKeeper& group, Peers& peers,
+                    ThreadPool& pool)
+      : loop_(loop), group_(group), peers_(peers), pool_(pool) {}
 
   grpc::ServerUnaryReactor* Submit(grpc::CallbackServerContext* context,
                                    const proto::SubmitRequest* request,
@@ -85,8 +87,10 @@ class ClientServiceImpl final : public proto::ClientService::CallbackService {
   }
 
   grpc::ServerWriteReactor<proto::JobStatus>* WatchJob(
-      grpc::CallbackServerContext*,
+      grpc::CallbackServerContext* context,
       const proto::WatchJobRequest* request) override {
+    context->AddInitialMetadata(rpc::kMastersMetadata,
+                                absl::StrJoin(peers_.Addresses(), ","));
     return NewWatchReactor(loop_, request->id_prefix());
   }
 
@@ -143,20 +147,59 @@ class ClientServiceImpl final : public proto::ClientService::CallbackService {
     return reactor;
   }
 
-  // Answered by every master: that is how the leader is found.
   grpc::ServerUnaryReactor* GetCluster(grpc::CallbackServerContext* context,
-                                       const proto::ClusterRequest*,
+                                       const proto::ClusterRequest* request,
                                        proto::ClusterReply* reply) override {
-    return Read(
-        context, [this, reply](const absl::Status& leading, const State& state,
-                               const SchedulerCore& core) {
-          reply->set_cluster_id(std::string(state.cluster_id().bytes()));
-          proto::MasterStatus& master = *reply->add_masters();
-          master = self_();
-          master.set_role(leading.ok() ? "leader" : "standby");
-          master.set_term(core.term());
-          return absl::OkStatus();
-        });
+    grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+    const auto list = [this, reactor, request, reply](
+                          const absl::Status& leading, const State& state,
+                          const SchedulerCore&) {
+      if (!leading.ok() && !request->any_master()) {
+        reactor->Finish(rpc::ToGrpc(leading));
+        return;
+      }
+      reply->set_cluster_id(std::string(state.cluster_id().bytes()));
+      group_.List([reactor, reply](std::vector<proto::MasterStatus> masters) {
+        for (proto::MasterStatus& master : masters) {
+          *reply->add_masters() = std::move(master);
+        }
+        reactor->Finish(grpc::Status::OK);
+      });
+    };
+    // Who is asked for what he knows must not wait for the others.
+    if (request->any_master()) {
+      loop_.Look(list);
+    } else {
+      loop_.Read(list);
+    }
+    return reactor;
+  }
+
+  grpc::ServerUnaryReactor* AddMaster(
+      grpc::CallbackServerContext* context,
+      const proto::AddMasterRequest* request,
+      proto::MasterChangeReply* reply) override {
+    return ChangeGroup(context, reply, [this, request] {
+      return group_.Add(request->address());
+    });
+  }
+
+  grpc::ServerUnaryReactor* RemoveMaster(
+      grpc::CallbackServerContext* context,
+      const proto::RemoveMasterRequest* request,
+      proto::MasterChangeReply* reply) override {
+    return ChangeGroup(context, reply, [this, request] {
+      return group_.Remove(request->master());
+    });
+  }
+
+  grpc::ServerUnaryReactor* TransferLeadership(
+      grpc::CallbackServerContext* context,
+      const proto::TransferLeadershipRequest* request,
+      proto::MasterChangeReply* reply) override {
+    return ChangeGroup(context, reply, [this, request] {
+      return group_.Transfer(request->master());
+    });
   }
 
   grpc::ServerUnaryReactor* LocateLogs(grpc::CallbackServerContext* context,
@@ -178,24 +221,35 @@ class ClientServiceImpl final : public proto::ClientService::CallbackService {
   }
 
  private:
-  absl::Status CheckSubmit(const proto::SubmitRequest& request,
-                           const std::optional<RequestId>& request_id) const {
+  static absl::Status CheckSubmit(const proto::SubmitRequest& request,
+                                  const std::optional<RequestId>& request_id) {
     if (!request_id.has_value()) {
       return absl::InvalidArgumentError(
           Cat("a request id has ", RequestId::kBytes, " bytes, this one has ",
               request.request_id().size()));
     }
-    if (absl::Status status = CheckSpec(request.spec()); !status.ok()) {
-      return status;
-    }
-    for (const std::string& sha256 : BlobsOf(request.spec())) {
-      if (!blobs_.Has(sha256)) {
-        return absl::NotFoundError(
-            Cat("blob ", HexEncode(sha256).substr(0, 12),
-                " has to be put before the job that names it is submitted"));
-      }
-    }
-    return absl::OkStatus();
+    return CheckSpec(request.spec());
+  }
+
+  using Step = std::function<absl::StatusOr<proto::MasterChangeReply>()>;
+  grpc::ServerUnaryReactor* ChangeGroup(grpc::CallbackServerContext* context,
+                                        proto::MasterChangeReply* reply,
+                                        Step step) {
+    grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+    loop_.Read(
+        [this, reactor, reply, step = std::move(step)](
+            const absl::Status& leading, const State&, const SchedulerCore&) {
+          if (!leading.ok()) {
+            reactor->Finish(rpc::ToGrpc(leading));
+            return;
+          }
+          pool_.Run([reactor, reply, step] {
+            absl::StatusOr<proto::MasterChangeReply> done = step();
+            if (done.ok()) *reply = *std::move(done);
+            reactor->Finish(rpc::ToGrpc(done.status()));
+          });
+        });
+    return reactor;
   }
 
   // Runs `fill` on the loop and finishes the call with its status.
@@ -226,16 +280,18 @@ class ClientServiceImpl final : public proto::ClientService::CallbackService {
   }
 
   MasterLoop& loop_;
-  const BlobStore& blobs_;
-  const std::function<proto::MasterStatus()> self_;
+  GroupKeeper& group_;
+  Peers& peers_;
+  ThreadPool& pool_;
 };
 
 }  // namespace
 
-std::unique_ptr<grpc::Service> MakeClientService(
-    MasterLoop& loop, const BlobStore& blobs,
-    std::function<proto::MasterStatus()> self) {
-  return std::make_unique<ClientServiceImpl>(loop, blobs, std::move(self));
+std::unique_ptr<grpc::Service> MakeClientService(MasterLoop& loop,
+                                                 GroupKeeper& group,
+                                                 Peers& peers,
+                                                 ThreadPool& pool) {
+  return std::make_unique<ClientServiceImpl>(loop, group, peers, pool);
 }
 
 }  // namespace millrace::master

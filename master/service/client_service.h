@@ -2,12 +2,11 @@
 #ifndef MILLRACE_MASTER_SERVICE_CLIENT_SERVICE_H_
 #define MILLRACE_MASTER_SERVICE_CLIENT_SERVICE_H_
 
-#include <functional>
 #include <memory>
 
-#include "master/blobs/blob_store.h"
+#include "common/thread_pool.h"
+#include "master/group/group_keeper.h"
 #include "master/service/master_loop.h"
-#include "proto/messages/client.pb.h"
 
 namespace grpc {
 class Service;
@@ -15,12 +14,13 @@ class Service;
 
 namespace millrace::master {
 
-// The arguments outlive the service, which outlives its server. The loop runs
-// until the server is shut down, so that no call waits for ever.
-// `self` says what this master is, beside its role and term; thread-safe.
-std::unique_ptr<grpc::Service> MakeClientService(
-    MasterLoop& loop, const BlobStore& blobs,
-    std::function<proto::MasterStatus()> self);
+// All arguments outlive the service, which outlives its server. The loop runs
+// until the server is shut down, so that no call waits for ever. Changes of the
+// group, which take seconds, run on the pool.
+std::unique_ptr<grpc::Service> MakeClientService(MasterLoop& loop,
+                                                 GroupKeeper& group,
+                                                 Peers& peers,
+                                                 ThreadPool& pool);
 
 }  // namespace millrace::master
 

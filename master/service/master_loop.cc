@@ -1,42 +1,84 @@
 #include "master/service/master_loop.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <utility>
 
+#include "absl/synchronization/notification.h"
 #include "common/logging.h"
 #include "common/strings.h"
+#include "master/service/check_spec.h"
+#include "master/service/fault_names.h"
+#include "master/service/named_blobs.h"
+#include "master/service/state_snapshots.h"
 #include "rpc/status.h"
 
 namespace millrace::master {
 namespace {
 
-// Between two reports of a job's progress.
-constexpr absl::Duration kShowInterval = absl::Milliseconds(100);
 // When the log takes no proposals.
 constexpr absl::Duration kProposeInterval = absl::Milliseconds(20);
 // Of one proposal, which the log takes whole or not at all; a single entry may
 // have more.
 constexpr size_t kProposeBytes = 4 << 20;
 
-bool Ended(proto::JobState state) {
-  return state == proto::SUCCEEDED || state == proto::FAILED ||
-         state == proto::KILLED;
+// What must be held before it is proposed; that of JobSubmitted is seen to
+// before the core hears of the job.
+std::set<std::string> BlobsToHold(const proto::LogEntry& entry) {
+  if (entry.has_job_submitted()) return {};
+  return NamedBlobs(entry);
 }
 
 }  // namespace
 
 MasterLoop::MasterLoop(const SchedulerOptions& options, Clock& clock,
-                       Random& random)
-    : clock_(clock), core_(options, state_, random) {}
+                       Random& random, Peers& peers)
+    : clock_(clock),
+      peers_(peers),
+      core_(options, state_, random),
+      on_unusable_([](const absl::Status& why) {
+        LOG(ERROR)
+            << "this master cannot go on; remove it from the group, and "
+               "start it anew on an empty directory: the snapshot of its "
+               "log cannot be used: "
+            << ToStd(why.message());
+        std::_Exit(1);
+      }) {}
 
 MasterLoop::~MasterLoop() { Stop(); }
 
-void MasterLoop::Start(raft::ReplicatedLog& log, const ClusterId& cluster,
-                       WorkerStreams& streams) {
-  log_ = &log;
-  cluster_ = cluster;
+void MasterLoop::Start(WorkerStreams& streams, BlobHolders& holders) {
   streams_ = &streams;
+  holders_ = &holders;
   thread_ = std::thread([this] { Loop(); });
+}
+
+void MasterLoop::SetLog(raft::GroupLog& log, const ClusterId& cluster) {
+  absl::MutexLock lock(&mu_);
+  mailbox_.push_back([this, &log, cluster] {
+    log_ = &log;
+    cluster_ = cluster;
+    standing_.clear();
+  });
+  for (std::function<void()>& work : before_log_) {
+    mailbox_.push_back(std::move(work));
+  }
+  before_log_.clear();
+  has_log_ = true;
+}
+
+void MasterLoop::DropLog() {
+  absl::Notification dropped;
+  Post([this, &dropped] {
+    CHECK(!core_.leading());
+    log_ = nullptr;
+    dropped.Notify();
+  });
+  dropped.WaitForNotification();
+}
+
+void MasterLoop::SetStanding(std::string why) {
+  Post([this, why = std::move(why)] { standing_ = why; });
 }
 
 void MasterLoop::Stop() {
@@ -50,6 +92,23 @@ void MasterLoop::Stop() {
 void MasterLoop::Post(std::function<void()> work) {
   absl::MutexLock lock(&mu_);
   mailbox_.push_back(std::move(work));
+}
+
+// Of the log, which may speak before SetLog.
+void MasterLoop::PostOfLog(std::function<void()> work) {
+  absl::MutexLock lock(&mu_);
+  if (has_log_) {
+    mailbox_.push_back(std::move(work));
+  } else {
+    before_log_.push_back(std::move(work));
+  }
+}
+
+bool MasterLoop::AwaitFollowing(absl::Duration patience) {
+  const auto follows = [this]()
+                           ABSL_SHARED_LOCKS_REQUIRED(mu_) { return !leads_; };
+  absl::MutexLock lock(&mu_);
+  return mu_.AwaitWithTimeout(absl::Condition(&follows), patience);
 }
 
 void MasterLoop::Loop() {
@@ -70,9 +129,11 @@ void MasterLoop::Loop() {
     if (stopping) break;
     if (clock_.Monotonic() >= core_.NextDeadline()) Step(Tick{});
     ProposeQueued();
+    ConfirmQueued();
     ShowChanged();
   }
   const absl::Status status = absl::CancelledError("the master is stopping");
+  for (const Confirmed& then : std::exchange(unconfirmed_, {})) then(status);
   Reply reply;
   reply.status = status;
   for (const auto& [tag, done] : std::exchange(replies_, {})) done(reply);
@@ -93,19 +154,32 @@ void MasterLoop::Step(const Event& event) {
 
 void MasterLoop::Carry(Effect& effect) {
   if (auto* propose = std::get_if<Propose>(&effect)) {
-    proposals_.push_back(propose->entry.SerializeAsString());
+    FaultPointOf("propose", propose->entry);
+    std::set<std::string> blobs = BlobsToHold(propose->entry);
+    if (blobs.empty()) {
+      proposals_.push_back(propose->entry.SerializeAsString());
+    } else {
+      ProposeWhenHeld(std::move(propose->entry), std::move(blobs));
+    }
   } else if (auto* send = std::get_if<Send>(&effect)) {
+    NameMasters(send->session, &send->message);
+    const std::string_view name = FaultName(send->message);
+    if (FaultsSet()) FaultPoint(Cat("send.", name));
+    if (send->message.has_grant()) FaultPoint("grant");
     streams_->Send(send->session, std::move(send->message));
+    if (FaultsSet()) FaultPoint(Cat("sent.", name));
   } else if (const auto* close = std::get_if<CloseSession>(&effect)) {
+    masters_told_.erase(close->session);
     streams_->Close(close->session);
   } else if (const auto* reply = std::get_if<Reply>(&effect)) {
     const auto found = replies_.find(reply->tag);
     if (found == replies_.end()) return;
     const OnReply done = std::move(found->second);
     replies_.erase(found);
+    FaultPoint("reply");
     if (reply->not_leader) {
       Reply elsewhere = *reply;
-      elsewhere.status = rpc::NotLeaderError({leader_address_, core_.term()});
+      elsewhere.status = Leading();
       done(elsewhere);
     } else {
       done(*reply);
@@ -115,23 +189,64 @@ void MasterLoop::Carry(Effect& effect) {
   }
 }
 
+void MasterLoop::NameMasters(StreamId stream, proto::MasterMessage* message) {
+  std::vector<std::string> masters = peers_.Addresses();
+  std::vector<std::string>& told = masters_told_[stream];
+  if (masters == told) return;
+  message->mutable_masters()->Assign(masters.begin(), masters.end());
+  told = std::move(masters);
+}
+
 void MasterLoop::ApplyEntry(const raft::CommittedEntry& committed) {
   proto::LogEntry entry;
   // The log vouches for the bytes, so this is a bug or a newer program's log.
   // Going on would make this master disagree with the others.
   CHECK(entry.ParseFromString(committed.payload))
       << "log entry " << committed.index << " cannot be read";
+  FaultPointOf("apply", entry);
   const ApplyResult result =
       state_.Apply(committed.index, committed.term, entry);
   CHECK(result.refusal != Refusal::kVersion)
       << "log entry " << committed.index << ": " << result.message
       << "; start a version of millrace-master that is at least as new as the "
          "one that wrote it";
+  const std::set<std::string> named = master::NamedBlobs(entry);
+  if (committed.term == core_.term()) {
+    for (const std::string& sha256 : BlobsToHold(entry)) {
+      EraseOneBlob(proposed_blobs_, sha256);
+    }
+  }
+  if (result.applied() && !named.empty() && on_blobs_named_ != nullptr) {
+    on_blobs_named_({named.begin(), named.end()});
+  }
   Step(EntryApplied{committed.index, committed.term, &entry, &result});
+  FaultPointOf("applied", entry);
+}
+
+void MasterLoop::ProposeWhenHeld(proto::LogEntry entry,
+                                 std::set<std::string> blobs) {
+  proposed_blobs_.insert(blobs.begin(), blobs.end());
+  holders_->Want(blobs, [this, term = core_.term(), entry = std::move(entry),
+                         blobs](const absl::Status& status) {
+    Post([this, term, entry, blobs, status] {
+      if (term != core_.term() || !core_.leading()) return;
+      if (status.ok()) {
+        proposals_.push_back(entry.SerializeAsString());
+        return;
+      }
+      if (!absl::IsNotFound(status)) return;  // Another term has begun.
+      LOG(WARNING) << ToStd(status.message());
+      for (const std::string& sha256 : blobs) {
+        EraseOneBlob(proposed_blobs_, sha256);
+      }
+      Step(BlobLost{entry, std::string(ToStd(status.message()))});
+    });
+  });
 }
 
 void MasterLoop::ProposeQueued() {
   propose_again_ = absl::InfiniteDuration();
+  if (log_ == nullptr) return;
   while (!proposals_.empty()) {
     std::vector<std::string> batch;
     size_t bytes = 0;
@@ -157,29 +272,65 @@ void MasterLoop::ProposeQueued() {
     }
     proposals_.erase(proposals_.begin(),
                      proposals_.begin() + static_cast<ptrdiff_t>(count));
+    FaultPoint("proposed");
   }
 }
 
 // ---------------------------------------------------------------------- log
 
 void MasterLoop::OnCommitted(std::vector<raft::CommittedEntry> entries) {
-  Post([this, entries = std::move(entries)] {
+  PostOfLog([this, entries = std::move(entries)] {
     for (const raft::CommittedEntry& entry : entries) ApplyEntry(entry);
   });
 }
 
+void MasterLoop::OnSnapshot(uint64_t index, uint64_t term,
+                            std::unique_ptr<ByteSource> source) {
+  absl::StatusOr<std::unique_ptr<State>> read =
+      ReadSnapshot(index, term, *source);
+  if (!read.ok()) return on_unusable_(read.status());
+  PostOfLog([this, state = std::shared_ptr<State>(*std::move(read))] {
+    state_.Swap(*state);
+    const std::set<std::string> named = master::NamedBlobs(state_);
+    if (!named.empty() && on_blobs_named_ != nullptr) {
+      on_blobs_named_({named.begin(), named.end()});
+    }
+    Step(StateRestored{});
+  });
+}
+
+void MasterLoop::OnSnapshotWanted(SnapshotTaken done) {
+  PostOfLog([this, done = std::move(done)] { TakeSnapshot(state_, done); });
+}
+
+void MasterLoop::BeginTerm() {
+  proposals_.clear();
+  proposed_blobs_.clear();
+  holders_->Reset();
+}
+
 void MasterLoop::OnLeading(uint64_t term) {
-  Post([this, term] {
+  {
+    absl::MutexLock lock(&mu_);
+    leads_ = true;
+  }
+  PostOfLog([this, term] {
+    LOG(INFO) << "leading term " << term;
+    BeginTerm();
     leader_address_.clear();
     Step(BecameLeader{term, cluster_});
   });
 }
 
 void MasterLoop::OnFollowing(uint64_t term, std::string leader_address) {
-  Post([this, term, leader_address = std::move(leader_address)] {
+  {
+    absl::MutexLock lock(&mu_);
+    leads_ = false;
+  }
+  PostOfLog([this, term, leader_address = std::move(leader_address)] {
     LOG(INFO) << "following " << leader_address << " in term " << term;
+    BeginTerm();
     leader_address_ = leader_address;
-    proposals_.clear();
     Step(LostLeadership{leader_address_});
     EndWatches(Leading());
   });
@@ -200,149 +351,10 @@ void MasterLoop::OnStreamMessage(StreamId stream,
 }
 
 void MasterLoop::OnStreamClosed(StreamId stream) {
-  Post([this, stream] { Step(WorkerStreamClosed{stream}); });
-}
-
-// ------------------------------------------------------------------- clients
-
-void MasterLoop::AwaitReply(ReplyTag tag, OnReply done) {
-  replies_[tag] = std::move(done);
-}
-
-void MasterLoop::Submit(const RequestId& request_id, proto::JobSpec spec,
-                        OnReply done) {
-  Post([this, request_id, spec = std::move(spec),
-        done = std::move(done)]() mutable {
-    const ReplyTag tag = next_tag_++;
-    AwaitReply(tag, std::move(done));
-    Step(ClientSubmit{tag, request_id, std::move(spec)});
+  Post([this, stream] {
+    masters_told_.erase(stream);
+    Step(WorkerStreamClosed{stream});
   });
-}
-
-void MasterLoop::Kill(std::string id_prefix, std::string reason, OnReply done) {
-  Post([this, id_prefix = std::move(id_prefix), reason = std::move(reason),
-        done = std::move(done)]() mutable {
-    Reply refused;
-    refused.status = Leading();
-    if (refused.status.ok()) {
-      const absl::StatusOr<const Job*> job = state_.FindJobByPrefix(id_prefix);
-      refused.status = job.status();
-      if (job.ok()) {
-        const ReplyTag tag = next_tag_++;
-        AwaitReply(tag, std::move(done));
-        Step(ClientKill{tag, (*job)->id, std::move(reason)});
-        return;
-      }
-    }
-    done(refused);
-  });
-}
-
-void MasterLoop::Drain(std::string worker, bool draining, OnReply done) {
-  Post([this, worker = std::move(worker), draining,
-        done = std::move(done)]() mutable {
-    const ReplyTag tag = next_tag_++;
-    AwaitReply(tag, std::move(done));
-    Step(ClientDrain{tag, std::move(worker), draining});
-  });
-}
-
-absl::Status MasterLoop::Leading() const {
-  if (core_.leading()) return absl::OkStatus();
-  return rpc::NotLeaderError({leader_address_, core_.term()});
-}
-
-void MasterLoop::Read(Reader reader) {
-  Post(
-      [this, reader = std::move(reader)] { reader(Leading(), state_, core_); });
-}
-
-// ------------------------------------------------------------------- watches
-
-MasterLoop::WatchId MasterLoop::Watch(std::string id_prefix,
-                                      OnStatus on_status) {
-  WatchId id;
-  {
-    absl::MutexLock lock(&mu_);
-    id = next_watch_++;
-  }
-  Post([this, id, id_prefix = std::move(id_prefix),
-        on_status = std::move(on_status)]() mutable {
-    absl::Status status = Leading();
-    if (status.ok()) {
-      const absl::StatusOr<const Job*> job = state_.FindJobByPrefix(id_prefix);
-      status = job.status();
-      if (job.ok()) {
-        Watcher& watcher = watchers_[id];
-        watcher.job = (*job)->id;
-        watcher.on_status = std::move(on_status);
-        Show(id, watcher);
-        return;
-      }
-    }
-    on_status(status, {}, true);
-  });
-  return id;
-}
-
-void MasterLoop::Unwatch(WatchId watch) {
-  Post([this, watch] { watchers_.erase(watch); });
-}
-
-void MasterLoop::Show(WatchId id, Watcher& watcher) {
-  const Job* job = state_.FindJob(watcher.job);
-  if (job == nullptr) {
-    const OnStatus on_status = std::move(watcher.on_status);
-    watchers_.erase(id);
-    on_status(absl::NotFoundError("the job is no longer kept"), {}, true);
-    return;
-  }
-  proto::JobStatus status;
-  core_.FillJobStatus(*job, &status);
-  std::string bytes = status.SerializeAsString();
-  if (bytes == watcher.shown) return;
-  watcher.shown = std::move(bytes);
-  const bool last = Ended(status.state());
-  if (!last) {
-    watcher.on_status(absl::OkStatus(), status, false);
-    return;
-  }
-  const OnStatus on_status = std::move(watcher.on_status);
-  watchers_.erase(id);
-  on_status(absl::OkStatus(), status, true);
-}
-
-void MasterLoop::ShowChanged() {
-  if (watchers_.empty()) changed_.clear();
-  if (changed_.empty()) {
-    show_at_ = absl::InfiniteDuration();
-    return;
-  }
-  // Ends are told at once, progress when its time has come.
-  const absl::Duration now = clock_.Monotonic();
-  if (show_at_ == absl::InfiniteDuration()) show_at_ = now + kShowInterval;
-  const bool all = now >= show_at_;
-  std::vector<WatchId> ids;
-  for (const auto& [id, watcher] : watchers_) {
-    if (changed_.count(watcher.job) == 0) continue;
-    const Job* job = state_.FindJob(watcher.job);
-    if (all || job == nullptr || Ended(job->state)) ids.push_back(id);
-  }
-  for (const WatchId id : ids) {
-    if (const auto found = watchers_.find(id); found != watchers_.end()) {
-      Show(id, found->second);
-    }
-  }
-  if (all) {
-    changed_.clear();
-    show_at_ = absl::InfiniteDuration();
-  }
-}
-
-void MasterLoop::EndWatches(const absl::Status& status) {
-  for (const auto& [id, watcher] : std::exchange(watchers_, {})) {
-    watcher.on_status(status, {}, true);
-  }
 }
 
 }  // namespace millrace::master

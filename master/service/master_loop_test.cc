@@ -1,14 +1,23 @@
 #include "master/service/master_loop.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/synchronization/blocking_counter.h"
 #include "absl/synchronization/notification.h"
+#include "common/sha256.h"
 #include "common/strings.h"
+#include "master/blobs/blob_store.h"
+#include "master/group/blob_fetcher.h"
+#include "raft/group_log.h"
+#include "rpc/credentials.h"
+#include "tests/testing/memory_file_system.h"
 
 namespace millrace::master {
 namespace {
@@ -17,7 +26,7 @@ constexpr absl::Duration kPatience = absl::Seconds(60);
 
 // A log of a group of one without a disk. Takes `bytes_max` at a time; what is
 // proposed is committed when the test says so, or at once.
-class MemoryLog final : public raft::ReplicatedLog {
+class MemoryLog final : public raft::GroupLog {
  public:
   MemoryLog(MasterLoop& loop, size_t bytes_max)
       : loop_(loop), bytes_max_(bytes_max) {}
@@ -42,9 +51,33 @@ class MemoryLog final : public raft::ReplicatedLog {
     return absl::OkStatus();
   }
 
+  void ConfirmLeading(uint64_t,
+                      std::function<void(absl::Status)> done) override {
+    done(absl::OkStatus());
+  }
+  GroupStatus status() const override {
+    GroupStatus status;
+    status.self = status.leader = 1;
+    status.term = 1;
+    status.membership[1] = raft::Member{true, "here:1"};
+    return status;
+  }
+  void ChangeMembership(const raft::MembershipChange&,
+                        std::function<void(absl::Status)> done) override {
+    done(absl::UnimplementedError("a group of one"));
+  }
+  absl::Status TransferLeadership(raft::NodeId) override {
+    return absl::UnimplementedError("a group of one");
+  }
+
   void Hold() {
     absl::MutexLock lock(&mu_);
     hold_ = true;
+  }
+  // The next entry comes after this one.
+  void GoOnBehind(uint64_t index) {
+    absl::MutexLock lock(&mu_);
+    index_ = index;
   }
   // Waits until it had to refuse something, and lets go.
   void ReleaseWhenFull() {
@@ -86,47 +119,185 @@ void AwaitLeading(MasterLoop& loop) {
   }
 }
 
-TEST(MasterLoopTest, MoreEntriesThanTheLogTakesAtATimeAreAllWritten) {
-  const std::unique_ptr<Random> random = Random::Seeded(1);
-  MasterLoop loop({}, Clock::Real(), *random);
-  WorkerStreams streams(loop);
-  MemoryLog log(loop, 16 << 20);
-  loop.Start(log, *ClusterId::FromHex(std::string(32, 'c')), streams);
-  loop.OnLeading(1);
-  AwaitLeading(loop);
+// A loop with all that is around it, but for workers and other masters.
+class MasterLoopTest : public testing::Test {
+ protected:
+  static constexpr size_t kLogBytesMax = 16 << 20;
+
+  MasterLoopTest() {
+    peers_.Join(cluster_, [this] { return log_.status(); });
+    const std::string program = "program";
+    program_ = Sha256Of(program);
+    auto writer = store_->Put(program_, program.size());
+    EXPECT_TRUE(writer.ok()) << writer.status();
+    EXPECT_TRUE((*writer)->Append(program).ok());
+    EXPECT_TRUE((*writer)->Finish().ok());
+    loop_.Start(streams_, holders_);
+  }
+  ~MasterLoopTest() override {
+    holders_.Stop();
+    loop_.Stop();
+  }
+
+  proto::JobSpec Spec(const std::string& output, size_t argument_bytes = 1) {
+    proto::JobSpec spec;
+    spec.set_name("job");
+    spec.set_program_sha256(program_);
+    spec.add_inputs("/in");
+    spec.add_arguments(std::string(argument_bytes, 'a'));
+    spec.set_output(output);
+    return spec;
+  }
+  absl::Status Submit(MasterLoop& loop, proto::JobSpec spec) {
+    absl::Status status;
+    absl::Notification answered;
+    loop.Submit(RequestId::Generate(*random_), std::move(spec),
+                [&](const Reply& reply) {
+                  status = reply.status;
+                  answered.Notify();
+                });
+    EXPECT_TRUE(answered.WaitForNotificationWithTimeout(kPatience));
+    return status;
+  }
+  static uint64_t HashOf(MasterLoop& loop) {
+    uint64_t hash = 0;
+    absl::Notification looked;
+    loop.Look(
+        [&](const absl::Status&, const State& state, const SchedulerCore&) {
+          hash = state.Hash();
+          looked.Notify();
+        });
+    looked.WaitForNotification();
+    return hash;
+  }
+
+  const std::unique_ptr<Random> random_ = Random::Seeded(1);
+  const std::unique_ptr<Random> loop_random_ = Random::Seeded(2);
+  const ClusterId cluster_ = *ClusterId::FromHex(std::string(32, 'c'));
+  MemoryFileSystem fs_;
+  const std::unique_ptr<BlobStore> store_ =
+      *BlobStore::Open({"/blobs"}, fs_, *random_);
+  Peers peers_{rpc::LoopbackCredentials()};
+  BlobFetcher fetcher_{*store_, peers_};
+  BlobHolders holders_{*store_, fetcher_, peers_, Clock::Real()};
+  MasterLoop loop_{{}, Clock::Real(), *loop_random_, peers_};
+  WorkerStreams streams_{loop_};
+  MemoryLog log_{loop_, kLogBytesMax};
+  std::string program_;
+};
+
+TEST_F(MasterLoopTest, MoreEntriesThanTheLogTakesAtATimeAreAllWritten) {
+  loop_.SetLog(log_, cluster_);
+  loop_.OnLeading(1);
+  AwaitLeading(loop_);
 
   // While the loop is held up, more is submitted than the log ever takes.
   absl::Notification go_on;
-  loop.Read([&](const absl::Status&, const State&, const SchedulerCore&) {
+  loop_.Read([&](const absl::Status&, const State&, const SchedulerCore&) {
     go_on.WaitForNotification();
   });
-  log.Hold();
+  log_.Hold();
   constexpr int kJobs = 40;
   absl::BlockingCounter answers(kJobs);
   for (int i = 0; i < kJobs; ++i) {
-    proto::JobSpec spec;
-    spec.set_name("job");
-    spec.set_program_sha256(std::string(32, 'p'));
-    spec.add_inputs("/in");
-    spec.add_arguments(std::string(1'000'000, 'a'));
-    spec.set_output(Cat("/out", i));
-    loop.Submit(RequestId::Generate(*random), std::move(spec),
-                [&](const Reply& reply) {
-                  EXPECT_TRUE(reply.status.ok()) << reply.status;
-                  answers.DecrementCount();
-                });
+    loop_.Submit(RequestId::Generate(*random_), Spec(Cat("/out", i), 1'000'000),
+                 [&](const Reply& reply) {
+                   EXPECT_TRUE(reply.status.ok()) << reply.status;
+                   answers.DecrementCount();
+                 });
   }
   go_on.Notify();
-  log.ReleaseWhenFull();
+  log_.ReleaseWhenFull();
   answers.Wait();
 
   absl::Notification counted;
-  loop.Read([&](const absl::Status&, const State& state, const SchedulerCore&) {
-    EXPECT_EQ(state.jobs().size(), static_cast<size_t>(kJobs));
-    counted.Notify();
-  });
+  loop_.Read(
+      [&](const absl::Status&, const State& state, const SchedulerCore&) {
+        EXPECT_EQ(state.jobs().size(), static_cast<size_t>(kJobs));
+        counted.Notify();
+      });
   counted.WaitForNotification();
-  loop.Stop();
+}
+
+// ------------------------------------------------------------------ snapshots
+
+class BytesSink final : public ByteSink {
+ public:
+  absl::Status Append(std::string_view bytes) override {
+    bytes_.append(bytes);
+    return absl::OkStatus();
+  }
+  std::string Take() { return std::move(bytes_); }
+
+ private:
+  std::string bytes_;
+};
+
+class BytesSource final : public ByteSource {
+ public:
+  explicit BytesSource(std::string bytes) : bytes_(std::move(bytes)) {}
+  absl::StatusOr<size_t> Read(char* buffer, size_t size) override {
+    const size_t n = std::min(size, bytes_.size() - at_);
+    std::copy_n(bytes_.data() + at_, n, buffer);
+    at_ += n;
+    return n;
+  }
+
+ private:
+  const std::string bytes_;
+  size_t at_ = 0;
+};
+
+TEST_F(MasterLoopTest, AnotherLoopGoesOnFromASnapshotAsIfItHadReplayedTheLog) {
+  loop_.SetLog(log_, cluster_);
+  loop_.OnLeading(1);
+  AwaitLeading(loop_);
+  ASSERT_TRUE(Submit(loop_, Spec("/out1")).ok());
+  uint64_t index = 0;
+  raft::FrozenState frozen;
+  absl::Notification taken;
+  loop_.OnSnapshotWanted([&](uint64_t at, raft::FrozenState state) {
+    index = at;
+    frozen = std::move(state);
+    taken.Notify();
+  });
+  ASSERT_TRUE(taken.WaitForNotificationWithTimeout(kPatience));
+  const uint64_t hash = HashOf(loop_);
+  // What comes later is not in it.
+  ASSERT_TRUE(Submit(loop_, Spec("/out2")).ok());
+  EXPECT_NE(HashOf(loop_), hash);
+  BytesSink bytes;
+  ASSERT_TRUE(frozen(bytes).ok());
+
+  std::vector<std::string> named;
+  MasterLoop other({}, Clock::Real(), *loop_random_, peers_);
+  other.SetOnBlobsNamed(
+      [&](std::vector<std::string> blobs) { named = std::move(blobs); });
+  WorkerStreams streams(other);
+  MemoryLog log(other, kLogBytesMax);
+  other.Start(streams, holders_);
+  other.OnSnapshot(index, 1, std::make_unique<BytesSource>(bytes.Take()));
+  other.SetLog(log, cluster_);
+  EXPECT_EQ(HashOf(other), hash);
+  EXPECT_EQ(named, std::vector<std::string>{program_});
+  // It leads with what it was given: the path is taken.
+  log.GoOnBehind(index);
+  other.OnLeading(2);
+  AwaitLeading(other);
+  EXPECT_FALSE(Submit(other, Spec("/out1")).ok());
+  EXPECT_TRUE(Submit(other, Spec("/out2")).ok());
+  other.Stop();
+}
+
+TEST_F(MasterLoopTest, ASnapshotThatIsNoneIsToldAndChangesNothing) {
+  std::vector<absl::Status> told;
+  loop_.SetOnUnusable([&](const absl::Status& why) { told.push_back(why); });
+  const uint64_t before = HashOf(loop_);
+  loop_.OnSnapshot(7, 1, std::make_unique<BytesSource>("not a state"));
+  ASSERT_EQ(told.size(), 1u);
+  EXPECT_TRUE(absl::IsDataLoss(told[0])) << told[0];
+  loop_.SetLog(log_, cluster_);
+  EXPECT_EQ(HashOf(loop_), before);
 }
 
 }  // namespace

@@ -17,6 +17,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/synchronization/notification.h"
 #include "common/clock.h"
+#include "common/fault_point.h"
 #include "common/file_system.h"
 #include "common/flag_kinds.h"
 #include "common/logging.h"
@@ -155,7 +156,11 @@ class Process {
     fetcher_ = MakeFetcher(fetch, clock, fs, Random::Entropy(), *transport_);
     blob_client_ =
         MakeBlobClient(credentials, masters, clock, fs, Random::Entropy());
-    link_ = MakeMasterLink(credentials, masters, Random::Entropy());
+    MasterLinkOptions link;
+    link.on_masters = [this](const std::vector<std::string>& all) {
+      blob_client_->Learn(all);
+    };
+    link_ = MakeMasterLink(credentials, masters, Random::Entropy(), link);
 
     const WorkerEdges edges{fs,        clock, *random_,   *link_, *blob_client_,
                             *fetcher_, live_, *directory_};
@@ -188,7 +193,7 @@ class Process {
   std::unique_ptr<rpc::Server> server_;
   std::unique_ptr<FetchTransport> transport_;
   std::unique_ptr<Fetcher> fetcher_;
-  std::unique_ptr<BlobClient> blob_client_;
+  std::unique_ptr<GrpcBlobClient> blob_client_;
   std::unique_ptr<MasterLink> link_;
   std::unique_ptr<Worker> worker_;
 };
@@ -270,6 +275,9 @@ int main(int argc, char** argv) {
   if (!masters.ok()) {
     return Complain(kUsage,
                     Cat("--masters: ", ToStd(masters.status().message())));
+  }
+  if (const absl::Status faults = TakeFaultsFromEnvironment(); !faults.ok()) {
+    return Complain(kUsage, ToStd(faults.message()));
   }
   InitLogging(argv[0], 0);
   return Serve(flags, *masters);

@@ -9,6 +9,12 @@
 namespace millrace::worker {
 namespace {
 
+// Of heartbeats that a leader may miss.
+constexpr int kSilentBeats = 3;
+// Ticks that are so far apart: this process, or its machine, stood still, and
+// what the leader said meanwhile is still to be read.
+constexpr absl::Duration kTicksApartMax = absl::Seconds(2);
+
 proto::AttemptPhase PhaseOf(bool preparing, bool waiting) {
   if (preparing) return proto::PREPARING;
   return waiting ? proto::WAITING : proto::EXECUTING;
@@ -53,6 +59,8 @@ const proto::JobSpec* AgentCore::SpecOf(const JobId& job) const {
 void AgentCore::On(const StreamOpened& event) {
   stream_ = event.stream;
   welcomed_ = false;
+  last_heard_ = now_;
+  if (last_tick_ == absl::InfiniteDuration()) last_tick_ = now_;
   // News of the old stream: Hello has all that matters, and the fetcher reports
   // again what still fails.
   fetch_failures_.clear();
@@ -83,6 +91,17 @@ void AgentCore::HangUp() {
   if (welcomed_) away_since_ = now_;
   stream_ = 0;
   welcomed_ = false;
+}
+
+void AgentCore::LeaveSilentLeader() {
+  if (now_ - last_tick_ > kTicksApartMax) last_heard_ = now_;
+  last_tick_ = now_;
+  const absl::Duration silence = now_ - last_heard_;
+  if (stream_ == 0 || silence < kSilentBeats * heartbeat_interval_) return;
+  Say(true,
+      Cat("the leader has said nothing for ",
+          absl::ToInt64Milliseconds(silence), " ms; looking for another"));
+  HangUp();
 }
 
 std::vector<proto::Hello> AgentCore::MakeHello() {
@@ -146,6 +165,7 @@ void AgentCore::AddHeld(rpc::Parts<proto::Hello>* parts) {
 
 void AgentCore::On(const MasterSays& event) {
   if (event.stream != stream_) return;
+  last_heard_ = now_;
   const proto::MasterMessage& message = event.message;
   if (message.has_refused()) {
     // Whoever refuses commands nothing; a standby does not even know the term.
@@ -197,6 +217,7 @@ void AgentCore::On(const MasterSays& event) {
       Say(false, message.drain().draining() ? "draining: no new attempts"
                                             : "no longer draining");
       break;
+    case proto::MasterMessage::kAlive:
     case proto::MasterMessage::kRefused:
     case proto::MasterMessage::kWelcome:
     case proto::MasterMessage::MESSAGE_NOT_SET:
@@ -353,6 +374,7 @@ void AgentCore::On(const Tick& event) {
     progress.set_input_bytes(standing.input_bytes);
     attempt->progress_news = true;
   }
+  LeaveSilentLeader();
   for (auto& [number, child] : children_) {
     if (child.state == ChildState::kIdle &&
         now_ - child.idle_since >= options_.idle_child_max) {

@@ -37,6 +37,8 @@
 //   * Every granted attempt ends with an outcome, also one that was killed
 //     (CANCELLED), except those of a dropped job or a lost incarnation.
 //   * A repeated grant of a known attempt changes nothing.
+//   * A leader that says nothing for three heartbeats is left: another may
+//   lead.
 #ifndef MILLRACE_WORKER_AGENT_AGENT_CORE_H_
 #define MILLRACE_WORKER_AGENT_AGENT_CORE_H_
 
@@ -166,6 +168,7 @@ class AgentCore {
   void LoseIncarnation();
   // Ends the stream and listens to it no more.
   void HangUp();
+  void LeaveSilentLeader();
   // In parts.
   std::vector<proto::Hello> MakeHello();
   void AddHeld(rpc::Parts<proto::Hello>* parts);
@@ -251,6 +254,9 @@ class AgentCore {
   // Of a check or publication whose grant has not come yet.
   AttemptUid winners_of_;
   std::vector<WinnerFile> winners_;
+  // Since when the leader has been silent on the present stream.
+  absl::Duration last_heard_;
+  absl::Duration last_tick_ = absl::InfiniteDuration();  // None yet.
   // Since when there is no stream; a worker that has been away for longer than
   // the silence limit is probably declared lost, and starts nothing.
   absl::Duration away_since_ = -absl::InfiniteDuration();

@@ -48,6 +48,41 @@ TEST_F(AgentTest, HelloIsTheFirstMessageAndTheOnlyOneBeforeWelcome) {
   EXPECT_EQ(Hello().term_seen(), term_);
 }
 
+TEST_F(AgentTest, SilentLeaderIsLeftForAnother) {
+  Begin();
+  proto::MasterMessage alive;
+  alive.mutable_alive();
+  for (int second = 0; second < 10; ++second) {
+    now_ += absl::Seconds(1);
+    if (second < 7) Command(alive);
+    Tell(Tick{});
+    EXPECT_EQ(Of<CloseStream>().size(), second == 9 ? 1u : 0u) << second;
+  }
+  now_ += absl::Seconds(1);
+  Tell(Tick{});
+  EXPECT_THAT(Of<CloseStream>(), IsEmpty()) << "no stream, no leader to leave";
+  // One that takes the stream and says nothing, not even Welcome.
+  Reopen();
+  for (int second = 1; second <= 3; ++second) {
+    now_ += absl::Seconds(1);
+    Tell(Tick{});
+  }
+  EXPECT_THAT(Of<CloseStream>(), SizeIs(1));
+}
+
+TEST_F(AgentTest, WorkerThatStoodStillDoesNotBlameTheLeader) {
+  Begin();
+  Tell(Tick{});
+  now_ += absl::Seconds(30);
+  Tell(Tick{});
+  EXPECT_THAT(Of<CloseStream>(), IsEmpty());
+  for (int second = 1; second <= 3; ++second) {
+    now_ += absl::Seconds(1);
+    Tell(Tick{});
+    EXPECT_EQ(Of<CloseStream>().size(), second == 3 ? 1u : 0u) << second;
+  }
+}
+
 TEST_F(AgentTest, HeartbeatsComeAtTheLeadersInterval) {
   Begin();
   now_ += absl::Milliseconds(999);

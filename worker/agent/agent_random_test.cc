@@ -55,6 +55,8 @@ class AgentWorld : public AgentTest {
           Answer();
           break;
       }
+      // It has left a leader that said nothing for too long.
+      if (hung_up_) Disconnect();
     }
   }
 
@@ -128,6 +130,7 @@ class AgentWorld : public AgentTest {
     }
   }
   void Disconnect() {
+    hung_up_ = false;
     if (!stream_open_) return;
     stream_open_ = false;
     Do(StreamClosed{stream_});
@@ -227,6 +230,7 @@ class AgentWorld : public AgentTest {
       told_dropped_.insert(id);
     }
   }
+  void Carry(const CloseStream& e) { hung_up_ = e.stream == stream_; }
   void Carry(const FetchBlob& e) {
     if (!resting_ && Rarely(10)) {
       answers_.push_back(
@@ -356,6 +360,7 @@ class AgentWorld : public AgentTest {
 
   const std::unique_ptr<Random> dice_;
   bool stream_open_ = false;
+  bool hung_up_ = false;
   bool resting_ = false;
   proto::Hello hello_;
   std::deque<Event> answers_;

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "common/errno_status.h"
+#include "common/fault_point.h"
 #include "common/logging.h"
 #include "common/status_macros.h"
 #include "common/strings.h"
@@ -234,6 +235,9 @@ void WorkerLoop::Do(const MeasureDisk&) {
 // ------------------------------------------------------------------- others
 
 void WorkerLoop::Do(const Send& effect) {
+  if (FaultsSet() && effect.message.update().outcomes_size() > 0) {
+    FaultPoint("worker.outcome");
+  }
   parts_.link.Send(effect.stream, effect.message);
 }
 

@@ -37,12 +37,12 @@ struct Download {
   bool complete() const { return size.has_value() && offset == *size; }
 };
 
-class GrpcBlobClient final : public BlobClient {
+class GrpcBlobClientImpl final : public GrpcBlobClient {
  public:
-  GrpcBlobClient(const rpc::Credentials& credentials,
-                 std::vector<std::string> masters, Clock& clock, FileSystem& fs,
-                 std::unique_ptr<Random> random,
-                 const BlobClientOptions& options)
+  GrpcBlobClientImpl(const rpc::Credentials& credentials,
+                     std::vector<std::string> masters, Clock& clock,
+                     FileSystem& fs, std::unique_ptr<Random> random,
+                     const BlobClientOptions& options)
       : clock_(clock),
         fs_(fs),
         options_(options),
@@ -101,6 +101,10 @@ class GrpcBlobClient final : public BlobClient {
 
   void Shutdown() override { stop_.Stop(); }
 
+  void Learn(const std::vector<std::string>& masters) override {
+    masters_.finder().Learn(masters);
+  }
+
  private:
   // Until the download is complete. What came is not compared with the hash.
   absl::Status Fetch(const std::string& sha256, Download* download);
@@ -126,8 +130,8 @@ class GrpcBlobClient final : public BlobClient {
   rpc::LeaderChannel masters_;
 };
 
-absl::Status GrpcBlobClient::Fetch(const std::string& sha256,
-                                   Download* download) {
+absl::Status GrpcBlobClientImpl::Fetch(const std::string& sha256,
+                                       Download* download) {
   const std::unique_ptr<Random> random = Random::Seeded(NextSeed());
   rpc::Backoff backoff({absl::Milliseconds(50), absl::Seconds(2), 2.0},
                        *random);
@@ -173,9 +177,9 @@ absl::Status GrpcBlobClient::Fetch(const std::string& sha256,
   }
 }
 
-grpc::Status GrpcBlobClient::ReadStream(rpc::LeaderChannel::Attempt& attempt,
-                                        const std::string& sha256,
-                                        Download* download) {
+grpc::Status GrpcBlobClientImpl::ReadStream(
+    rpc::LeaderChannel::Attempt& attempt, const std::string& sha256,
+    Download* download) {
   proto::GetBlobRequest request;
   request.set_sha256(sha256);
   request.set_offset(download->offset);
@@ -196,9 +200,10 @@ grpc::Status GrpcBlobClient::ReadStream(rpc::LeaderChannel::Attempt& attempt,
   return reader->Finish();
 }
 
-absl::Status GrpcBlobClient::TakeChunk(const proto::BlobChunk& chunk,
-                                       bool first, const std::string& sha256,
-                                       Download* download) {
+absl::Status GrpcBlobClientImpl::TakeChunk(const proto::BlobChunk& chunk,
+                                           bool first,
+                                           const std::string& sha256,
+                                           Download* download) {
   if (first) {
     if (chunk.sha256() != sha256) {
       return absl::InternalError("the master sends another blob");
@@ -218,9 +223,10 @@ absl::Status GrpcBlobClient::TakeChunk(const proto::BlobChunk& chunk,
   return absl::OkStatus();
 }
 
-grpc::Status GrpcBlobClient::PutOnce(rpc::LeaderChannel::Attempt& attempt,
-                                     const std::string& sha256, ReadFile& file,
-                                     uint64_t size, absl::Status* local) {
+grpc::Status GrpcBlobClientImpl::PutOnce(rpc::LeaderChannel::Attempt& attempt,
+                                         const std::string& sha256,
+                                         ReadFile& file, uint64_t size,
+                                         absl::Status* local) {
   const auto stub = proto::BlobService::NewStub(attempt.channel);
   proto::PutBlobReply reply;
   const auto writer = stub->Put(&attempt.context, &reply);
@@ -254,12 +260,11 @@ grpc::Status GrpcBlobClient::PutOnce(rpc::LeaderChannel::Attempt& attempt,
 
 }  // namespace
 
-std::unique_ptr<BlobClient> MakeBlobClient(const rpc::Credentials& credentials,
-                                           std::vector<std::string> masters,
-                                           Clock& clock, FileSystem& fs,
-                                           std::unique_ptr<Random> random,
-                                           const BlobClientOptions& options) {
-  return std::make_unique<GrpcBlobClient>(
+std::unique_ptr<GrpcBlobClient> MakeBlobClient(
+    const rpc::Credentials& credentials, std::vector<std::string> masters,
+    Clock& clock, FileSystem& fs, std::unique_ptr<Random> random,
+    const BlobClientOptions& options) {
+  return std::make_unique<GrpcBlobClientImpl>(
       credentials, std::move(masters), clock, fs, std::move(random), options);
 }
 

@@ -22,10 +22,16 @@ struct BlobClientOptions {
   absl::Duration total_timeout = absl::Seconds(60);
 };
 
+class GrpcBlobClient : public BlobClient {
+ public:
+  // These are all masters, as one of them says.
+  virtual void Learn(const std::vector<std::string>& masters) = 0;
+};
+
 // All references are borrowed. A transfer has a chunk in memory. The bytes of
 // Get are hashed as they come: what does not match is fetched anew, and is
 // kDataLoss when no master has better. REQUIRES: masters is not empty.
-std::unique_ptr<BlobClient> MakeBlobClient(
+std::unique_ptr<GrpcBlobClient> MakeBlobClient(
     const rpc::Credentials& credentials, std::vector<std::string> masters,
     Clock& clock, FileSystem& fs, std::unique_ptr<Random> random,
     const BlobClientOptions& options = {});

@@ -87,6 +87,7 @@ class GrpcMasterLink final : public MasterLink {
   std::string ReadAll(const std::string& address, StreamId id, Stream& stream,
                       Observer& observer);
   void WriteAll(Stream& stream);
+  void Learn(const google::protobuf::RepeatedPtrField<std::string>& masters);
 
   void EndLocked(const absl::Status& why) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
     if (ending_) return;
@@ -213,6 +214,7 @@ std::string GrpcMasterLink::ReadAll(const std::string& address, StreamId id,
       hint = message.refused().leader_address();
     }
     if (message.has_welcome()) finder_.Leads(address);
+    Learn(message.masters());
     observer.OnMessage(id, std::move(message));
     message.Clear();
     if (!refused) continue;
@@ -225,6 +227,14 @@ std::string GrpcMasterLink::ReadAll(const std::string& address, StreamId id,
     return hint;
   }
   return "";
+}
+
+void GrpcMasterLink::Learn(
+    const google::protobuf::RepeatedPtrField<std::string>& masters) {
+  const std::vector<std::string> all(masters.begin(), masters.end());
+  if (all.empty()) return;
+  finder_.Learn(all);
+  if (options_.on_masters != nullptr) options_.on_masters(all);
 }
 
 void GrpcMasterLink::WriteAll(Stream& stream) {

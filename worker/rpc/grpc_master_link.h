@@ -3,6 +3,7 @@
 #define MILLRACE_WORKER_RPC_GRPC_MASTER_LINK_H_
 
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -22,8 +23,16 @@ struct MasterLinkOptions {
   size_t queue_messages_max = 4096;
   // A whole Hello has to fit.
   size_t queue_bytes_max = rpc::kHelloBytesMax + (32 << 20);
-  absl::Duration connect_timeout = absl::Seconds(5);
-  rpc::BackoffOptions backoff = {absl::Milliseconds(50), absl::Seconds(1), 2.0};
+  // A master that stands still is not waited for: the leader declares a worker
+  // lost that has been away for longer than this and one more try.
+  absl::Duration connect_timeout = absl::Seconds(1);
+  // Short: as long as there is no leader, nothing is granted, and it is over
+  // when the new one has heard the last of its workers.
+  rpc::BackoffOptions backoff = {absl::Milliseconds(50),
+                                 absl::Milliseconds(300), 2.0};
+  // Told the addresses of all masters when one names them; on a thread of the
+  // link. May be null.
+  std::function<void(const std::vector<std::string>&)> on_masters = nullptr;
 };
 
 // Credentials are borrowed. Two threads: one reads and reports, one writes.

@@ -1,6 +1,7 @@
 // millrace cluster up | down | status: real processes on this machine.
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 #include <memory>
@@ -27,7 +28,7 @@ constexpr absl::Duration kStopGrace = absl::Seconds(15);
 
 struct ClusterFlags {
   std::string directory;
-  int masters = 1;
+  int masters = 0;
   int workers = 2;
   int slots = 0;
   bool same_host = false;
@@ -143,14 +144,18 @@ ExitCode RunUp(const ClusterFlags& flags) {
                  std::string(ToStd(context.message())).c_str(),
                  cluster->masters.c_str());
   }
+  const int masters = static_cast<int>(std::count_if(
+      cluster->processes.begin(), cluster->processes.end(),
+      [](const client::LocalProcess& process) { return process.master; }));
   std::fprintf(
       stderr,
-      "millrace cluster up: %d %s ready, data and logs in %s\n"
+      "millrace cluster up: %d %s and %d %s are ready, data and logs in %s\n"
       "  run a job:  millrace submit ./wordcount --input FILES --output DIR\n"
       "  look:       millrace worker list; millrace list\n"
       "  stop it:    millrace cluster down%s\n",
-      flags.workers, flags.workers == 1 ? "worker is" : "workers are",
-      directory->c_str(), DirectoryFlag(flags).c_str());
+      masters, masters == 1 ? "master" : "masters", flags.workers,
+      flags.workers == 1 ? "worker" : "workers", directory->c_str(),
+      DirectoryFlag(flags).c_str());
   return Print("cluster up",
                flags.format == "json"
                    ? FormatJson(ClusterJson(*cluster))
@@ -213,7 +218,8 @@ void AddCluster(CLI::App& app, Globals&, Action& action) {
 
   CLI::App* up = add("up", "Start a cluster and wait until it is ready", RunUp);
   up->option_defaults()->always_capture_default(true);
-  AddNumber(*up, "--masters", flags->masters, "Number of masters", 1, 7);
+  AddNumber(*up, "--masters", flags->masters,
+            "Number of masters; 0: as many as before, or one", 0, 7);
   AddNumber(*up, "--workers", flags->workers, "Number of workers", 1, 1000);
   AddNumber(*up, "--slots", flags->slots,
             "Tasks at a time on each worker; 0: the cores, shared out", 0,

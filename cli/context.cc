@@ -56,6 +56,10 @@ absl::StatusOr<std::string> FindCluster(const Globals& globals) {
       "start one here with: millrace cluster up");
 }
 
+bool UsesContext(const Globals& globals) {
+  return globals.cluster.empty() && Environment("MILLRACE_CLUSTER").empty();
+}
+
 absl::StatusOr<std::unique_ptr<client::ClusterClient>> ConnectToCluster(
     const Globals& globals, client::StopSignal* stop) {
   MR_ASSIGN_OR_RETURN(const std::string masters, FindCluster(globals));
@@ -121,6 +125,8 @@ ExitCode FailCluster(const absl::Status& status, std::string_view command) {
   }
   if (command.substr(0, 6) == "worker" && code == kNotFound) {
     try_this = "millrace worker list shows the workers";
+  } else if (command.substr(0, 6) == "master" && code == kNotFound) {
+    try_this = "millrace master list shows the masters";
   }
   return Fail(code, command, ToStd(status.message()), try_this);
 }

@@ -17,6 +17,9 @@ namespace millrace::cli {
 // named.
 absl::StatusOr<std::string> FindCluster(const Globals& globals);
 
+// Whether it is the context that names it.
+bool UsesContext(const Globals& globals);
+
 // The same, connected. `stop` may be null and outlives the client.
 absl::StatusOr<std::unique_ptr<client::ClusterClient>> ConnectToCluster(
     const Globals& globals, client::StopSignal* stop = nullptr);

@@ -192,15 +192,24 @@ TEST(JobJsonTest, WorkersAndMastersAreContracts) {
   master.set_id("m1");
   master.set_address("127.0.0.1:7000");
   master.set_pid(99);
+  master.set_state("up");
   master.set_role("leader");
   master.set_term(3);
   master.set_version("0.1.0");
   EXPECT_EQ(MasterJson(master).dump(),
             R"({"id":"m1","address":"127.0.0.1:7000","pid":99,"state":"up",)"
-            R"("role":"leader","term":3,"version":"0.1.0"})");
+            R"("role":"leader","term":3,"version":"0.1.0",)"
+            R"("entries_behind":0,"waiting_for":""})");
+  proto::MasterStatus& learner = *cluster.add_masters();
+  learner.set_id("m2");
+  learner.set_address("127.0.0.1:7001");
+  learner.set_state("unreachable");
+  learner.set_role("learner");
+  learner.set_entries_behind(12);
   EXPECT_EQ(MastersTable(cluster, false),
-            "ID  ADDRESS         PID  ROLE    TERM\n"
-            "m1  127.0.0.1:7000   99  leader     3\n");
+            "ID  ADDRESS         PID  STATE        ROLE     TERM  BEHIND\n"
+            "m1  127.0.0.1:7000   99  up           leader      3       0\n"
+            "m2  127.0.0.1:7001    -  unreachable  learner     -      12\n");
 }
 
 TEST(JobTextTest, TablesLineUpAndHideControlBytes) {

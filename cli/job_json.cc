@@ -157,11 +157,12 @@ Json MasterJson(const proto::MasterStatus& master) {
   json["id"] = master.id();
   json["address"] = master.address();
   json["pid"] = master.pid();
-  // A master that is listed with a role has answered.
-  json["state"] = master.role().empty() ? "unknown" : "up";
+  json["state"] = master.state();
   json["role"] = master.role();
   json["term"] = master.term();
   json["version"] = master.version();
+  json["entries_behind"] = master.entries_behind();
+  json["waiting_for"] = master.waiting_for();
   return json;
 }
 

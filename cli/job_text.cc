@@ -307,17 +307,25 @@ std::string WorkersTable(const std::vector<proto::WorkerStatus>& workers,
 }
 
 std::string MastersTable(const proto::ClusterReply& cluster, bool wide) {
-  std::vector<Column> columns = {
-      {"ID"}, {"ADDRESS"}, {"PID", true}, {"ROLE"}, {"TERM", true}};
-  if (wide) columns.insert(columns.end(), {{"VERSION"}, {"CLUSTER"}});
+  std::vector<Column> columns = {{"ID"},          {"ADDRESS"}, {"PID", true},
+                                 {"STATE"},       {"ROLE"},    {"TERM", true},
+                                 {"BEHIND", true}};
+  if (wide) {
+    columns.insert(columns.end(), {{"VERSION"}, {"CLUSTER"}, {"WAITING FOR"}});
+  }
   std::vector<std::vector<std::string>> rows;
   for (const proto::MasterStatus& master : cluster.masters()) {
-    std::vector<std::string> row = {master.id(), master.address(),
-                                    Cat(master.pid()), master.role(),
-                                    Cat(master.term())};
+    std::vector<std::string> row = {
+        master.id(),
+        master.address(),
+        master.pid() == 0 ? "" : Cat(master.pid()),
+        master.state(),
+        master.role(),
+        master.term() == 0 ? "" : Cat(master.term()),
+        Cat(master.entries_behind())};
     if (wide) {
-      row.insert(row.end(),
-                 {master.version(), HexEncode(cluster.cluster_id())});
+      row.insert(row.end(), {master.version(), HexEncode(cluster.cluster_id()),
+                             Printable(master.waiting_for(), 200)});
     }
     rows.push_back(std::move(row));
   }

@@ -9,6 +9,7 @@
 #include <optional>
 #include <utility>
 
+#include "client/cluster_client_impl.h"
 #include "common/sha256.h"
 #include "common/status_macros.h"
 #include "common/strings.h"
@@ -24,8 +25,6 @@
 
 namespace millrace::client {
 namespace {
-
-using Attempt = rpc::LeaderChannel::Attempt;
 
 // Beside the usual timeout of one try, for putting a blob: the slowest network
 // and disk that we are patient with.
@@ -60,6 +59,17 @@ std::string Lower(std::string_view prefix) {
   return lower;
 }
 
+// From the beginning of a watch.
+void LearnMasters(const grpc::ClientContext& context,
+                  rpc::LeaderFinder& finder) {
+  const auto& metadata = context.GetServerInitialMetadata();
+  const auto found = metadata.find(rpc::kMastersMetadata);
+  if (found == metadata.end()) return;
+  const auto masters = rpc::ParseMasters(
+      std::string_view(found->second.data(), found->second.size()));
+  if (masters.ok()) finder.Learn(*masters);
+}
+
 std::string OfJob(std::string_view what, std::string_view prefix) {
   return Cat(what, " job ", prefix);
 }
@@ -74,88 +84,6 @@ bool HasEnded(proto::JobState state) {
 std::string StateName(proto::JobState state) {
   return proto::JobState_Name(state);
 }
-
-struct ClusterClient::Impl {
-  Impl(const ClientOptions& client_options, std::vector<std::string> masters)
-      : options(client_options),
-        stop(client_options.stop != nullptr ? *client_options.stop
-                                            : never_stopped),
-        leader(rpc::LoopbackCredentials(), std::move(masters), *options.clock,
-               Random::Entropy(), stop),
-        caller(*options.clock, Random::Entropy(), stop) {}
-
-  rpc::CallOptions Usual() const {
-    rpc::CallOptions call;
-    call.attempt_timeout = options.attempt_timeout;
-    call.total_timeout = options.patience;
-    return call;
-  }
-
-  // A master that shuts down cancels its calls. That is no wish of ours:
-  // another one will answer.
-  grpc::Status AsSeenHere(grpc::Status status) {
-    if (status.error_code() != grpc::StatusCode::CANCELLED || stop.stopped()) {
-      return status;
-    }
-    return grpc::Status(
-        grpc::StatusCode::UNAVAILABLE,
-        "cancelled by the other side: " + status.error_message());
-  }
-
-  // One unary call of a service to the leader.
-  template <typename Stub, typename Request, typename Reply>
-  absl::Status Ask(std::string_view what,
-                   grpc::Status (Stub::*method)(grpc::ClientContext*,
-                                                const Request&, Reply*),
-                   std::unique_ptr<Stub> (*new_stub)(
-                       const std::shared_ptr<grpc::ChannelInterface>&,
-                       const grpc::StubOptions&),
-                   const Request& request, Reply* reply) {
-    return leader.Call(what, Usual(), [&](Attempt& attempt) {
-      reply->Clear();
-      const std::unique_ptr<Stub> stub = new_stub(attempt.channel, {});
-      return AsSeenHere(
-          (stub.get()->*method)(&attempt.context, request, reply));
-    });
-  }
-
-  template <typename Request, typename Reply>
-  absl::Status AskClient(std::string_view what,
-                         grpc::Status (proto::ClientService::Stub::*method)(
-                             grpc::ClientContext*, const Request&, Reply*),
-                         const Request& request, Reply* reply) {
-    return Ask(what, method, &proto::ClientService::NewStub, request, reply);
-  }
-
-  absl::StatusOr<std::vector<std::string>> MissingBlobs(
-      const PreparedJob& job) {
-    proto::FindBlobsRequest request;
-    for (const auto& [sha256, path] : job.blobs) request.add_sha256(sha256);
-    proto::FindBlobsReply reply;
-    MR_RETURN_IF_ERROR(Ask("look for the job's files",
-                           &proto::BlobService::Stub::Find,
-                           &proto::BlobService::NewStub, request, &reply));
-    std::vector<std::string> missing;
-    for (const std::string& sha256 : reply.missing()) {
-      if (!job.blobs.contains(sha256)) {
-        return absl::InternalError(
-            "the cluster misses a blob that nobody asked for");
-      }
-      missing.push_back(sha256);
-    }
-    return missing;
-  }
-
-  // Returns how many bytes were sent.
-  absl::StatusOr<uint64_t> PutBlob(FileSystem& fs, const std::string& sha256,
-                                   const std::string& path);
-
-  const ClientOptions options;
-  rpc::StopSignal never_stopped;
-  rpc::StopSignal& stop;
-  rpc::LeaderChannel leader;
-  rpc::Caller caller;
-};
 
 absl::StatusOr<uint64_t> ClusterClient::Impl::PutBlob(FileSystem& fs,
                                                       const std::string& sha256,
@@ -328,7 +256,8 @@ absl::StatusOr<proto::JobStatus> ClusterClient::Wait(
           ? clock.Monotonic() + std::max(options.timeout, absl::ZeroDuration())
           : absl::InfiniteDuration();
   std::optional<proto::JobStatus> last;
-  bool reached = true;  // The master that was asked last.
+  bool reached = true;   // The master that was asked last.
+  bool renewed = false;  // The watch is the last one's, opened anew.
   const auto too_late = [&] {
     return limited && clock.Monotonic() >= deadline;
   };
@@ -338,44 +267,54 @@ absl::StatusOr<proto::JobStatus> ClusterClient::Wait(
   if (limited) {
     call.total_timeout = std::min(call.total_timeout, options.timeout);
   }
-  const absl::Status status = impl_->leader.Call(
-      OfJob("watch", id_prefix), call, [&](Attempt& attempt) -> grpc::Status {
-        if (too_late()) return grpc::Status::OK;  // Ends the tries.
-        if (limited) {
-          rpc::SetTimeout(
-              attempt.context,
-              std::max(deadline - clock.Monotonic(), absl::Milliseconds(1)));
-        }
-        const auto stub = proto::ClientService::NewStub(attempt.channel);
-        const auto reader = stub->WatchJob(&attempt.context, request);
-        proto::JobStatus now;
-        bool heard = false;
-        while (reader->Read(&now)) {
-          heard = true;
-          attempt.Progress();
-          if (options.on_status != nullptr) options.on_status(now);
-          last = now;
-          // A prefix that is unique now may not be so later.
-          request.set_id_prefix(HexEncode(now.job_id()));
-          if (HasEnded(now.state())) {
-            attempt.context.TryCancel();
-            reader->Finish().ok();
-            return grpc::Status::OK;
-          }
-        }
-        const grpc::Status finished = reader->Finish();
-        reached =
-            heard || finished.error_code() != grpc::StatusCode::UNAVAILABLE;
-        if (too_late()) return grpc::Status::OK;
-        // A stream that was silent for long was alive until now: patience
-        // begins here.
-        if (heard) attempt.Progress();
-        return finished.ok() ? grpc::Status(grpc::StatusCode::UNAVAILABLE,
-                                            "the watch ended before the job")
-                             : impl_->AsSeenHere(finished);
-      });
-  if (last.has_value() && HasEnded(last->state())) return *last;
-  MR_RETURN_IF_ERROR(status);
+  const auto watch = [&](Attempt& attempt) -> grpc::Status {
+    const bool again = std::exchange(renewed, false);
+    if (too_late()) return grpc::Status::OK;  // Ends the tries.
+    const absl::Duration left =
+        limited ? deadline - clock.Monotonic() : absl::InfiniteDuration();
+    rpc::SetTimeout(attempt.context,
+                    std::max(std::min(left, impl_->options.watch_period),
+                             absl::Milliseconds(1)));
+    const auto stub = proto::ClientService::NewStub(attempt.channel);
+    const auto reader = stub->WatchJob(&attempt.context, request);
+    proto::JobStatus now;
+    bool heard = false;
+    while (reader->Read(&now)) {
+      if (!heard) LearnMasters(attempt.context, impl_->leader.finder());
+      const bool known = again && !heard && last.has_value() &&
+                         now.SerializeAsString() == last->SerializeAsString();
+      heard = true;
+      attempt.Progress();
+      if (options.on_status != nullptr && !known) options.on_status(now);
+      last = now;
+      // A prefix that is unique now may not be so later.
+      request.set_id_prefix(HexEncode(now.job_id()));
+      if (HasEnded(now.state())) {
+        attempt.context.TryCancel();
+        reader->Finish().ok();
+        return grpc::Status::OK;
+      }
+    }
+    const grpc::Status finished = reader->Finish();
+    reached = heard || finished.error_code() != grpc::StatusCode::UNAVAILABLE;
+    if (too_late()) return grpc::Status::OK;
+    // A stream that was silent for long was alive until now: patience begins
+    // here.
+    if (heard) attempt.Progress();
+    if (finished.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED && heard) {
+      renewed = true;
+      return grpc::Status::OK;
+    }
+    return finished.ok() ? grpc::Status(grpc::StatusCode::UNAVAILABLE,
+                                        "the watch ended before the job")
+                         : impl_->AsSeenHere(finished);
+  };
+  do {
+    const absl::Status status =
+        impl_->leader.Call(OfJob("watch", id_prefix), call, watch);
+    if (last.has_value() && HasEnded(last->state())) return *last;
+    MR_RETURN_IF_ERROR(status);
+  } while (renewed);
   if (!reached) {
     return absl::UnavailableError(
         Av(Cat("watch job ", id_prefix, ": no master was reached")));
@@ -430,14 +369,6 @@ absl::StatusOr<proto::WorkerStatus> ClusterClient::DrainWorker(
       Cat(draining ? "drain" : "undrain", " worker ", Printable(name)),
       &proto::ClientService::Stub::DrainWorker, request, &reply));
   return reply.status();
-}
-
-absl::StatusOr<proto::ClusterReply> ClusterClient::Cluster() {
-  proto::ClusterReply reply;
-  MR_RETURN_IF_ERROR(impl_->AskClient("look at the cluster",
-                                      &proto::ClientService::Stub::GetCluster,
-                                      proto::ClusterRequest(), &reply));
-  return reply;
 }
 
 absl::StatusOr<proto::LocateLogsReply> ClusterClient::LocateLogs(

@@ -47,6 +47,9 @@ struct ClientOptions {
   absl::Duration patience = absl::Seconds(30);
   // Of one try of a call that is no stream.
   absl::Duration attempt_timeout = absl::Seconds(5);
+  // A watch is opened anew after so long, so that one is not kept for ever that
+  // a master holds open which stands still.
+  absl::Duration watch_period = absl::Seconds(5);
   Clock* clock = &Clock::Real();
   // Ends calls early; null: nothing does. Outlives the client.
   StopSignal* stop = nullptr;
@@ -70,6 +73,15 @@ struct WaitOptions {
   // Called with the status now and with each change, on the calling thread;
   // the last one is that of the end.
   std::function<void(const proto::JobStatus&)> on_status = nullptr;
+};
+
+// For changes of the group of masters.
+struct MasterChangeOptions {
+  // kDeadlineExceeded when it is not done by then; the message says what was
+  // waited for. What was begun goes on.
+  absl::Duration timeout = absl::InfiniteDuration();
+  // Told what is waited for, whenever that changes; on the calling thread.
+  std::function<void(const std::string&)> on_waiting = nullptr;
 };
 
 // SUCCEEDED, FAILED or KILLED: it never changes again.
@@ -109,7 +121,25 @@ class ClusterClient {
   absl::StatusOr<std::vector<proto::WorkerStatus>> ListWorkers();
   absl::StatusOr<proto::WorkerStatus> DrainWorker(std::string_view name,
                                                   bool draining);
+  // The masters, as their leader sees them.
   absl::StatusOr<proto::ClusterReply> Cluster();
+  // Likewise, as each of those that answer sees itself: for a cluster without a
+  // leader. Does not wait long. kUnavailable: none answers.
+  absl::StatusOr<proto::ClusterReply> AskEachMaster();
+
+  // Adds the master at `address`, which was started to join, and returns when
+  // it votes. Repeating it goes on where it was.
+  //   kFailedPrecondition  that master belongs to another cluster, or founded
+  //                        its own
+  absl::StatusOr<proto::MasterStatus> AddMaster(
+      std::string_view address, const MasterChangeOptions& options = {});
+  // `name`: id, unique beginning of it, or address.
+  //   kFailedPrecondition  those that would be left could not go on
+  absl::StatusOr<proto::MasterStatus> RemoveMaster(
+      std::string_view name, const MasterChangeOptions& options = {});
+  // Returns when the master leads; "": any other one than now.
+  absl::StatusOr<proto::MasterStatus> TransferLeadership(
+      std::string_view name, const MasterChangeOptions& options = {});
 
   // Where the logs of a job's attempts are; of one task if `task` is not null.
   absl::StatusOr<proto::LocateLogsReply> LocateLogs(

@@ -2,7 +2,9 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <poll.h>
 
+#include <map>
 #include <string>
 #include <thread>
 #include <vector>
@@ -386,6 +388,79 @@ TEST_F(ClusterClientTest, WaitTellsAMasterThatIsGoneFromAJobThatTakesLong) {
 TEST_F(ClusterClientTest, WaitForAnUnknownJobIsNotFound) {
   const auto client = Connect(master_.address());
   EXPECT_TRUE(absl::IsNotFound(client->Wait("ff", {}).status()));
+}
+
+TEST_F(ClusterClientTest, WaitRenewsItsWatchWithoutSayingAnythingTwice) {
+  options_.watch_period = absl::Milliseconds(50);
+  AddJob(kId, proto::RUNNING);
+  const auto client = Connect(master_.address());
+  int seen = 0;
+  WaitOptions wait;
+  wait.on_status = [&](const proto::JobStatus&) { ++seen; };
+  std::thread ends([&] {
+    while (master_.Calls("WatchJob") < 5) poll(nullptr, 0, 1);
+    SetJobState(kId, proto::SUCCEEDED);
+  });
+  const auto end = client->Wait("1f", wait);
+  ends.join();
+  ASSERT_TRUE(end.ok()) << end.status();
+  EXPECT_EQ(end->state(), proto::SUCCEEDED);
+  EXPECT_EQ(seen, 2);
+}
+
+// -------------------------------------------------------------------- masters
+
+TEST_F(ClusterClientTest, MastersAreAddedRemovedAndGivenTheLead) {
+  const auto client = Connect(master_.address());
+  std::vector<std::string> said;
+  MasterChangeOptions options;
+  options.on_waiting = [&](const std::string& what) { said.push_back(what); };
+  const auto added = client->AddMaster("127.0.0.1:7", options);
+  ASSERT_TRUE(added.ok()) << added.status();
+  EXPECT_EQ(added->address(), "127.0.0.1:7");
+  EXPECT_THAT(said, ElementsAre("it lacks 7 entries of the log"));
+
+  MasterChangeOptions look;
+  look.timeout = absl::ZeroDuration();
+  const auto waits = client->AddMaster("127.0.0.1:8", look);
+  EXPECT_TRUE(absl::IsDeadlineExceeded(waits.status())) << waits.status();
+  EXPECT_THAT(MessageOf(waits.status()), HasSubstr("7 entries"));
+
+  EXPECT_EQ(client->TransferLeadership("")->id(), "m2");
+  // The answer of a removal is lost: it is done all the same.
+  master_.Misbehave("RemoveMaster", {absl::UnavailableError("cut"), true});
+  const auto removed = client->RemoveMaster("127.0.0.1:7");
+  ASSERT_TRUE(removed.ok()) << removed.status();
+  EXPECT_EQ(removed->address(), "127.0.0.1:7");
+  EXPECT_TRUE(absl::IsNotFound(client->RemoveMaster("m9").status()));
+}
+
+TEST_F(ClusterClientTest, WithoutALeaderEachMasterIsAsked) {
+  FakeMaster other(state_);
+  std::string gone;
+  {
+    FakeMaster passing(state_);
+    gone = passing.address();
+  }
+  {
+    const absl::MutexLock lock(&state_.mu_);
+    state_.cluster_.add_masters()->set_address(master_.address());
+    state_.cluster_.add_masters()->set_address(other.address());
+  }
+  master_.SetLeader("127.0.0.1:1");
+  other.SetLeader("127.0.0.1:1");
+  const auto client =
+      Connect(Cat(master_.address(), ",", gone, ",", other.address()));
+  const auto cluster = client->AskEachMaster();
+  ASSERT_TRUE(cluster.ok()) << cluster.status();
+  std::map<std::string, std::string> states;
+  for (const proto::MasterStatus& master : cluster->masters()) {
+    states[master.address()] = master.state();
+  }
+  EXPECT_EQ(states,
+            (std::map<std::string, std::string>{{master_.address(), "up"},
+                                                {other.address(), "up"},
+                                                {gone, "unreachable"}}));
 }
 
 TEST_F(ClusterClientTest, TheStopSignalEndsAWait) {

@@ -37,6 +37,7 @@ constexpr absl::Duration kLookInterval = absl::Milliseconds(20);
 constexpr size_t kLogLinesShown = 5;
 constexpr uint64_t kLogBytesRead = 16 << 10;
 
+constexpr int kMastersMax = 7;
 constexpr int kWorkersMax = 1000;
 constexpr int kSlotsMax = 1024;
 
@@ -82,13 +83,9 @@ std::string EndOfLog(const std::string& path) {
 }
 
 absl::Status CheckOptions(const LocalClusterOptions& options) {
-  if (options.masters < 1) {
-    return absl::InvalidArgumentError("a cluster has at least one master");
-  }
-  if (options.masters > 1) {
-    return absl::UnimplementedError(
-        "more than one master is not possible yet: masters do not form groups "
-        "so far; start one");
+  if (options.masters < 0 || options.masters > kMastersMax) {
+    return absl::InvalidArgumentError(
+        Av(Cat("a cluster has 1 to ", kMastersMax, " masters")));
   }
   if (options.workers < 1 || options.workers > kWorkersMax) {
     return absl::InvalidArgumentError(
@@ -120,10 +117,7 @@ class Start {
     deadline_ = options_.clock->Monotonic() + options_.patience;
     MR_RETURN_IF_ERROR(MakeDirectories(FileSystem::Posix(), In("logs")));
     MR_RETURN_IF_ERROR(MakeDirectories(FileSystem::Posix(), In("run")));
-    Say("starting the master");
-    MR_RETURN_IF_ERROR(StartProcess("master-1", true, "millrace-master", {}));
-    MR_RETURN_IF_ERROR(AwaitAddresses());
-    cluster_.masters = cluster_.processes[0].address;
+    MR_RETURN_IF_ERROR(StartMasters());
     const int slots = options_.slots > 0
                           ? options_.slots
                           : std::max(1, UsableCores() / options_.workers);
@@ -138,6 +132,56 @@ class Start {
     }
     MR_RETURN_IF_ERROR(AwaitAddresses());
     return AwaitWorkers();
+  }
+
+  absl::Status StartMasters() {
+    int known = 0;
+    while (!KeptAddress(MasterNamed(known + 1)).empty()) ++known;
+    const int count =
+        options_.masters > 0 ? options_.masters : std::max(known, 1);
+    if (count < known) {
+      return absl::InvalidArgumentError(
+          Av(Cat("the cluster in ", options_.directory, " has ", known,
+                 " masters; start all of them, and remove some afterwards "
+                 "with: millrace master remove")));
+    }
+    Say(Cat("starting ", count, count == 1 ? " master" : " masters"));
+    for (int i = 1; i <= count; ++i) {
+      // The first one founds the group.
+      std::vector<std::string> arguments;
+      if (i > 1) arguments.push_back("--join");
+      MR_RETURN_IF_ERROR(StartProcess(MasterNamed(i), true, "millrace-master",
+                                      std::move(arguments)));
+    }
+    MR_RETURN_IF_ERROR(AwaitAddresses());
+    std::vector<std::string> addresses;
+    for (const LocalProcess& process : cluster_.processes) {
+      MR_RETURN_IF_ERROR(KeepAddress(process));
+      addresses.push_back(process.address);
+    }
+    cluster_.masters = absl::StrJoin(addresses, ",");
+    MR_RETURN_IF_ERROR(WriteClusterRecord(cluster_));
+    return count == 1 ? absl::OkStatus() : FormGroup();
+  }
+
+  absl::Status FormGroup() {
+    MR_ASSIGN_OR_RETURN(const std::unique_ptr<ClusterClient> client, Client());
+    MasterChangeOptions look;
+    look.timeout = absl::ZeroDuration();  // We ask again ourselves.
+    for (size_t i = 1; i < cluster_.processes.size(); ++i) {
+      const std::string name = cluster_.processes[i].name;
+      for (;;) {
+        const absl::Status added =
+            client->AddMaster(cluster_.processes[i].address, look).status();
+        if (added.ok()) break;
+        if (!absl::IsDeadlineExceeded(added) && !absl::IsUnavailable(added)) {
+          return Annotate(added, name);
+        }
+        MR_RETURN_IF_ERROR(WaitALittle(
+            Cat(name, " to become a voter (", ToStd(added.message()), ")")));
+      }
+    }
+    return absl::OkStatus();
   }
 
   LocalCluster Keep() {
@@ -162,6 +206,39 @@ class Start {
     return identities;
   }
 
+  static std::string MasterNamed(int i) { return Cat("master-", i); }
+
+  std::string ListenFile(const std::string& name) const {
+    return JoinPath(In("run"), name + ".listen");
+  }
+
+  // "" if the process has never served.
+  std::string KeptAddress(const std::string& name) const {
+    absl::StatusOr<std::string> text =
+        ReadWholeFile(FileSystem::Posix(), ListenFile(name), 4096);
+    if (!text.ok()) return "";
+    absl::StripAsciiWhitespace(&*text);
+    return rpc::ParseAddress(*text).ok() ? *text : "";
+  }
+
+  absl::Status KeepAddress(const LocalProcess& process) const {
+    if (KeptAddress(process.name) == process.address) return absl::OkStatus();
+    FileSystem& fs = FileSystem::Posix();
+    const std::string path = ListenFile(process.name);
+    const std::string next = path + ".next";
+    fs.RemoveFile(next).IgnoreError();
+    MR_RETURN_IF_ERROR(WriteWholeFile(fs, next, process.address + "\n"));
+    return fs.Rename(next, path);
+  }
+
+  absl::StatusOr<std::unique_ptr<ClusterClient>> Client() const {
+    ClientOptions client_options;
+    client_options.clock = options_.clock;
+    client_options.stop = options_.stop;
+    client_options.patience = absl::ZeroDuration();  // We ask again ourselves.
+    return ClusterClient::Connect(cluster_.masters, client_options);
+  }
+
   std::string AddressFile(const std::string& name) const {
     return JoinPath(In("run"), name + ".address");
   }
@@ -178,9 +255,11 @@ class Start {
     const absl::Status removed =
         FileSystem::Posix().RemoveFile(AddressFile(name));
     if (!absl::IsNotFound(removed)) MR_RETURN_IF_ERROR(removed);
+    const std::string kept = master ? KeptAddress(name) : "";
     const std::vector<std::string> common = {
-        "--dir",       In(name),         "--listen",
-        "127.0.0.1:0", "--address-file", AddressFile(name)};
+        "--dir",          In(name),
+        "--listen",       kept.empty() ? "127.0.0.1:0" : kept,
+        "--address-file", AddressFile(name)};
     arguments.insert(arguments.end(), common.begin(), common.end());
     MR_ASSIGN_OR_RETURN(process.identity,
                         StartDaemon(JoinPath(options_.bin_directory, program),
@@ -247,13 +326,7 @@ class Start {
   }
 
   absl::Status AwaitWorkers() {
-    ClientOptions client_options;
-    client_options.clock = options_.clock;
-    client_options.stop = options_.stop;
-    client_options.patience = absl::ZeroDuration();  // We ask again ourselves.
-    MR_ASSIGN_OR_RETURN(
-        const std::unique_ptr<ClusterClient> client,
-        ClusterClient::Connect(cluster_.masters, client_options));
+    MR_ASSIGN_OR_RETURN(const std::unique_ptr<ClusterClient> client, Client());
     while (true) {
       const absl::StatusOr<std::vector<proto::WorkerStatus>> listed =
           client->ListWorkers();

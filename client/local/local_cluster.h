@@ -5,6 +5,8 @@
 //   DIR/lock              held while a cluster is brought up or down
 //   DIR/logs/NAME.log     stdout and stderr of each process
 //   DIR/run/NAME.address  host:port, written by the process once it serves
+//   DIR/run/NAME.listen   of a master: the host:port that it keeps, so that the
+//                         others find it again at a later start
 //   DIR/NAME/             its data; a later start in DIR goes on with them
 //
 // The processes are detached: they outlive whoever started them and are stopped
@@ -29,7 +31,8 @@ namespace millrace::client {
 struct LocalClusterOptions {
   std::string directory;      // Made, with the directories above it.
   std::string bin_directory;  // Holds millrace-master and millrace-worker.
-  int masters = 1;
+  // 0: as many as there were at the last start in the directory, else one.
+  int masters = 0;
   int workers = 2;
   int slots = 0;           // Of each worker; 0: the cores, shared out.
   bool same_host = false;  // All workers have one host id: the short cut.
@@ -59,11 +62,13 @@ struct LocalCluster {
   bool AllRunning() const;
 };
 
-// Returns when the cluster answers and every worker has joined. When that does
-// not come about, everything that was started is stopped again.
+// Returns when the masters are one group, each with a vote, and every worker
+// has joined. When that does not come about, everything that was started is
+// stopped again. More masters than at the last start in the directory are added
+// to the group.
 //   kAlreadyExists     a cluster runs in that directory
-//   kInvalidArgument   the numbers make no cluster
-//   kUnimplemented     more than one master
+//   kInvalidArgument   the numbers make no cluster; or they are fewer masters
+//                      than the directory has, which could not go on
 //   kNotFound          the programs are not in bin_directory
 //   kDeadlineExceeded, kUnavailable  a process ended, or did not get ready: the
 //                      message says which and shows the end of its log

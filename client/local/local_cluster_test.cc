@@ -9,6 +9,7 @@
 #include <iterator>
 #include <string>
 
+#include "client/cluster_client.h"
 #include "client/local/cluster_record.h"
 #include "common/file_system.h"
 #include "common/strings.h"
@@ -99,6 +100,38 @@ TEST_F(LocalClusterTest, UpWaitsUntilAllHaveJoinedAndDownStopsAll) {
   EXPECT_TRUE(absl::IsNotFound(Down(absl::Seconds(1))));
 }
 
+TEST_F(LocalClusterTest, SeveralMastersAreMadeOneGroup) {
+  options_.masters = 3;
+  const auto cluster = StartLocalCluster(options_);
+  ASSERT_TRUE(cluster.ok()) << cluster.status();
+  ASSERT_EQ(cluster->processes.size(), 5u);
+  std::string all;
+  for (int i = 1; i <= 3; ++i) {
+    const LocalProcess& master = cluster->processes[static_cast<size_t>(i - 1)];
+    EXPECT_EQ(master.name, Cat("master-", i));
+    EXPECT_TRUE(master.master);
+    all += Cat(i > 1 ? "," : "", master.address);
+    const std::string flags = ReadIn(Cat("master-", i, "/flags"));
+    EXPECT_EQ(flags.find("--join=") != std::string::npos, i > 1) << flags;
+    EXPECT_EQ(ReadIn(Cat("run/master-", i, ".listen")), master.address + "\n");
+  }
+  EXPECT_EQ(cluster->masters, all);
+  EXPECT_THAT(ReadIn("worker-1/flags"), HasSubstr("--masters=" + all + "\n"));
+  const auto client = ClusterClient::Connect(cluster->masters);
+  EXPECT_EQ((*client)->Cluster()->masters_size(), 2) << "the two that joined";
+
+  // A later start keeps their number and their ports.
+  ASSERT_TRUE(Down(absl::Seconds(10)).ok());
+  options_.masters = 2;
+  EXPECT_TRUE(absl::IsInvalidArgument(StartLocalCluster(options_).status()));
+  options_.masters = 0;
+  const std::string before = ReadIn("run/master-2.listen");
+  const auto again = StartLocalCluster(options_);
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_EQ(again->processes.size(), 5u);
+  EXPECT_THAT(ReadIn("master-2/flags"), HasSubstr("--listen=" + before));
+}
+
 TEST_F(LocalClusterTest, ASecondOneInTheDirectoryIsRefusedWhileItRuns) {
   const auto cluster = StartLocalCluster(options_);
   ASSERT_TRUE(cluster.ok()) << cluster.status();
@@ -172,10 +205,10 @@ TEST_F(LocalClusterTest, AnInterruptStopsWhatWasStarted) {
 }
 
 TEST_F(LocalClusterTest, WhatMakesNoClusterIsRefusedBeforeAnythingStarts) {
-  options_.masters = 3;
-  EXPECT_TRUE(absl::IsUnimplemented(StartLocalCluster(options_).status()));
-  options_.masters = 0;
-  EXPECT_TRUE(absl::IsInvalidArgument(StartLocalCluster(options_).status()));
+  for (const int masters : {-1, 8}) {
+    options_.masters = masters;
+    EXPECT_TRUE(absl::IsInvalidArgument(StartLocalCluster(options_).status()));
+  }
   options_.masters = 1;
   options_.workers = 0;
   EXPECT_TRUE(absl::IsInvalidArgument(StartLocalCluster(options_).status()));

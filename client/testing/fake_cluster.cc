@@ -297,11 +297,70 @@ struct FakeMaster::Impl final : proto::ClientService::Service,
     });
   }
 
-  grpc::Status GetCluster(grpc::ServerContext*, const proto::ClusterRequest*,
+  grpc::Status GetCluster(grpc::ServerContext*,
+                          const proto::ClusterRequest* request,
                           proto::ClusterReply* reply) override {
+    if (request->any_master()) {
+      const absl::MutexLock lock(&state.mu_);
+      *reply = state.cluster_;
+      for (proto::MasterStatus& master : *reply->mutable_masters()) {
+        master.set_state(master.address() == address ? "up" : "unknown");
+      }
+      return grpc::Status::OK;
+    }
     return Answer("GetCluster", [&] {
       const absl::MutexLock lock(&state.mu_);
       *reply = state.cluster_;
+      return absl::OkStatus();
+    });
+  }
+
+  // Done at the second time of asking.
+  grpc::Status AddMaster(grpc::ServerContext*,
+                         const proto::AddMasterRequest* request,
+                         proto::MasterChangeReply* reply) override {
+    return Answer("AddMaster", [&] {
+      const absl::MutexLock lock(&state.mu_);
+      for (const proto::MasterStatus& master : state.cluster_.masters()) {
+        if (master.address() != request->address()) continue;
+        reply->set_done(true);
+        *reply->mutable_master() = master;
+        return absl::OkStatus();
+      }
+      proto::MasterStatus& added = *state.cluster_.add_masters();
+      added.set_id(Cat("m", state.cluster_.masters_size()));
+      added.set_address(request->address());
+      *reply->mutable_master() = added;
+      reply->set_waiting_for("it lacks 7 entries of the log");
+      return absl::OkStatus();
+    });
+  }
+
+  grpc::Status RemoveMaster(grpc::ServerContext*,
+                            const proto::RemoveMasterRequest* request,
+                            proto::MasterChangeReply* reply) override {
+    return Answer("RemoveMaster", [&]() -> absl::Status {
+      const absl::MutexLock lock(&state.mu_);
+      auto* masters = state.cluster_.mutable_masters();
+      for (auto at = masters->begin(); at != masters->end(); ++at) {
+        if (at->id() != request->master()) continue;
+        *reply->mutable_master() = *at;
+        reply->set_done(true);
+        masters->erase(at);
+        return absl::OkStatus();
+      }
+      return absl::NotFoundError(Cat("no master is ", request->master()));
+    });
+  }
+
+  grpc::Status TransferLeadership(
+      grpc::ServerContext*, const proto::TransferLeadershipRequest* request,
+      proto::MasterChangeReply* reply) override {
+    return Answer("TransferLeadership", [&] {
+      reply->set_done(!request->master().empty());
+      reply->mutable_master()->set_id(
+          request->master().empty() ? "m2" : request->master());
+      reply->set_waiting_for("m2 to take the lead");
       return absl::OkStatus();
     });
   }

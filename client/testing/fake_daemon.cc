@@ -1,6 +1,8 @@
 // Stands in for millrace-master and millrace-worker, by the name it is called
 // by, with their flags: for tests of bringing clusters up and down.
 //
+// A master adds others at once, as far as anybody can see; each leads.
+//
 // A worker joins by a file in its directory, which the master's ListWorkers
 // shows. What goes wrong is set by the environment:
 //   FAKE_DAEMON_CRASH=NAME     that worker prints a line and ends
@@ -70,10 +72,17 @@ void StartJobProcess(const std::string& directory) {
   posix_spawnattr_destroy(&attributes);
 }
 
+void WriteFlags(const std::map<std::string, std::string>& flags) {
+  std::string lines;
+  for (const auto& [flag, value] : flags) lines += Cat(flag, "=", value, "\n");
+  WriteAtomically(JoinPath(flags.at("--dir"), "flags"), lines);
+}
+
 int RunMaster(const std::map<std::string, std::string>& flags) {
   const int signals = BlockSigterm();
   FakeState state;
   const FakeMaster master(state);
+  WriteFlags(flags);
   WriteAtomically(flags.at("--address-file"), master.address());
   const std::string above = ParentPath(flags.at("--dir"));
   FileSystem& fs = FileSystem::Posix();
@@ -104,9 +113,7 @@ int RunWorker(const std::map<std::string, std::string>& flags) {
   }
   const int signals = BlockSigterm();
   StartJobProcess(directory);
-  std::string line;
-  for (const auto& [flag, value] : flags) line += Cat(flag, "=", value, "\n");
-  WriteAtomically(JoinPath(directory, "flags"), line);
+  WriteFlags(flags);
   WriteAtomically(flags.at("--address-file"), "127.0.0.1:1\n");
   if (!Is("FAKE_DAEMON_SHY", name)) {
     WriteAtomically(JoinPath(directory, "joined"), Cat(getpid()));
@@ -121,7 +128,12 @@ int RunWorker(const std::map<std::string, std::string>& flags) {
 
 int main(int argc, char** argv) {
   std::map<std::string, std::string> flags;
-  for (int i = 1; i + 1 < argc; i += 2) flags[argv[i]] = argv[i + 1];
+  for (int i = 1; i < argc; ++i) {
+    const bool has_value =
+        i + 1 < argc && std::string(argv[i + 1]).substr(0, 2) != "--";
+    flags[argv[i]] = has_value ? argv[i + 1] : "";
+    if (has_value) ++i;
+  }
   return millrace::BaseName(argv[0]) == "millrace-master"
              ? millrace::client::RunMaster(flags)
              : millrace::client::RunWorker(flags);

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -21,7 +22,8 @@
 #include "common/random.h"
 #include "common/strings.h"
 #include "raft/log/disk.h"
-#include "raft/single/single_log.h"
+#include "raft/node/node.h"
+#include "raft/transport/transport.h"
 
 namespace millrace::raft {
 namespace {
@@ -72,22 +74,41 @@ void BM_Fdatasync(benchmark::State& state) {
   ReportLatency(state, micros);
 }
 
-class CountingSink final : public LogSink {
+// Of a group of one.
+class NoTransport final : public Transport {
+ public:
+  void Start(const LogIdentity&, TransportReceiver&) override {}
+  void Stop() override {}
+  void SetAddress(std::string) override {}
+  void SetPeers(std::map<NodeId, std::string>) override {}
+  void Send(Message) override {}
+  void SendSnapshot(Message, std::unique_ptr<OutgoingSnapshot>) override {}
+};
+
+class CountingSink final : public GroupSink {
  public:
   void OnCommitted(std::vector<CommittedEntry> entries) override {
     absl::MutexLock lock(&mu_);
     committed_ += entries.size();
     ++groups_;
   }
-  void OnLeading(uint64_t) override {
+  void OnLeading(uint64_t term) override {
     absl::MutexLock lock(&mu_);
-    leading_ = true;
+    term_ = term;
   }
   void OnFollowing(uint64_t, std::string) override {}
+  void OnSnapshot(uint64_t, uint64_t, std::unique_ptr<ByteSource>) override {
+    LOG(FATAL) << "none was taken";
+  }
+  // Never answered: it is the log that is read at a start.
+  void OnSnapshotWanted(SnapshotTaken) override {}
 
-  void WaitUntilLeading() {
+  // The term that is led.
+  uint64_t WaitUntilLeading() {
     absl::MutexLock lock(&mu_);
-    mu_.Await(absl::Condition(&leading_));
+    const auto leads = [&] { return term_ > 0; };
+    mu_.Await(absl::Condition(&leads));
+    return term_;
   }
   // Returns how many are committed, at least `count`.
   uint64_t WaitFor(uint64_t count) {
@@ -103,22 +124,24 @@ class CountingSink final : public LogSink {
 
  private:
   absl::Mutex mu_;
-  bool leading_ = false;
+  uint64_t term_ = 0;
   uint64_t committed_ = 0;
   uint64_t groups_ = 0;
 };
 
 // One thread plays all clients: it keeps that many entries on their way.
-void BM_SingleLog(benchmark::State& state) {
+void BM_GroupOfOne(benchmark::State& state) {
   const auto clients = static_cast<uint64_t>(state.range(0));
   BenchDirectory dir;
-  SingleLogOptions options;
+  NodeOptions options;
   options.directory = dir.path();
   const auto random = Random::Entropy();
   CountingSink sink;
-  auto log = OpenSingleLog(options, Disk::Posix(), *random, sink);
+  NoTransport transport;
+  auto log =
+      OpenNode(options, Disk::Posix(), Clock::Real(), *random, transport, sink);
   CHECK(log.ok()) << log.status();
-  sink.WaitUntilLeading();
+  const uint64_t term = sink.WaitUntilLeading();
   const std::string payload(kPayloadBytes, 'x');
   uint64_t proposed = 0, committed = 0;
   std::vector<absl::Duration> started(clients);  // By index modulo clients.
@@ -126,7 +149,7 @@ void BM_SingleLog(benchmark::State& state) {
   for (auto _ : state) {
     while (proposed - committed < clients) {
       started[proposed++ % clients] = Clock::Real().Monotonic();
-      CHECK((*log)->Propose(1, {payload}).ok());
+      CHECK((*log)->Propose(term, {payload}).ok());
     }
     const uint64_t now = sink.WaitFor(committed + 1);
     for (; committed < now; ++committed) {
@@ -144,24 +167,29 @@ void BM_SingleLog(benchmark::State& state) {
 void BM_Recover(benchmark::State& state) {
   const auto entries = static_cast<uint64_t>(state.range(0));
   BenchDirectory dir;
-  SingleLogOptions options;
+  NodeOptions options;
   options.directory = dir.path();
   const auto random = Random::Entropy();
   {
     CountingSink sink;
-    auto log = OpenSingleLog(options, Disk::Posix(), *random, sink);
+    NoTransport transport;
+    auto log = OpenNode(options, Disk::Posix(), Clock::Real(), *random,
+                        transport, sink);
     CHECK(log.ok()) << log.status();
-    sink.WaitUntilLeading();
+    const uint64_t term = sink.WaitUntilLeading();
     const std::string payload(kPayloadBytes, 'x');
     for (uint64_t i = 0; i < entries; i += 1000) {
-      CHECK((*log)->Propose(1, std::vector<std::string>(1000, payload)).ok());
+      CHECK(
+          (*log)->Propose(term, std::vector<std::string>(1000, payload)).ok());
       sink.WaitFor(i);  // Not too much at once.
     }
     sink.WaitFor(entries);
   }
   for (auto _ : state) {
     CountingSink sink;
-    auto log = OpenSingleLog(options, Disk::Posix(), *random, sink);
+    NoTransport transport;
+    auto log = OpenNode(options, Disk::Posix(), Clock::Real(), *random,
+                        transport, sink);
     CHECK(log.ok()) << log.status();
     sink.WaitUntilLeading();
     CHECK_EQ(sink.WaitFor(entries), entries);
@@ -170,7 +198,7 @@ void BM_Recover(benchmark::State& state) {
 }
 
 BENCHMARK(BM_Fdatasync)->Unit(benchmark::kMicrosecond)->UseRealTime();
-BENCHMARK(BM_SingleLog)
+BENCHMARK(BM_GroupOfOne)
     ->Arg(1)
     ->Arg(16)
     ->Arg(256)

@@ -11,8 +11,15 @@
 
 namespace millrace {
 
-BehaviourTest::BehaviourTest(int lines, int splits)
-    : lines_(lines), splits_(splits) {
+BehaviourTest::BehaviourTest(int lines, int splits) {
+  MakeInput(lines, splits);
+  std::filesystem::create_directory(data_ / "traces");
+}
+
+void BehaviourTest::MakeInput(int lines, int splits) {
+  lines_ = lines;
+  splits_ = splits;
+  expected_.clear();
   std::string text;
   for (int i = 0; i < lines; ++i) {
     // Lines of one length, so that the splits are of one size.
@@ -23,7 +30,6 @@ BehaviourTest::BehaviourTest(int lines, int splits)
     for (std::string word; words >> word;) ++expected_[word];
   }
   data_.Write("in", text);
-  std::filesystem::create_directory(data_ / "traces");
 }
 
 void BehaviourTest::StartCluster(const MiniCluster::Options& options) {
@@ -98,6 +104,37 @@ void BehaviourTest::ExpectRightCounts(const std::string& output) const {
   EXPECT_EQ(counts, expected_);
   const ProgramResult verify = cluster_->Cli({"verify", data_ / output});
   EXPECT_EQ(verify.exit_code, 0) << verify;
+}
+
+void BehaviourTest::ExpectLocalBytes(const std::string& output) {
+  const std::string here = data_ / "local";
+  if (!std::filesystem::exists(here)) {
+    // With traces of its own, that nobody counts.
+    std::filesystem::create_directory(data_ / "local-traces");
+    ProgramOptions local;
+    local.argv = {MILLRACE_BEHAVIOUR_JOB,
+                  "--input",
+                  data_ / "in",
+                  "--output",
+                  here,
+                  "--split-bytes",
+                  Cat(30 * lines_ / splits_),
+                  "--reducers",
+                  "3",
+                  "-q",
+                  "--",
+                  "plain",
+                  data_ / "local-traces",
+                  "0"};
+    const ProgramResult result = RunProgram(local);
+    ASSERT_EQ(result.exit_code, 0) << result;
+  }
+  for (int part = 0; part < 3; ++part) {
+    const std::string name = Cat("/part-0000", part);
+    const std::string bytes = data_.Read(Cat("local", name));
+    EXPECT_FALSE(bytes.empty());
+    EXPECT_EQ(data_.Read(output + name), bytes) << output << name;
+  }
 }
 
 std::vector<Trace> BehaviourTest::Traces() const {

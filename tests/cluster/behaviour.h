@@ -30,6 +30,8 @@ class BehaviourTest : public testing::Test {
 
   explicit BehaviourTest(int lines = 120, int splits = kSplits);
 
+  // Another input than the constructor's.
+  void MakeInput(int lines, int splits);
   void StartCluster(const MiniCluster::Options& options);
   // submit behaviour_job ... -- BEHAVIOUR DIR [MS]
   std::vector<std::string> SubmitWords(
@@ -47,13 +49,15 @@ class BehaviourTest : public testing::Test {
   std::string StatusText(const std::string& job, const std::string& name) const;
   // The output has exactly the right counts, and verifies.
   void ExpectRightCounts(const std::string& output = "out") const;
+  // Every part file is byte for byte what a local run writes.
+  void ExpectLocalBytes(const std::string& output = "out");
   std::vector<Trace> Traces() const;
   // Attempts of each task, "map 3" -> 1.
   std::map<std::string, int> AttemptsByTask() const;
 
-  const int lines_;
-  const int splits_;
   TempDir data_;
+  int lines_ = 0;
+  int splits_ = 0;
   std::map<std::string, int64_t> expected_;
   std::unique_ptr<MiniCluster> cluster_;
 };

@@ -8,8 +8,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <fstream>
 #include <sstream>
+#include <string_view>
 #include <utility>
 
 #include "common/clock.h"
@@ -41,8 +43,9 @@ bool WaitUntil(const std::function<bool()>& condition,
 }
 
 Daemon::Daemon(std::vector<std::string> argv, std::string log_path,
-               std::string address_path)
+               std::string address_path, std::vector<std::string> environment)
     : argv_(std::move(argv)),
+      environment_(std::move(environment)),
       log_path_(std::move(log_path)),
       address_path_(std::move(address_path)) {}
 
@@ -59,14 +62,27 @@ void Daemon::Start() {
   for (std::string& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);
 
+  // Ours, without what is set anew.
+  std::vector<char*> variables;
+  for (char** at = environ; *at != nullptr; ++at) {
+    const std::string_view old(*at);
+    const std::string_view name = old.substr(0, old.find('=') + 1);
+    const bool replaced = std::any_of(
+        environment_.begin(), environment_.end(),
+        [&](const std::string& set) { return set.rfind(name, 0) == 0; });
+    if (!replaced) variables.push_back(*at);
+  }
+  for (std::string& set : environment_) variables.push_back(set.data());
+  variables.push_back(nullptr);
+
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
   posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
   posix_spawn_file_actions_addopen(&actions, 1, log_path_.c_str(),
                                    O_WRONLY | O_CREAT | O_APPEND, 0600);
   posix_spawn_file_actions_adddup2(&actions, 1, 2);
-  const int error =
-      posix_spawn(&pid_, argv[0], &actions, nullptr, argv.data(), environ);
+  const int error = posix_spawn(&pid_, argv[0], &actions, nullptr, argv.data(),
+                                variables.data());
   posix_spawn_file_actions_destroy(&actions);
   ASSERT_EQ(error, 0) << argv_[0];
   ended_ = false;

@@ -6,6 +6,7 @@
 
 #include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/time/time.h"
@@ -21,14 +22,20 @@ bool WaitUntil(const std::function<bool()>& condition,
 class Daemon {
  public:
   // `argv` without the flag --address-file, which is added. Both outputs go to
-  // the end of `log_path`; `address_path` is removed first.
+  // the end of `log_path`; `address_path` is removed first. `environment`:
+  // "NAME=value", over ours.
   Daemon(std::vector<std::string> argv, std::string log_path,
-         std::string address_path);
+         std::string address_path, std::vector<std::string> environment = {});
   ~Daemon();
   Daemon(const Daemon&) = delete;
   Daemon& operator=(const Daemon&) = delete;
 
   void Start();
+  // For the next starts.
+  void SetArgv(std::vector<std::string> argv) { argv_ = std::move(argv); }
+  void SetEnvironment(std::vector<std::string> environment) {
+    environment_ = std::move(environment);
+  }
   bool running();
   pid_t pid() const { return pid_; }
   // "host:port", once it serves. Fails the test when it ends before.
@@ -49,7 +56,8 @@ class Daemon {
  private:
   bool Reap(bool block);
 
-  const std::vector<std::string> argv_;
+  std::vector<std::string> argv_;
+  std::vector<std::string> environment_;
   const std::string log_path_;
   const std::string address_path_;
   pid_t pid_ = -1;

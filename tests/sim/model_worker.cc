@@ -65,6 +65,7 @@ void ModelWorker::Die() {
   attempts_.clear();
   outcomes_.clear();
   waiting_.clear();
+  made_staging_.clear();
   executing_ = 0;
 }
 
@@ -286,7 +287,8 @@ void ModelWorker::ForgetAttempts(
 
 void ModelWorker::OnDropJob(const proto::DropJob& drop) {
   const JobId job = *JobId::FromBytes(drop.job_id());
-  const bool remove_staging = drop.remove_staging();
+  const bool remove_staging =
+      drop.remove_staging() || made_staging_.count(job) > 0;
   ForgetAttempts([&](const Attempt& attempt) { return attempt.job == job; });
   introduced_.erase(job);
   // Killing and deleting take some time.
@@ -300,6 +302,7 @@ void ModelWorker::OnDropJob(const proto::DropJob& drop) {
     }
     locations_.erase(job);
     jobs_.erase(job);
+    made_staging_.erase(job);
     if (remove_staging) world_.RemoveStaging(job);
     proto::Update update;
     update.add_dropped_jobs(std::string(job.bytes()));
@@ -506,6 +509,7 @@ void ModelWorker::Finish(const AttemptUid& uid) {
       // The directory is made here alone: what a task that was thought lost
       // writes afterwards does not bring it back.
       world_.MakeStaging(attempt.job);
+      made_staging_.insert(attempt.job);
       outcome.mutable_done()->set_num_maps(job.maps);
       outcome.mutable_done()->set_num_partitions(job.partitions);
       outcome.set_plan_sha256(std::string(32, 'p'));

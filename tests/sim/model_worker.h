@@ -144,6 +144,8 @@ class ModelWorker {
   // Survives the process.
   std::map<AttemptUid, Held> spool_;
   std::set<JobId> jobs_;  // Have a directory: introduced, and not dropped.
+  // Of these: the staging directory may be there because of this worker.
+  std::set<JobId> made_staging_;
 
   // Of the process.
   bool running_ = false;

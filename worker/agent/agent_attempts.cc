@@ -68,7 +68,9 @@ void AgentCore::Prepare(Attempt& attempt) {
     prepare.output = spec.output();
     prepare.makes_staging = grant.has_plan();
     prepare.writes_output = WritesPart(grant);
-    ++jobs_[attempt.job].work;
+    Job& job = jobs_[attempt.job];
+    job.made_staging |= prepare.makes_staging;
+    ++job.work;
     Do(std::move(prepare));
   }
   GoOnIfPrepared(attempt);

@@ -186,7 +186,10 @@ void AgentCore::OnDropJob(const proto::DropJob& drop) {
   Job& job = jobs_[*id];
   job.dropping = true;
   job.held.clear();
-  if (drop.remove_staging() && !drop.output().empty() &&
+  // What it made itself it removes unasked: the master may have had it removed
+  // while this worker stood still and had not made it yet. It does not come
+  // back, for attempts that write into it do not make it.
+  if ((drop.remove_staging() || job.made_staging) && !drop.output().empty() &&
       drop.output()[0] == '/') {
     job.drop_output = drop.output();
   }

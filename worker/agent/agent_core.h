@@ -148,6 +148,8 @@ class AgentCore {
     std::set<std::string> blobs;  // That its attempts have asked for.
     // Work on its files that has not been answered.
     uint32_t work = 0;
+    // An attempt of it made S, or was to.
+    bool made_staging = false;
     // DropJob was received.
     bool dropping = false;
     std::string drop_output;  // Its S goes too; empty: it does not.

@@ -364,6 +364,25 @@ TEST_F(AgentTest, AKilledAttemptIsCancelledInEveryState) {
   EXPECT_THAT(Of<Send>(), IsEmpty());
 }
 
+TEST_F(AgentTest, WhoMadeTheStagingDirectoryRemovesItUnasked) {
+  Begin();
+  Give(proto::PLAN_TASK, 1);
+  ASSERT_THAT(Of<PrepareAttempt>(), SizeIs(1));
+  Drop(Job('a'), /*remove_staging=*/false);
+  Tell(AttemptPrepared{Uid(1), Job('a'), std::nullopt});
+  ASSERT_THAT(Of<DeleteJob>(), SizeIs(1));
+  EXPECT_EQ(Of<DeleteJob>()[0].output, "/out/dir");
+}
+
+TEST_F(AgentTest, TheStagingDirectoryStaysWithWhoeverMadeIt) {
+  Begin();
+  const ChildNumber child = RunMap(1, 0);
+  Drop(Job('a'), /*remove_staging=*/false);
+  Tell(Exit(child, proto::CANCELLED));
+  ASSERT_THAT(Of<DeleteJob>(), SizeIs(1));
+  EXPECT_EQ(Of<DeleteJob>()[0].output, "") << "others may be writing into it";
+}
+
 TEST_F(AgentTest, ADroppedJobIsDeletedWhenNothingOfItRuns) {
   Begin();
   Finish(RunMap(1, 0), 1);

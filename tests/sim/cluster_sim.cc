@@ -467,10 +467,10 @@ bool ClusterSim::Finished() const {
 }
 
 void ClusterSim::EverySecond() {
+  // A loop that stood still waits for its workers' reports once more.
+  const absl::Duration since = std::max(leader_since_, stalled_until_);
   const bool settled = leading_ && core_ != nullptr && core_->leading() &&
-                       proposals_.size() < 3 &&
-                       queue_.now() >= stalled_until_ &&
-                       queue_.now() - leader_since_ > kSettled;
+                       proposals_.size() < 3 && queue_.now() - since > kSettled;
   if (state_ != nullptr) checker_.OnSecond(queue_.now(), settled, *state_);
   if (!faults_) {
     // Drains are lifted, also those that a lost term had swallowed.

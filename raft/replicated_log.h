@@ -23,7 +23,7 @@
 namespace millrace::raft {
 
 struct CommittedEntry {
-  uint64_t index = 0;  // 1, 2, ... without gaps.
+  uint64_t index = 0;  // Ascending; the log's own entries are left out.
   uint64_t term = 0;   // In which it was proposed; never decreases.
   std::string payload;
 };

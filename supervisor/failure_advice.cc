@@ -45,8 +45,6 @@ std::string_view AdviceFor(proto::FailureCause cause, RanOn where) {
       return cluster ? ""
                      : "the disk of the scratch directory damages or loses "
                        "files; check it or use another with --scratch";
-    case proto::OUTPUT_EXISTS:
-      return "name another directory, or remove it";
     case proto::NONDETERMINISTIC_MAP:
       return "map code must give the same records each time: look for clocks, "
              "random numbers, hash order and addresses in it";

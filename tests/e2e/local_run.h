@@ -28,7 +28,7 @@ class LocalRunTest : public ::testing::Test {
   // A path below the directory of this test's inputs: "<temp>/in/<name>".
   std::string Input(std::string_view name = "") const;
   std::string WriteInput(std::string_view name, std::string_view bytes) const;
-  // Where runs write: "<temp>/work/out", and nothing else is in work/.
+  // Where runs write: alone in a directory of its own.
   std::string output() const { return temp_ / "work/out"; }
 
   // <program> --input=<in> --output=<out> <flags>. Programs: "wordcount",

@@ -76,7 +76,7 @@ grpc::ByteBuffer BufferOf(const std::string& text) {
 using Answer = std::function<void(absl::Status)>;
 
 // Answers whoever waits for an entry: its payload begins with a number.
-class CountingSink final : public GroupSink {
+class CountingSink final : public LogSink {
  public:
   void OnCommitted(std::vector<CommittedEntry> entries) override {
     std::vector<Answer> answers;

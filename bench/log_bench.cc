@@ -85,7 +85,7 @@ class NoTransport final : public Transport {
   void SendSnapshot(Message, std::unique_ptr<OutgoingSnapshot>) override {}
 };
 
-class CountingSink final : public GroupSink {
+class CountingSink final : public LogSink {
  public:
   void OnCommitted(std::vector<CommittedEntry> entries) override {
     absl::MutexLock lock(&mu_);

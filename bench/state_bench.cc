@@ -102,7 +102,7 @@ class Entries {
 };
 
 // A loop's part, on the log's thread.
-class Sink final : public raft::GroupSink {
+class Sink final : public raft::LogSink {
  public:
   void OnCommitted(std::vector<raft::CommittedEntry> entries) override {
     absl::MutexLock lock(&mu);

@@ -309,7 +309,7 @@ void MasterImpl::StopTakingPart() {
 void MasterImpl::HandOver() {
   absl::MutexLock lock(&joining_);
   if (node_ == nullptr) return;
-  const raft::GroupLog::GroupStatus group = node_->status();
+  const raft::ReplicatedLog::GroupStatus group = node_->status();
   if (group.leader != group.self || group.membership.size() < 2) return;
   const absl::Status begun = node_->TransferLeadership(raft::kNobody);
   if (!begun.ok() || !loop_.AwaitFollowing(kHandOverTimeout)) {
@@ -377,7 +377,7 @@ bool MasterImpl::AppliedBlobs(std::set<std::string>* named) {
 
 std::vector<std::string> MasterImpl::ReleaseBlobs(
     const std::vector<std::string>& blobs) {
-  const raft::GroupLog::GroupStatus group = peers_.status();
+  const raft::ReplicatedLog::GroupStatus group = peers_.status();
   if (group.leader != group.self) {
     return AskToRelease(peers_, group.leader, blobs);
   }

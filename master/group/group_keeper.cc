@@ -73,7 +73,7 @@ GroupKeeper::GroupKeeper(Peers& peers, BlobHolders& holders, Clock& clock,
 
 GroupKeeper::~GroupKeeper() { Stop(); }
 
-void GroupKeeper::Start(raft::GroupLog& log) {
+void GroupKeeper::Start(raft::ReplicatedLog& log) {
   log_ = &log;
   thread_ = std::thread([this] { Loop(); });
 }

@@ -26,7 +26,7 @@
 #include "master/group/group_rules.h"
 #include "master/group/peers.h"
 #include "proto/messages/client.pb.h"
-#include "raft/group_log.h"
+#include "raft/replicated_log.h"
 
 namespace millrace::master {
 
@@ -49,7 +49,7 @@ class GroupKeeper {
   ~GroupKeeper();
 
   // The log outlives Stop, or the call of on_removed.
-  void Start(raft::GroupLog& log);
+  void Start(raft::ReplicatedLog& log);
   void Stop() ABSL_LOCKS_EXCLUDED(mu_);
 
   // The three changes. Each does the next step that is possible, waits for it
@@ -100,7 +100,7 @@ class GroupKeeper {
   // each. Nobody else waits for it.
   absl::Mutex changing_ ABSL_ACQUIRED_BEFORE(mu_);
   // Set by Start; null again, under changing_, when this master was removed.
-  raft::GroupLog* log_ = nullptr;
+  raft::ReplicatedLog* log_ = nullptr;
 
   mutable absl::Mutex mu_;
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;

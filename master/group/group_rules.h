@@ -7,11 +7,11 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "raft/group_log.h"
+#include "raft/replicated_log.h"
 
 namespace millrace::master {
 
-using GroupStatus = raft::GroupLog::GroupStatus;
+using GroupStatus = raft::ReplicatedLog::GroupStatus;
 
 // A learner that lacks no more than so many entries has caught up: under load
 // there are always some on their way.

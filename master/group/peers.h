@@ -18,7 +18,7 @@
 #include "absl/time/time.h"
 #include "common/ids.h"
 #include "proto/messages/master.pb.h"
-#include "raft/group_log.h"
+#include "raft/replicated_log.h"
 #include "rpc/credentials.h"
 
 namespace grpc {
@@ -41,7 +41,7 @@ std::string MasterName(raft::NodeId id);
 // Thread-safe.
 class Peers {
  public:
-  using GroupStatus = raft::GroupLog::GroupStatus;
+  using GroupStatus = raft::ReplicatedLog::GroupStatus;
 
   // Credentials outlive this.
   explicit Peers(const rpc::Credentials& credentials)

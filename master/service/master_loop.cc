@@ -53,7 +53,7 @@ void MasterLoop::Start(WorkerStreams& streams, BlobHolders& holders) {
   thread_ = std::thread([this] { Loop(); });
 }
 
-void MasterLoop::SetLog(raft::GroupLog& log, const ClusterId& cluster) {
+void MasterLoop::SetLog(raft::ReplicatedLog& log, const ClusterId& cluster) {
   absl::MutexLock lock(&mu_);
   mailbox_.push_back([this, &log, cluster] {
     log_ = &log;

@@ -38,12 +38,12 @@
 #include "master/service/worker_streams.h"
 #include "master/state/state.h"
 #include "proto/messages/client.pb.h"
-#include "raft/group_log.h"
+#include "raft/replicated_log.h"
 
 namespace millrace::master {
 
 // Thread-safe, except where a member says otherwise.
-class MasterLoop final : public raft::GroupSink, public WorkerStreamListener {
+class MasterLoop final : public raft::LogSink, public WorkerStreamListener {
  public:
   // Clock, random and peers outlive the loop; the loop alone uses `random`.
   MasterLoop(const SchedulerOptions& options, Clock& clock, Random& random,
@@ -55,7 +55,7 @@ class MasterLoop final : public raft::GroupSink, public WorkerStreamListener {
   void Start(WorkerStreams& streams, BlobHolders& holders);
   // What the log has said before is looked at from now on. `cluster` is the one
   // that it belongs to; the log outlives Stop or DropLog.
-  void SetLog(raft::GroupLog& log, const ClusterId& cluster);
+  void SetLog(raft::ReplicatedLog& log, const ClusterId& cluster);
   // Returns when the log is used no more. REQUIRES: this master does not lead.
   void DropLog();
   // Why this master does not lead, where that is not for the usual reason: it
@@ -177,7 +177,7 @@ class MasterLoop final : public raft::GroupSink, public WorkerStreamListener {
   std::function<void(const absl::Status&)> on_unusable_;
 
   // Confined to the loop's thread.
-  raft::GroupLog* log_ = nullptr;
+  raft::ReplicatedLog* log_ = nullptr;
   ClusterId cluster_;
   std::string standing_;
   std::string leader_address_;

@@ -15,7 +15,7 @@
 #include "common/strings.h"
 #include "master/blobs/blob_store.h"
 #include "master/group/blob_fetcher.h"
-#include "raft/group_log.h"
+#include "raft/replicated_log.h"
 #include "rpc/credentials.h"
 #include "tests/testing/memory_file_system.h"
 
@@ -26,7 +26,7 @@ constexpr absl::Duration kPatience = absl::Seconds(60);
 
 // A log of a group of one without a disk. Takes `bytes_max` at a time; what is
 // proposed is committed when the test says so, or at once.
-class MemoryLog final : public raft::GroupLog {
+class MemoryLog final : public raft::ReplicatedLog {
  public:
   MemoryLog(MasterLoop& loop, size_t bytes_max)
       : loop_(loop), bytes_max_(bytes_max) {}

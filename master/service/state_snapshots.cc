@@ -9,7 +9,7 @@
 namespace millrace::master {
 
 void TakeSnapshot(const State& state,
-                  const raft::GroupSink::SnapshotTaken& done) {
+                  const raft::LogSink::SnapshotTaken& done) {
   std::shared_ptr<const StateSnapshot> frozen = state.Freeze();
   const uint64_t index = frozen->applied_index();
   done(index, [frozen = std::move(frozen)](ByteSink& sink) {

@@ -1,5 +1,5 @@
 // How the state of a master becomes a snapshot of its log, and back. Between
-// the log's two calls (raft/group_log.h) and the loop that owns the state:
+// the log's two calls (raft/replicated_log.h) and the loop that owns the state:
 //
 //   log's thread           master loop             thread of the snapshots
 //   OnSnapshotWanted ────► TakeSnapshot
@@ -22,7 +22,7 @@
 #include "absl/status/statusor.h"
 #include "common/byte_stream.h"
 #include "master/state/state.h"
-#include "raft/group_log.h"
+#include "raft/replicated_log.h"
 
 namespace millrace::master {
 
@@ -30,8 +30,7 @@ namespace millrace::master {
 // state is applied to; it may change as soon as this returns. What is handed to
 // `done` may be written on any thread, returns the first error of its sink, and
 // keeps what the state has replaced since until it is gone itself.
-void TakeSnapshot(const State& state,
-                  const raft::GroupSink::SnapshotTaken& done);
+void TakeSnapshot(const State& state, const raft::LogSink::SnapshotTaken& done);
 
 // What OnSnapshot gives, on any thread. A loop that swaps it in must not have
 // applied any entry behind `index`. State::Restore's errors, or

@@ -25,7 +25,7 @@ namespace {
 using raft::kTestPatience;
 
 // What a master's loop does with its state, under a lock in place of a loop.
-class StateSink final : public raft::GroupSink {
+class StateSink final : public raft::LogSink {
  public:
   void OnCommitted(std::vector<raft::CommittedEntry> entries) override {
     absl::MutexLock lock(&mu_);

@@ -12,12 +12,12 @@
 #include "common/logging.h"
 #include "common/status_macros.h"
 #include "common/strings.h"
-#include "raft/group_log.h"
 #include "raft/node/mailbox.h"
 #include "raft/node/node_core.h"
 #include "raft/node/node_storage.h"
 #include "raft/node/snapshot_transfer.h"
 #include "raft/node/workers.h"
+#include "raft/replicated_log.h"
 
 namespace millrace::raft {
 namespace {
@@ -64,7 +64,7 @@ class NodeImpl final : public Node, public TransportReceiver {
   NodeImpl(const NodeOptions& options, NodeStorage storage,
            std::unique_ptr<ProposalGate> gate, std::unique_ptr<NodeCore> core,
            std::function<void(const absl::Status&)> on_fatal, Clock& clock,
-           Transport& transport, GroupSink& sink)
+           Transport& transport, LogSink& sink)
       : options_(options),
         clock_(clock),
         transport_(transport),
@@ -106,7 +106,7 @@ class NodeImpl final : public Node, public TransportReceiver {
     for (const Done& done : core_->TakeUnanswered()) done(Stopping());
   }
 
-  // ------------------------------------------------------------ GroupLog
+  // ------------------------------------------------------------ ReplicatedLog
 
   absl::Status Propose(uint64_t term,
                        std::vector<std::string> payloads) override {
@@ -414,7 +414,7 @@ absl::StatusOr<std::unique_ptr<Node>> OpenNode(const NodeOptions& options,
                                                Disk& disk, Clock& clock,
                                                Random& random,
                                                Transport& transport,
-                                               GroupSink& sink) {
+                                               LogSink& sink) {
   MR_RETURN_IF_ERROR(CheckOptions(options));
   // Told once, whether the log meets the error or the node does. Owned by the
   // copies of the handler.

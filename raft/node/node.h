@@ -1,4 +1,4 @@
-// A member of the group: the GroupLog of a master. A single master is a
+// A member of the group: the ReplicatedLog of a master. A single master is a
 // group of one, with the same log, the same threads and the same recovery.
 //
 //   Propose, ConfirmLeading, ...          messages of the others
@@ -37,9 +37,9 @@
 #include "common/clock.h"
 #include "common/ids.h"
 #include "common/random.h"
-#include "raft/group_log.h"
 #include "raft/log/disk.h"
 #include "raft/log/log_types.h"
+#include "raft/replicated_log.h"
 #include "raft/transport/transport.h"
 
 namespace millrace::raft {
@@ -103,7 +103,7 @@ struct NodeOptions {
 //     wait (a little) for OnFollowing.
 //   * Callbacks that are not yet answered when it is destroyed get
 //     kUnavailable, from the destructor.
-class Node : public GroupLog {
+class Node : public ReplicatedLog {
  public:
   virtual const LogIdentity& identity() const = 0;
   // See NodeOptions::address.
@@ -125,7 +125,7 @@ absl::StatusOr<std::unique_ptr<Node>> OpenNode(const NodeOptions& options,
                                                Disk& disk, Clock& clock,
                                                Random& random,
                                                Transport& transport,
-                                               GroupSink& sink);
+                                               LogSink& sink);
 
 }  // namespace millrace::raft
 

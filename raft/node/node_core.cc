@@ -24,8 +24,8 @@ bool IsLazy(const LogWrite& write) {
   return !write.must_sync && write.messages.empty();
 }
 
-void Deliver(Delivery delivery, GroupSink& sink, ProposalGate& gate,
-             const GroupSink::SnapshotTaken& taken) {
+void Deliver(Delivery delivery, LogSink& sink, ProposalGate& gate,
+             const LogSink::SnapshotTaken& taken) {
   switch (delivery.kind) {
     case Delivery::Kind::kEntries:
       sink.OnCommitted(std::move(delivery.entries));
@@ -515,9 +515,9 @@ void NodeCore::SetPeers() {
   }
 }
 
-GroupLog::GroupStatus NodeCore::status() const {
+ReplicatedLog::GroupStatus NodeCore::status() const {
   CoreStatus core = core_->GetStatus();
-  GroupLog::GroupStatus status;
+  ReplicatedLog::GroupStatus status;
   status.self = self_;
   status.term = core.hard_state.term;
   status.leader = core.soft_state.leader;

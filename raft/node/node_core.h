@@ -50,11 +50,11 @@
 #include "absl/status/statusor.h"
 #include "common/byte_stream.h"
 #include "raft/core/core.h"
-#include "raft/group_log.h"
 #include "raft/node/confirmations.h"
 #include "raft/node/node_log.h"
 #include "raft/node/proposal_gate.h"
 #include "raft/node/snapshot_cycle.h"
+#include "raft/replicated_log.h"
 
 namespace millrace::raft {
 
@@ -111,8 +111,8 @@ bool IsLazy(const LogWrite& write);
 
 // Carries out one delivery. `taken` is what the sink is to call when it was
 // asked for a snapshot.
-void Deliver(Delivery delivery, GroupSink& sink, ProposalGate& gate,
-             const GroupSink::SnapshotTaken& taken);
+void Deliver(Delivery delivery, LogSink& sink, ProposalGate& gate,
+             const LogSink::SnapshotTaken& taken);
 
 // What a member knows when it starts.
 struct NodeStart {
@@ -143,7 +143,7 @@ class NodeCore {
 
   // What ProposalGate admitted. Dropped if this member no longer leads `term`.
   void Propose(uint64_t term, std::vector<std::string> payloads);
-  // These answer by a Delivery, as GroupLog says.
+  // These answer by a Delivery, as ReplicatedLog says.
   void ConfirmLeading(uint64_t term, Answer done);
   void ChangeMembership(const MembershipChange& change, Answer done);
   // Answers at once. kNobody: the voter that is furthest.
@@ -174,7 +174,7 @@ class NodeCore {
 
   // ------------------------------------------------------------------ looking
 
-  GroupLog::GroupStatus status() const;
+  ReplicatedLog::GroupStatus status() const;
   // The same but for membership and progress, at no cost to speak of.
   const SoftState& soft_state() const { return soft_; }
   uint64_t leading() const { return leading_; }

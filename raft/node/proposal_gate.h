@@ -26,7 +26,7 @@ class ProposalGate {
   };
   explicit ProposalGate(const Limits& limits) : limits_(limits) {}
 
-  // Errors are those of GroupLog::Propose. After OK the payloads are given
+  // Errors are those of ReplicatedLog::Propose. After OK the payloads are given
   // to NodeCore::Propose, in the order of the calls where that matters.
   absl::Status Admit(uint64_t term, const std::vector<std::string>& payloads);
 

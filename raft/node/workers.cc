@@ -230,8 +230,8 @@ void LogWorker::SpareLoop() {
 
 // ---------------------------------------------------------------------- apply
 
-ApplyWorker::ApplyWorker(GroupSink& sink, ProposalGate& gate, Mailbox& mailbox,
-                         GroupSink::SnapshotTaken taken)
+ApplyWorker::ApplyWorker(LogSink& sink, ProposalGate& gate, Mailbox& mailbox,
+                         LogSink::SnapshotTaken taken)
     : sink_(sink),
       gate_(gate),
       mailbox_(mailbox),

@@ -15,13 +15,13 @@
 #include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
-#include "raft/group_log.h"
 #include "raft/log/segment_log.h"
 #include "raft/log/snapshot_store.h"
 #include "raft/node/log_writer.h"
 #include "raft/node/mailbox.h"
 #include "raft/node/node_core.h"
 #include "raft/node/proposal_gate.h"
+#include "raft/replicated_log.h"
 
 namespace millrace::raft {
 
@@ -94,8 +94,8 @@ class LogWorker {
 // Calls the sink.
 class ApplyWorker {
  public:
-  ApplyWorker(GroupSink& sink, ProposalGate& gate, Mailbox& mailbox,
-              GroupSink::SnapshotTaken taken);
+  ApplyWorker(LogSink& sink, ProposalGate& gate, Mailbox& mailbox,
+              LogSink::SnapshotTaken taken);
   ~ApplyWorker() { Stop(); }
 
   void Deliver(std::vector<Delivery> deliveries) ABSL_LOCKS_EXCLUDED(mu_);
@@ -109,10 +109,10 @@ class ApplyWorker {
  private:
   void Loop();
 
-  GroupSink& sink_;
+  LogSink& sink_;
   ProposalGate& gate_;
   Mailbox& mailbox_;
-  const GroupSink::SnapshotTaken taken_;
+  const LogSink::SnapshotTaken taken_;
 
   absl::Mutex mu_;
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;

@@ -15,7 +15,7 @@
 #include "absl/synchronization/mutex.h"
 #include "common/strings.h"
 #include "raft/node/testing/list_sink.h"
-#include "raft/group_log.h"
+#include "raft/replicated_log.h"
 #include "rpc/server.h"
 #include "tests/testing/tcp_proxy.h"
 

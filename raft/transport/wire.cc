@@ -10,7 +10,7 @@
 #include "common/status_macros.h"
 #include "common/strings.h"
 #include "raft/core/membership.h"
-#include "raft/group_log.h"
+#include "raft/replicated_log.h"
 
 namespace millrace::raft {
 namespace {

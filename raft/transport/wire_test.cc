@@ -10,7 +10,7 @@
 #include "common/hash.h"
 #include "common/random.h"
 #include "raft/core/membership.h"
-#include "raft/group_log.h"
+#include "raft/replicated_log.h"
 #include "rpc/limits.h"
 
 namespace millrace::raft {

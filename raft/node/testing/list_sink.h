@@ -13,7 +13,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
-#include "raft/group_log.h"
+#include "raft/replicated_log.h"
 
 namespace millrace::raft {
 
@@ -21,7 +21,7 @@ namespace millrace::raft {
 inline constexpr absl::Duration kTestPatience = absl::Seconds(60);
 
 // Thread-safe. Failed expectations are reported as those of the test.
-class ListSink final : public GroupSink {
+class ListSink final : public LogSink {
  public:
   void OnCommitted(std::vector<CommittedEntry> entries) override;
   void OnSnapshot(uint64_t index, uint64_t term,

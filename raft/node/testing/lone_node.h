@@ -60,7 +60,7 @@ inline NodeOptions SmallOptions() {
 class NodeTest : public testing::Test {
  protected:
   absl::StatusOr<std::unique_ptr<Node>> TryOpen(const NodeOptions& options,
-                                                Disk& disk, GroupSink& sink,
+                                                Disk& disk, LogSink& sink,
                                                 uint64_t seed = 1) {
     const auto random = Random::Seeded(seed);
     transports_.push_back(network_.NewTransport());
@@ -68,7 +68,7 @@ class NodeTest : public testing::Test {
                     sink);
   }
   std::unique_ptr<Node> MustOpen(const NodeOptions& options, Disk& disk,
-                                 GroupSink& sink, uint64_t seed = 1) {
+                                 LogSink& sink, uint64_t seed = 1) {
     auto node = TryOpen(options, disk, sink, seed);
     EXPECT_TRUE(node.ok()) << node.status();
     return node.ok() ? *std::move(node) : nullptr;

@@ -38,8 +38,8 @@
 #include "raft/core/core.h"
 #include "raft/core/message.h"
 #include "raft/core/types.h"
-#include "raft/group_log.h"
 #include "raft/log/log_store.h"
+#include "raft/replicated_log.h"
 #include "tests/sim/raft/durable_log.h"
 #include "tests/sim/raft/entry_book.h"
 

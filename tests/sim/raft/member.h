@@ -67,7 +67,7 @@ class Member final : private ServerLog {
   bool settled() const { return !pumping_; }
   MemberView view() const;
   bool serves() const { return server_->leading(); }
-  raft::GroupLog::GroupStatus status() const { return core_->status(); }
+  raft::ReplicatedLog::GroupStatus status() const { return core_->status(); }
 
  private:
   Member(const MemberOptions& options, Host& host, Invariants& invariants);

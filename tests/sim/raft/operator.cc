@@ -85,7 +85,7 @@ bool Operator::LeavesOneOfTwo(const raft::Membership& group,
 }
 
 std::optional<raft::MembershipChange> Operator::NextChange(
-    const raft::GroupLog::GroupStatus& status) const {
+    const raft::ReplicatedLog::GroupStatus& status) const {
   std::set<raft::NodeId> alive;
   for (const auto& machine : machines_) alive.insert(machine->id());
   std::set<raft::NodeId> wanted;

@@ -51,7 +51,7 @@ class Operator {
                              const raft::MembershipChange& change);
   Machine* Leader() const;
   std::optional<raft::MembershipChange> NextChange(
-      const raft::GroupLog::GroupStatus& status) const;
+      const raft::ReplicatedLog::GroupStatus& status) const;
   void Change(Machine& leader, const raft::MembershipChange& change);
   Machine& machine(int number) const {
     return *machines_[static_cast<size_t>(number - 1)];

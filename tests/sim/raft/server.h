@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "raft/core/types.h"
-#include "raft/group_log.h"
+#include "raft/replicated_log.h"
 #include "tests/sim/raft/clients.h"
 #include "tests/sim/raft/host.h"
 #include "tests/sim/raft/invariants.h"
@@ -20,7 +20,7 @@
 
 namespace millrace::raftsim {
 
-// The part of GroupLog that a server uses.
+// The part of ReplicatedLog that a server uses.
 class ServerLog {
  public:
   virtual ~ServerLog() = default;
@@ -30,7 +30,7 @@ class ServerLog {
                               std::function<void(absl::Status)> done) = 0;
 };
 
-class Server final : public raft::GroupSink {
+class Server final : public raft::LogSink {
  public:
   using ReplyTo = std::function<void(const Reply&)>;
 

@@ -14,7 +14,7 @@
 #include "absl/status/status.h"
 #include "common/byte_stream.h"
 #include "common/random.h"
-#include "raft/group_log.h"
+#include "raft/replicated_log.h"
 #include "tests/sim/raft/linearizability.h"
 
 namespace millrace::raftsim {

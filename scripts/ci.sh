@@ -8,13 +8,15 @@
 #   scripts/ci.sh clang-tidy [FILE...]  .clang-tidy, over all sources by default
 #   scripts/ci.sh fuzz TARGET [SECONDS] one fuzzer; findings go to build/fuzz/
 #   scripts/ci.sh sim [SECONDS]         groups of masters in simulation, many seeds
+#   scripts/ci.sh sim-sum               its account as sums, to be kept in the tree
 #   scripts/ci.sh mutants               rules of Raft left out, one at a time
 #
 # Everything is built under build/<preset>. MILLRACE_JOBS bounds the number of
 # compilers at a time (default: one per core), MILLRACE_FUZZ_SECONDS is how long a
 # fuzzer runs (default: 600), MILLRACE_SIM_SEEDS how many seeds sim is to run in
 # all (default: 200000). What sim and mutants have done is in build/long/, and
-# the next run goes on from there.
+# the next run goes on from there; so it does from tests/sim/records/, where sums
+# of earlier runs are kept.
 set -euo pipefail
 
 cd "$(dirname "$0")/.."
@@ -23,7 +25,7 @@ jobs=${MILLRACE_JOBS:-$(nproc)}
 # Tests that are themselves steps of this script.
 readonly NOT_HERE='^(long|meta)$'
 
-usage() { sed -n '4,17s/^# \{0,1\}//p' "$0"; }
+usage() { sed -n '4,19s/^# \{0,1\}//p' "$0"; }
 
 # build PRESET [TARGET...]: configures and builds; quiet when all is well.
 build() {
@@ -67,8 +69,7 @@ case "$step" in
     else
       # What reads and writes raw bytes or lays out memory by itself.
       tests=(common_test storage_test engine_test supervisor_test raft_test
-        raft_core_test raft_node_test raft_transport_test rpc_test
-        worker_fetch_test worker_shuffle_test)
+        raft_transport_test worker_fetch_test worker_shuffle_test)
       build asan "${tests[@]}"
       run_tests asan -R "$(any_of "${tests[@]}")"
     fi
@@ -110,8 +111,14 @@ case "$step" in
     build release raft_sim
     mkdir -p build/long
     build/release/tests/raft_sim --run=build/long/raft_sim.jsonl \
+      --seen=tests/sim/records/raft_sim.jsonl \
       --seeds="${MILLRACE_SIM_SEEDS:-200000}" --seconds="${1:-0}" \
       --jobs="$jobs" --commit="$(git rev-parse HEAD 2>/dev/null || true)"
+    ;;
+  sim-sum)
+    build release raft_sim
+    build/release/tests/raft_sim --sum=build/long/raft_sim.jsonl \
+      --seen=tests/sim/records/raft_sim.jsonl
     ;;
   mutants)
     # Each by the simulation; those of core and log also by a test of their own.

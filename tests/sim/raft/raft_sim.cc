@@ -1,7 +1,9 @@
 // The simulation by hand:
 //
 //   raft_sim --seed=N [--verbose] [--mutant=NAME] [--without=FAULT,...]
-//   raft_sim --run=RECORD [--seeds=N] [--jobs=P] [--seconds=S] [--commit=ID]
+//   raft_sim --run=RECORD [--seen=RECORD] [--seeds=N] [--jobs=P] [--seconds=S]
+//            [--commit=ID]
+//   raft_sim --sum=RECORD [--seen=RECORD]
 //   raft_sim --mutants[=NAME] [--limit=N] [--record=FILE]
 //
 // See tests/sim/README.md.
@@ -25,8 +27,9 @@ int Usage() {
   std::fprintf(
       stderr,
       "raft_sim --seed=N [--verbose] [--mutant=NAME] [--without=FAULT,...]\n"
-      "raft_sim --run=RECORD [--seeds=N] [--jobs=P] [--seconds=S] "
-      "[--commit=ID]\n"
+      "raft_sim --run=RECORD [--seen=RECORD] [--seeds=N] [--jobs=P] "
+      "[--seconds=S] [--commit=ID]\n"
+      "raft_sim --sum=RECORD [--seen=RECORD]\n"
       "raft_sim --mutants[=NAME] [--limit=N] [--record=FILE]\n");
   return 2;
 }
@@ -95,11 +98,18 @@ int Main(int argc, char** argv) {
   if (flags.count("run") > 0) {
     RunOptions options;
     options.record = flags["run"];
+    options.seen = flags["seen"];
     options.seeds = number("seeds", options.seeds);
     options.jobs = static_cast<int>(number("jobs", 1));
     options.seconds = static_cast<unsigned>(number("seconds", 0));
     options.commit = flags["commit"];
     return RunSeeds(options);
+  }
+  if (flags.count("sum") > 0) {
+    RunOptions options;
+    options.record = flags["sum"];
+    options.seen = flags["seen"];
+    return SumSeeds(options);
   }
   if (flags.count("mutants") > 0) {
     MutantRunOptions options;

@@ -4,6 +4,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <csignal>
 #include <cstdio>
@@ -11,6 +12,8 @@
 #include <iostream>
 #include <map>
 #include <new>
+#include <optional>
+#include <ranges>
 #include <set>
 #include <vector>
 
@@ -58,7 +61,10 @@ struct Sum {
     for (const auto& violation : line.at("violations")) {
       violations.push_back(violation.get<std::string>());
     }
-    batches.insert(line.at("first").get<uint64_t>() / kBatchSeeds + 1);
+    for (uint64_t seed = line.at("first").get<uint64_t>();
+         seed <= line.at("last").get<uint64_t>(); seed += kBatchSeeds) {
+      batches.insert(seed / kBatchSeeds + 1);
+    }
   }
 };
 
@@ -112,6 +118,48 @@ json RunBatch(uint64_t batch, std::atomic<uint64_t>& at) {
   _exit(0);
 }
 
+// The lines of both files for these sources, by their first seed; none if a
+// file is no record.
+std::optional<std::map<uint64_t, json>> ReadLines(const RunOptions& options) {
+  std::map<uint64_t, json> lines;
+  for (const std::string& path : {options.seen, options.record}) {
+    std::ifstream in(path);
+    std::string text;
+    while (std::getline(in, text)) {
+      json line = json::parse(text, nullptr, false);
+      // The last line may have been cut short.
+      if (line.is_discarded()) continue;
+      if (!line.is_object() || !line.contains("sources")) {
+        std::cerr << path << " is not a record of seeds\n";
+        return std::nullopt;
+      }
+      if (line.at("sources") != std::string(kRaftSourcesHash)) continue;
+      const auto first = line.at("first").get<uint64_t>();
+      lines.emplace(first, std::move(line));
+    }
+  }
+  return lines;
+}
+
+// Adds `line`, which is that of a later batch, to the sums of `sum`.
+void AddTo(json& sum, const json& line) {
+  sum["last"] = line.at("last");
+  for (const char* name : {"seeds", "thin", "events"}) {
+    sum[name] = sum.at(name).get<uint64_t>() + line.at(name).get<uint64_t>();
+  }
+  sum["virtual_minutes"] = sum.at("virtual_minutes").get<double>() +
+                           line.at("virtual_minutes").get<double>();
+  for (const auto& [name, count] : line.at("faults").items()) {
+    sum["faults"][name] =
+        sum["faults"].value(name, uint64_t{0}) + count.get<uint64_t>();
+  }
+  for (const auto& violation : line.at("violations")) {
+    sum["violations"].push_back(violation);
+  }
+  sum["faults_min"] = std::min(sum.at("faults_min").get<uint64_t>(),
+                               line.at("faults_min").get<uint64_t>());
+}
+
 class Runner {
  public:
   explicit Runner(const RunOptions& options) : options_(options) {}
@@ -151,18 +199,9 @@ class Runner {
   };
 
   bool ReadRecord() {
-    std::ifstream in(options_.record);
-    std::string text;
-    while (std::getline(in, text)) {
-      const json line = json::parse(text, nullptr, false);
-      // The last line may have been cut short.
-      if (line.is_discarded()) continue;
-      if (!line.is_object() || !line.contains("sources")) {
-        std::cerr << options_.record << " is not a record of seeds\n";
-        return false;
-      }
-      if (line.at("sources") == std::string(kRaftSourcesHash)) sum_.Add(line);
-    }
+    const auto lines = ReadLines(options_);
+    if (!lines.has_value()) return false;
+    for (const auto& [first, line] : *lines) sum_.Add(line);
     return true;
   }
 
@@ -275,5 +314,33 @@ class Runner {
 }  // namespace
 
 int RunSeeds(const RunOptions& options) { return Runner(options).Run(); }
+
+int SumSeeds(const RunOptions& options) {
+  const auto lines = ReadLines(options);
+  if (!lines.has_value()) return 2;
+  std::vector<json> sums;
+  bool clean = true;
+  for (json line : std::views::values(*lines)) {
+    if (const auto of_seeds = line.find("faults_of_seeds");
+        of_seeds != line.end()) {
+      uint64_t least = 0;
+      if (!of_seeds->empty()) {
+        least = std::ranges::min(of_seeds->get<std::vector<uint64_t>>());
+      }
+      line["faults_min"] = least;
+      line.erase("faults_of_seeds");
+    }
+    clean = clean && line.at("violations").empty();
+    if (!sums.empty() && sums.back().at("commit") == line.at("commit") &&
+        sums.back().at("last").get<uint64_t>() + 1 ==
+            line.at("first").get<uint64_t>()) {
+      AddTo(sums.back(), line);
+    } else {
+      sums.push_back(std::move(line));
+    }
+  }
+  for (const json& sum : sums) std::cout << sum.dump() << "\n";
+  return clean ? 0 : 1;
+}
 
 }  // namespace millrace::raftsim

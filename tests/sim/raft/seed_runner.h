@@ -8,6 +8,10 @@
 //    "faults":{"loss":310,...},"faults_of_seeds":[57,31,...],
 //    "violations":["seed 17: ..."]}
 //
+// A file that is kept in the tree (`seen`) has sums of such lines, one for each
+// run of batches without a gap that have the same commit: without
+// faults_of_seeds, but with the least of them, `faults_min`.
+//
 // `sources` is a hash of the files of raft/core, raft/log and raft/node that
 // the program was built from: seeds count for these sources alone, and a batch
 // that stands there for them is not run again. A seed is thin when it lasted
@@ -25,6 +29,7 @@ inline constexpr uint64_t kBatchSeeds = 200;
 
 struct RunOptions {
   std::string record;  // Made if it is not there.
+  std::string seen;    // Read if it is there; what it has is not run again.
   // So many that are not thin, all runs together.
   uint64_t seeds = 200'000;
   int jobs = 1;          // Processes.
@@ -36,6 +41,10 @@ struct RunOptions {
 // it has, on SIGINT and SIGTERM. Returns the exit code: 0 no violation in the
 // record, 1 some, 2 the record cannot be read or written.
 int RunSeeds(const RunOptions& options);
+
+// Prints the record for these sources as sums, in the form of `seen`, whose
+// lines for these sources are among them. The exit code as above.
+int SumSeeds(const RunOptions& options);
 
 // Of core, log and node, and of the simulation; made when the program is built.
 extern const char kRaftSourcesHash[];

@@ -16,7 +16,7 @@
 
 namespace millrace::raft {
 
-// Confined to the log's thread. Blocks in the disk, and nowhere else.
+// Confined to who writes the log. Blocks in the disk, and nowhere else.
 class LogWriter {
  public:
   // Both outlive the writer.

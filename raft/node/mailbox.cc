@@ -30,17 +30,44 @@ bool Mailbox::PostMessage(Message message) {
   return true;
 }
 
-bool Mailbox::Take(absl::Duration timeout, Mail* mail) {
+bool Mailbox::Take(absl::Duration timeout, Turn* turn, Mail* mail) {
   const auto ready = [this]() ABSL_SHARED_LOCKS_REQUIRED(mu_) {
-    return woken_ || closed_;
+    return (woken_ && !taken_) || closed_;
+  };
+  const auto free = [this]() ABSL_SHARED_LOCKS_REQUIRED(mu_) {
+    return !taken_ || closed_;
   };
   absl::MutexLock lock(&mu_);
-  if (!ready()) mu_.AwaitWithTimeout(absl::Condition(&ready), timeout);
+  if (std::exchange(turn->held_, false)) taken_ = false;
+  if (!ready() && !mu_.AwaitWithTimeout(absl::Condition(&ready), timeout)) {
+    mu_.Await(absl::Condition(&free));
+  }
   if (closed_) return false;
+  TakeLocked(turn, mail);
+  return true;
+}
+
+void Mailbox::Yield(Turn* turn) {
+  absl::MutexLock lock(&mu_);
+  if (std::exchange(turn->held_, false)) taken_ = false;
+}
+
+bool Mailbox::Continue(Turn* turn, Mail* mail) {
+  absl::MutexLock lock(&mu_);
+  if (closed_) return false;
+  if (taken_ && !turn->held_) {
+    woken_ = true;
+    return false;
+  }
+  TakeLocked(turn, mail);
+  return true;
+}
+
+void Mailbox::TakeLocked(Turn* turn, Mail* mail) {
+  turn->held_ = taken_ = true;
   woken_ = false;
   message_bytes_ = 0;
   *mail = std::exchange(mail_, Mail());
-  return true;
 }
 
 void Mailbox::Close() {

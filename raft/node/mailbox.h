@@ -1,4 +1,4 @@
-// What waits for the node's thread. Everything in it is bounded: messages by
+// What waits for the node's threads. Everything in it is bounded: messages by
 // number and size (what comes beyond is dropped, Raft asks again), proposals by
 // ProposalGate, requests by the number of callbacks that the node takes, and
 // reports by what was asked for.
@@ -60,16 +60,23 @@ struct Mail {
   std::optional<bool> snapshot_written;
 };
 
-// Thread-safe.
+// Thread-safe. The node's work is done by one thread at a time, the one that
+// has the *turn*: it gets it with the mail.
 class Mailbox {
  public:
+  // Of one thread, which keeps it for as long as it uses the mailbox.
+  class Turn {
+   private:
+    friend class Mailbox;
+    bool held_ = false;
+  };
   struct Limits {
     size_t messages_max = 4096;
     uint64_t message_bytes_max = uint64_t{64} << 20;
   };
   explicit Mailbox(const Limits& limits) : limits_(limits) {}
 
-  // Changes the mail by `put(mail)`, and wakes the node's thread if `wake`.
+  // Changes the mail by `put(mail)`, and wakes a node's thread if `wake`.
   template <typename Put>
   void Post(const Put& put, bool wake = true) ABSL_LOCKS_EXCLUDED(mu_) {
     absl::MutexLock lock(&mu_);
@@ -89,19 +96,30 @@ class Mailbox {
     return true;
   }
 
-  // Waits until there is something, at most `timeout`, and takes all of it.
+  // Gives the turn back if this thread has it; waits until there is something,
+  // at most `timeout`, and nobody has the turn; takes it, and all of the mail.
   // False: the box is closed.
-  bool Take(absl::Duration timeout, Mail* mail) ABSL_LOCKS_EXCLUDED(mu_);
+  bool Take(absl::Duration timeout, Turn* turn, Mail* mail)
+      ABSL_LOCKS_EXCLUDED(mu_);
+  // Before something that takes long: another thread may go on meanwhile.
+  void Yield(Turn* turn) ABSL_LOCKS_EXCLUDED(mu_);
+  // Afterwards, when something was posted: takes turn and mail if this thread
+  // has the turn still or nobody has. False: another thread goes on with it, or
+  // the box is closed.
+  bool Continue(Turn* turn, Mail* mail) ABSL_LOCKS_EXCLUDED(mu_);
   // Nothing is taken any more; requests are refused. What is in it stays.
   void Close() ABSL_LOCKS_EXCLUDED(mu_);
   Mail TakeRest() ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
+  void TakeLocked(Turn* turn, Mail* mail) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+
   const Limits limits_;
   absl::Mutex mu_;
   Mail mail_ ABSL_GUARDED_BY(mu_);
   uint64_t message_bytes_ ABSL_GUARDED_BY(mu_) = 0;
   bool woken_ ABSL_GUARDED_BY(mu_) = false;
+  bool taken_ ABSL_GUARDED_BY(mu_) = false;  // Somebody has the turn.
   bool closed_ ABSL_GUARDED_BY(mu_) = false;
 };
 

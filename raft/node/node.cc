@@ -1,6 +1,7 @@
 #include "raft/node/node.h"
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <thread>
 #include <utility>
@@ -73,6 +74,7 @@ class NodeImpl final : public Node, public TransportReceiver {
         gate_(std::move(gate)),
         on_fatal_(std::move(on_fatal)),
         core_(std::move(core)),
+        tick_at_(clock.Monotonic() + options.tick),
         mailbox_(Mailbox::Limits()),
         taken_(std::make_shared<TakenState>(mailbox_)),
         status_(core_->status()),
@@ -89,20 +91,21 @@ class NodeImpl final : public Node, public TransportReceiver {
         snapshot_worker_(*storage_.store.snapshots, mailbox_) {
     transport_.SetAddress(options_.address);
     transport_.Start(identity_, *this);
-    thread_ = std::thread([this] { Loop(); });
+    mailbox_.Post([](Mail&) {});  // Something is to be done at the start.
+    for (std::thread& thread : threads_) {
+      thread = std::thread([this] { Loop(); });
+    }
   }
 
   ~NodeImpl() override {
     mailbox_.Close();
     gate_->Close();
-    thread_.join();
+    for (std::thread& thread : threads_) thread.join();
     transport_.Stop();
     apply_worker_.Stop();
     taken_->Detach();
     Mail rest = mailbox_.TakeRest();
-    for (auto& request : rest.confirmations) request.done(Stopping());
-    for (auto& request : rest.changes) request.done(Stopping());
-    for (auto& request : rest.transfers) request.second(Stopping());
+    Refuse(rest);
     for (const Done& done : core_->TakeUnanswered()) done(Stopping());
   }
 
@@ -211,35 +214,57 @@ class NodeImpl final : public Node, public TransportReceiver {
     return true;
   }
 
-  // -------------------------------------------------------------- node thread
+  // ------------------------------------------------------------- node threads
 
+  // Two threads do the same: while one of them writes the log or calls the
+  // sink, the other has the node's turn if there is something to do.
   void Loop() {
-    absl::Status status = Carry(true);  // What is to be done at the start.
+    Mailbox::Turn turn;
     absl::Duration tick_at = clock_.Monotonic() + options_.tick;
-    while (status.ok() && !dead_.load()) {
-      Mail mail;
-      if (!mailbox_.Take(tick_at - clock_.Monotonic(), &mail)) return;
-      status = Feed(mail);
+    Mail mail;
+    while (mailbox_.Take(
+        dead_.load() ? absl::InfiniteDuration() : tick_at - clock_.Monotonic(),
+        &turn, &mail)) {
+      if (dead_.load()) {
+        Refuse(mail);  // Callers are answered until the end.
+      } else if (const absl::Status status =
+                     Work(std::move(mail), &turn, &tick_at);
+                 !status.ok()) {
+        Fatal(status);
+      }
+    }
+  }
+
+  static void Refuse(Mail& mail) {
+    for (auto& request : mail.confirmations) request.done(Stopping());
+    for (auto& request : mail.changes) request.done(Stopping());
+    for (auto& request : mail.transfers) request.second(Stopping());
+  }
+
+  // With the turn; it may be lost on the way. `tick_at` is when the next tick
+  // was due when this thread last had it.
+  absl::Status Work(Mail mail, Mailbox::Turn* turn, absl::Duration* tick_at) {
+    do {
+      MR_RETURN_IF_ERROR(Feed(mail));
       const absl::Duration now = clock_.Monotonic();
-      const bool ticks = now >= tick_at;
-      if (status.ok() && ticks) {
+      const bool ticks = now >= tick_at_;
+      if (ticks) {
         // Ticks that were missed, by a pause of the process say, are not made
         // up for: what the others said meanwhile comes first.
-        tick_at += options_.tick;
-        if (tick_at <= now) tick_at = now + options_.tick;
-        status = core_->Tick();
+        tick_at_ += options_.tick;
+        if (tick_at_ <= now) tick_at_ = now + options_.tick;
+        MR_RETURN_IF_ERROR(core_->Tick());
         log_worker_.Flush();
       }
-      if (status.ok()) status = Carry(ticks);
-    }
-    if (!status.ok()) Fatal(status);
-    // Callers are answered until the end.
-    Mail mail;
-    while (mailbox_.Take(absl::InfiniteDuration(), &mail)) {
-      for (auto& request : mail.confirmations) request.done(Stopping());
-      for (auto& request : mail.changes) request.done(Stopping());
-      for (auto& request : mail.transfers) request.second(Stopping());
-    }
+      *tick_at = tick_at_;
+      MR_ASSIGN_OR_RETURN(Claimed claimed, Carry(ticks));
+      if (!claimed.write && claimed.deliveries.empty()) break;
+      // Who is the whole group has nobody to listen to meanwhile, and what its
+      // callers want is better done all at once.
+      if (!core_->alone()) mailbox_.Yield(turn);
+      CarryOut(std::move(claimed));
+    } while (!dead_.load() && mailbox_.Continue(turn, &mail));
+    return absl::OkStatus();
   }
 
   absl::Status Feed(Mail& mail) {
@@ -282,35 +307,31 @@ class NodeImpl final : public Node, public TransportReceiver {
     return absl::OkStatus();
   }
 
-  absl::Status Carry(bool ticks) {
-    for (bool more = true; more; ticks = false) {
-      MR_ASSIGN_OR_RETURN(NodeEffects effects, core_->TakeEffects());
-      // Before anybody can hear of it.
-      if (ticks || effects.peers.has_value() ||
-          core_->soft_state() != published_) {
-        Publish();
-      }
-      MR_ASSIGN_OR_RETURN(more, CarryOut(std::move(effects)));
-    }
-    return absl::OkStatus();
-  }
+  // What takes long and is left to this thread.
+  struct Claimed {
+    bool write = false;
+    std::vector<Delivery> deliveries;
+    bool leads = false;
+  };
 
-  // True: something is done already, and there may be more to do.
-  absl::StatusOr<bool> CarryOut(NodeEffects effects) {
+  // Carries out what does not take long, and hands out the rest. In that order
+  // everywhere, so with the turn.
+  absl::StatusOr<Claimed> Carry(bool ticks) {
+    MR_ASSIGN_OR_RETURN(NodeEffects effects, core_->TakeEffects());
+    // Before anybody can hear of it.
+    if (ticks || effects.peers.has_value() ||
+        core_->soft_state() != published_) {
+      Publish();
+    }
     if (effects.peers.has_value()) {
       transport_.SetPeers(*std::move(effects.peers));
     }
-    std::optional<uint64_t> delivered, durable;
-    if (core_->alone()) {
-      delivered = apply_worker_.DeliverHere(std::move(effects.deliveries));
-      durable = log_worker_.WriteHere(std::move(effects.writes));
-      Send(std::move(effects.send));
-    } else {
-      // The disk first, it takes longest.
-      log_worker_.Write(std::move(effects.writes));
-      Send(std::move(effects.send));
-      apply_worker_.Deliver(std::move(effects.deliveries));
-    }
+    Claimed claimed;
+    claimed.leads = core_->leading() != 0;
+    claimed.write = log_worker_.Claim(std::move(effects.writes));
+    // Before what was claimed is written: the others write at the same time.
+    Send(std::move(effects.send));
+    claimed.deliveries = apply_worker_.Claim(std::move(effects.deliveries));
     if (effects.drop_through.has_value()) {
       log_worker_.Drop(*effects.drop_through);
     }
@@ -319,14 +340,20 @@ class NodeImpl final : public Node, public TransportReceiver {
                              taken_->Release());
     }
     if (effects.forget_snapshot) taken_->Release();
-    if (delivered.has_value()) {
-      MR_RETURN_IF_ERROR(core_->OnDelivered(*delivered));
-    }
-    if (durable.has_value()) MR_RETURN_IF_ERROR(core_->OnLogDurable(*durable));
-    return delivered.has_value() || durable.has_value();
+    return claimed;
   }
 
-  // Also on the log's thread.
+  // First what somebody waits for: a client for the leader's sink, the leader
+  // for a follower's disk.
+  void CarryOut(Claimed claimed) {
+    if (claimed.write && !claimed.leads) log_worker_.WriteClaimed();
+    if (!claimed.deliveries.empty()) {
+      apply_worker_.DeliverClaimed(std::move(claimed.deliveries));
+    }
+    if (claimed.write && claimed.leads) log_worker_.WriteClaimed();
+  }
+
+  // On whatever thread writes the log, too.
   void Send(std::vector<Message> messages) {
     for (Message& message : messages) {
       if (message.type != MessageType::kSnapshot) {
@@ -350,7 +377,7 @@ class NodeImpl final : public Node, public TransportReceiver {
     status_ = std::move(status);
   }
 
-  // On any thread. The node thread ends its work when it next wakes up.
+  // On any thread. The node's threads end their work when they next wake up.
   void Fatal(const absl::Status& status) {
     gate_->Close();
     if (!dead_.exchange(true)) mailbox_.Post([](Mail&) {});
@@ -364,8 +391,11 @@ class NodeImpl final : public Node, public TransportReceiver {
   NodeStorage storage_;
   const std::unique_ptr<ProposalGate> gate_;
   const std::function<void(const absl::Status&)> on_fatal_;
-  const std::unique_ptr<NodeCore> core_;  // Confined to the node thread.
-  SoftState published_;                   // Likewise.
+  // Of the thread that has the turn.
+  const std::unique_ptr<NodeCore> core_;
+  SoftState published_;
+  absl::Duration tick_at_;
+
   Mailbox mailbox_;
   const std::shared_ptr<TakenState> taken_;
   std::atomic<int> callbacks_ = 0;
@@ -378,7 +408,7 @@ class NodeImpl final : public Node, public TransportReceiver {
   LogWorker log_worker_;
   ApplyWorker apply_worker_;
   SnapshotWorker snapshot_worker_;
-  std::thread thread_;
+  std::array<std::thread, 2> threads_;
 };
 
 absl::Status CheckOptions(const NodeOptions& options) {

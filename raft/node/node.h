@@ -4,18 +4,25 @@
 //   Propose, ConfirmLeading, ...          messages of the others
 //             │                                    │
 //             ▼          bounded mailbox           ▼
-//   ┌─────────────────── node thread ──────────────────────┐   ticks
+//   ┌─────────────── who has the node's turn ──────────────┐   ticks
 //   │ NodeCore: every decision (raft/node/node_core.h)     │◄──────
 //   └──┬─────────────┬─────────────────┬────────────────┬──┘
 //      ▼             ▼                 ▼                ▼
-//   log thread    apply thread      Transport        snapshot thread
-//   write, one    the sink's        (its threads     FrozenState ─► disk
-//   fdatasync     calls, in order   are its own)
+//   the log:      the sink's        Transport        snapshot thread
+//   write, one    calls, in         (its threads     FrozenState ─► disk
+//   fdatasync     order             are its own)
 //
-// and a thread that keeps the next segment of the log ready. A group of one has
-// nobody to listen to, so its node thread writes the log and calls the sink
-// itself where it can: no way to another thread and back is in the way of a
-// proposal.
+// A way to another thread and back costs as much as a fast disk, so what
+// decides also acts. There are two node threads. One has the turn: it alone
+// uses the core. When it has decided it gives the turn back, and writes the log
+// and calls the sink itself if nothing of the kind is under way; meanwhile the
+// other one hears messages and ticks, so that a disk that stands still does not
+// silence the member. When a write or a call is under way already, the next one
+// is left to the log's or the sink's own thread, and everything that comes
+// until then shares one write. A group of one has nobody to listen to: its
+// turn is kept meanwhile.
+//
+// One more thread keeps the next segment of the log ready.
 //
 // Where a directory comes from is decided at its first start and is durable
 // before anything else is: it *founds* a group (mints the cluster's id; the

@@ -17,8 +17,8 @@
 
 namespace millrace::raft {
 
-// The core's calls and those of NodeCore are confined to the node's thread,
-// those of LogWriter to the log's.
+// The core's calls and those of NodeCore are confined to who has the node's
+// turn, those of LogWriter to who writes the log.
 class NodeLog final : public LogView {
  public:
   // Read returns no more, so that entries without payload are bounded as well.

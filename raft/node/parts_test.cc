@@ -4,9 +4,11 @@
 
 #include <memory>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
+#include "absl/synchronization/notification.h"
 #include "common/strings.h"
 #include "raft/log/segment_log.h"
 #include "raft/log/testing/sim_disk.h"
@@ -168,8 +170,9 @@ TEST(MailboxTest, MessagesAreBoundedInNumber) {
   EXPECT_FALSE(mailbox.PostMessage({}));
   // What is not a message has room.
   mailbox.Post([](Mail& mail) { mail.durable = 7; });
+  Mailbox::Turn turn;
   Mail mail;
-  ASSERT_TRUE(mailbox.Take(absl::ZeroDuration(), &mail));
+  ASSERT_TRUE(mailbox.Take(absl::ZeroDuration(), &turn, &mail));
   EXPECT_THAT(mail.messages, SizeIs(3));
   EXPECT_EQ(mail.durable, 7u);
   EXPECT_TRUE(mailbox.PostMessage({}));
@@ -180,21 +183,53 @@ TEST(MailboxTest, MessagesAreBoundedInSize) {
   EXPECT_TRUE(mailbox.PostMessage(AppendOf(8000)));
   EXPECT_FALSE(mailbox.PostMessage(AppendOf(8000)));
   EXPECT_TRUE(mailbox.PostMessage(AppendOf(10)));
+  Mailbox::Turn turn;
   Mail mail;
-  ASSERT_TRUE(mailbox.Take(absl::ZeroDuration(), &mail));
+  ASSERT_TRUE(mailbox.Take(absl::ZeroDuration(), &turn, &mail));
   EXPECT_THAT(mail.messages, SizeIs(2));
   // One is taken whatever its size.
   EXPECT_TRUE(mailbox.PostMessage(AppendOf(20'000)));
 }
 
+TEST(MailboxTest, OneThreadHasTheTurn) {
+  Mailbox mailbox({100, 10'000});
+  Mailbox::Turn here, there;
+  Mail mail, taken;
+  mailbox.Post([](Mail& m) { m.durable = 1; });
+  ASSERT_TRUE(mailbox.Take(absl::ZeroDuration(), &here, &mail));
+  absl::Notification took;
+  std::thread other([&] {
+    ASSERT_TRUE(mailbox.Take(absl::ZeroDuration(), &there, &taken));
+    took.Notify();
+  });
+  mailbox.Post([](Mail& m) { m.durable = 2; });
+  // It is this thread's for as long as it goes on with it.
+  ASSERT_TRUE(mailbox.Continue(&here, &mail));
+  EXPECT_EQ(mail.durable, 2u);
+  EXPECT_FALSE(took.HasBeenNotified());
+  mailbox.Post([](Mail& m) { m.durable = 3; });
+  mailbox.Yield(&here);
+  took.WaitForNotification();
+  other.join();
+  EXPECT_EQ(taken.durable, 3u);
+  // What is posted meanwhile is left to who has it.
+  mailbox.Post([](Mail& m) { m.durable = 4; }, false);
+  EXPECT_FALSE(mailbox.Continue(&here, &mail));
+  ASSERT_TRUE(mailbox.Take(absl::InfiniteDuration(), &there, &taken));
+  EXPECT_EQ(taken.durable, 4u);
+  mailbox.Yield(&there);
+  ASSERT_TRUE(mailbox.Continue(&here, &mail));
+}
+
 TEST(MailboxTest, WaitsForWhatIsUrgent) {
   Mailbox mailbox({100, 10'000});
+  Mailbox::Turn turn;
   Mail mail;
   mailbox.Post([](Mail& m) { m.delivered = 1; }, false);
-  ASSERT_TRUE(mailbox.Take(absl::Milliseconds(1), &mail));
+  ASSERT_TRUE(mailbox.Take(absl::Milliseconds(1), &turn, &mail));
   EXPECT_EQ(mail.delivered, 1u);
   mailbox.Close();
-  EXPECT_FALSE(mailbox.Take(absl::InfiniteDuration(), &mail));
+  EXPECT_FALSE(mailbox.Take(absl::InfiniteDuration(), &turn, &mail));
   EXPECT_FALSE(mailbox.PostMessage({}));
   Mail::Proposal proposal{1, {"x"}};
   EXPECT_FALSE(mailbox.PostRequest(&Mail::proposals, proposal));

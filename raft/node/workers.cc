@@ -41,49 +41,41 @@ LogWorker::~LogWorker() {
   spare_thread_.join();
 }
 
-void LogWorker::Write(std::vector<LogWrite> writes) {
-  absl::MutexLock lock(&mu_);
-  for (LogWrite& write : writes) {
-    wanted_ = wanted_ || !IsLazy(write);
-    queue_.push_back(std::move(write));
-  }
-}
-
-std::optional<uint64_t> LogWorker::WriteHere(std::vector<LogWrite> writes) {
+bool LogWorker::Claim(std::vector<LogWrite> writes) {
+  if (writes.empty()) return false;
   uint64_t bytes = 0;
   bool lazy = true;
   for (const LogWrite& write : writes) {
     bytes += PayloadBytes(write);
     lazy = lazy && IsLazy(write);
   }
-  {
-    absl::MutexLock lock(&mu_);
-    const bool here = !lazy && !busy_ && !wanted_ && !stopping_ &&
-                      bytes <= options_.group_bytes_max;
-    for (LogWrite& write : writes) queue_.push_back(std::move(write));
-    if (!here) {
-      wanted_ = wanted_ || !lazy;
-      return {};
-    }
-    busy_ = true;
-    for (LogWrite& write : queue_) writer_.Add(std::move(write));
-    queue_.clear();
+  absl::MutexLock lock(&mu_);
+  const bool here = !lazy && !busy_ && !wanted_ && !stopping_ &&
+                    bytes <= options_.group_bytes_max;
+  for (LogWrite& write : writes) queue_.push_back(std::move(write));
+  if (!here) {
+    wanted_ = wanted_ || !lazy;
+    return false;
   }
+  busy_ = true;
+  for (LogWrite& write : queue_) writer_.Add(std::move(write));
+  queue_.clear();
+  return true;
+}
+
+void LogWorker::WriteClaimed() {
   absl::StatusOr<LogWriter::Done> done = writer_.Flush();
-  if (!done.ok()) {
-    if (absl::IsResourceExhausted(done.status())) {
-      absl::MutexLock lock(&mu_);
-      wanted_ = true;  // The log's thread goes on with it, and waits.
-    } else {
-      options_.fatal(done.status());
-    }
-    Release();
-    return {};
+  if (done.ok()) {
+    if (!done->messages.empty()) options_.send(std::move(done->messages));
+    mailbox_.Post([&](Mail& mail) { mail.durable = done->id; }, false);
+    AfterGroup();
+  } else if (absl::IsResourceExhausted(done.status())) {
+    absl::MutexLock lock(&mu_);
+    wanted_ = true;  // The log's thread goes on with it, and waits.
+  } else {
+    options_.fatal(done.status());
   }
-  AfterGroup();
   Release();
-  if (!done->messages.empty()) options_.send(std::move(done->messages));
-  return done->id;
 }
 
 void LogWorker::Release() {
@@ -238,37 +230,30 @@ ApplyWorker::ApplyWorker(LogSink& sink, ProposalGate& gate, Mailbox& mailbox,
       taken_(std::move(taken)),
       thread_([this] { Loop(); }) {}
 
-void ApplyWorker::Deliver(std::vector<Delivery> deliveries) {
-  if (deliveries.empty()) return;
-  absl::MutexLock lock(&mu_);
-  for (Delivery& delivery : deliveries) queue_.push_back(std::move(delivery));
-}
-
-std::optional<uint64_t> ApplyWorker::DeliverHere(
-    std::vector<Delivery> deliveries) {
-  if (deliveries.empty()) return {};
+std::vector<Delivery> ApplyWorker::Claim(std::vector<Delivery> deliveries) {
+  if (deliveries.empty()) return deliveries;
   // Putting a whole state in the place of another takes its time.
   const bool quick = std::none_of(
       deliveries.begin(), deliveries.end(), [](const Delivery& delivery) {
         return delivery.kind == Delivery::Kind::kSnapshot;
       });
-  {
-    absl::MutexLock lock(&mu_);
-    if (!quick || busy_ || !queue_.empty() || stopping_) {
-      for (Delivery& delivery : deliveries) {
-        queue_.push_back(std::move(delivery));
-      }
-      return {};
-    }
+  absl::MutexLock lock(&mu_);
+  if (quick && !busy_ && queue_.empty() && !stopping_) {
     busy_ = true;
+    return deliveries;
   }
+  for (Delivery& delivery : deliveries) queue_.push_back(std::move(delivery));
+  return {};
+}
+
+void ApplyWorker::DeliverClaimed(std::vector<Delivery> deliveries) {
   const uint64_t last = deliveries.back().id;
   for (Delivery& delivery : deliveries) {
     raft::Deliver(std::move(delivery), sink_, gate_, taken_);
   }
+  mailbox_.Post([last](Mail& mail) { mail.delivered = last; }, false);
   absl::MutexLock lock(&mu_);
   busy_ = false;
-  return last;
 }
 
 void ApplyWorker::Stop() {

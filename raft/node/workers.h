@@ -1,4 +1,4 @@
-// The threads around the node's thread: each takes jobs from a queue of its own
+// The threads around the node's own: each takes jobs from a queue of its own
 // and reports to the mailbox. What they do is decided by NodeCore.
 #ifndef MILLRACE_RAFT_NODE_WORKERS_H_
 #define MILLRACE_RAFT_NODE_WORKERS_H_
@@ -32,7 +32,7 @@ class LogWorker {
   struct Options {
     uint64_t group_bytes_max = 0;
     absl::Duration retry_interval;
-    // Messages that may leave: called on the log's thread.
+    // Messages that may leave: called on the thread that writes.
     std::function<void(std::vector<Message>)> send;
     // An error that the process ends with.
     std::function<void(const absl::Status&)> fatal;
@@ -43,14 +43,12 @@ class LogWorker {
   // Ends the threads. What is queued is not written: nobody was told of it.
   ~LogWorker();
 
-  void Write(std::vector<LogWrite> writes) ABSL_LOCKS_EXCLUDED(mu_);
-  // The same on the caller's thread, if the log's has nothing to do and these
-  // can be made durable together: a group of one has nobody to listen to while
-  // it waits for the disk, and the way to another thread and back costs as much
-  // as a fast disk. Returns the last write that is durable; nullopt: they were
-  // left to the log's thread.
-  std::optional<uint64_t> WriteHere(std::vector<LogWrite> writes)
-      ABSL_LOCKS_EXCLUDED(mu_);
+  // Queues them. True: the log's thread has nothing to do, so the caller is to
+  // write them itself, all that wait, by WriteClaimed. The way to another
+  // thread and back costs as much as a fast disk.
+  bool Claim(std::vector<LogWrite> writes) ABSL_LOCKS_EXCLUDED(mu_);
+  // Reports to the mailbox, without waking anybody.
+  void WriteClaimed() ABSL_LOCKS_EXCLUDED(mu_);
   // Behind the writes before it.
   void Drop(uint64_t index) ABSL_LOCKS_EXCLUDED(mu_);
   // Lazy writes wait no longer.
@@ -98,9 +96,12 @@ class ApplyWorker {
               LogSink::SnapshotTaken taken);
   ~ApplyWorker() { Stop(); }
 
-  void Deliver(std::vector<Delivery> deliveries) ABSL_LOCKS_EXCLUDED(mu_);
-  // As LogWorker::WriteHere. Returns the last one.
-  std::optional<uint64_t> DeliverHere(std::vector<Delivery> deliveries)
+  // Queues them. What it returns instead the caller is to deliver itself, by
+  // DeliverClaimed, because the worker's thread has nothing to do.
+  std::vector<Delivery> Claim(std::vector<Delivery> deliveries)
+      ABSL_LOCKS_EXCLUDED(mu_);
+  // Reports to the mailbox, without waking anybody. REQUIRES: not empty.
+  void DeliverClaimed(std::vector<Delivery> deliveries)
       ABSL_LOCKS_EXCLUDED(mu_);
   // No call of the sink is under way or comes afterwards. Callbacks that were
   // queued are called with kUnavailable.

@@ -109,6 +109,7 @@ bool NodeCore::AloneVoter() const {
 
 absl::Status NodeCore::Tick() {
   ++now_;
+  SendHeld();
   snapshots_.Tick();
   TickFullDisk();
   ProposeOwnAddress();
@@ -290,8 +291,7 @@ absl::Status NodeCore::Pump() {
 }
 
 absl::Status NodeCore::Carry(Ready ready) {
-  std::move(ready.messages.begin(), ready.messages.end(),
-            std::back_inserter(effects_.send));
+  for (Message& message : ready.messages) SendOrHold(std::move(message));
   if (ready.write.has_value()) {
     if (ready.write->snapshot.has_value()) {
       // Those that came before it are of no use any more.
@@ -318,6 +318,41 @@ absl::Status NodeCore::Carry(Ready ready) {
   confirmations_.OnHandedOver(handed_over_, &answers);
   Reply(std::move(answers));
   return absl::OkStatus();
+}
+
+// A commit index is told to a member by the next entries for it. Alone it goes
+// at the next tick: nobody waits for what a follower applies, and sent at once
+// it would double the number of messages wherever one entry is under way at a
+// time.
+void NodeCore::SendOrHold(Message message) {
+  if (message.type == MessageType::kAppend) {
+    uint64_t& told = told_commit_[message.to];
+    const bool tells = message.commit > told;
+    told = std::max(told, message.commit);
+    if (tells && message.entries.empty() && FollowsClosely(message.to)) {
+      held_.insert_or_assign(message.to, std::move(message));
+      return;
+    }
+    held_.erase(message.to);  // This one says as much.
+  }
+  effects_.send.push_back(std::move(message));
+}
+
+void NodeCore::SendHeld() {
+  for (auto& [node, message] : held_) {
+    effects_.send.push_back(std::move(message));
+  }
+  held_.clear();
+}
+
+// Whether what the member is sent is no question, whose answer decides what it
+// is sent next.
+bool NodeCore::FollowsClosely(NodeId node) const {
+  const auto progress = core_->GetStatus().progress;
+  const auto found = progress.find(node);
+  return found != progress.end() &&
+         found->second.state == ProgressStatus::State::kReplicate &&
+         !found->second.inflight_full;
 }
 
 absl::Status NodeCore::HandOver(std::vector<LogEntry> entries) {
@@ -391,6 +426,10 @@ absl::Status NodeCore::ApplyThrough(uint64_t index) {
 
 void NodeCore::SwitchRole(const SoftState& soft) {
   soft_ = soft;
+  if (soft.role != Role::kLeader) {
+    SendHeld();
+    told_commit_.clear();
+  }
   const uint64_t leading = soft.leading ? soft.term : 0;
   if (soft.role != Role::kLeader || leading != leading_) {
     // Those that were proposed in a term that is over.

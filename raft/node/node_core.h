@@ -125,7 +125,7 @@ struct NodeStart {
   uint64_t older_snapshot = 0;  // Index of the one before; 0: none.
 };
 
-// Thread-compatible; confined to the node's thread. Events return OK, or what
+// Thread-compatible; one thread at a time has it. Events return OK, or what
 // the process has to end with.
 class NodeCore {
  public:
@@ -222,6 +222,9 @@ class NodeCore {
 
   absl::Status Pump();
   absl::Status Carry(Ready ready);
+  void SendOrHold(Message message);
+  void SendHeld();
+  bool FollowsClosely(NodeId node) const;
   absl::Status HandOver(std::vector<LogEntry> entries);
   absl::Status ApplyThrough(uint64_t index);
   absl::Status Apply(const UnappliedChange& unapplied);
@@ -266,6 +269,11 @@ class NodeCore {
   bool nearly_full_ = false;
   uint64_t hand_over_at_ = 0;    // While it is nearly full.
   uint64_t hand_over_wait_ = 0;  // In ticks.
+
+  // While it leads, for each other member: the highest commit index in an
+  // append to it, and the append that says so if it has not left yet.
+  std::map<NodeId, uint64_t> told_commit_;
+  std::map<NodeId, Message> held_;
 
   // Handed over to the sink, or on the way to it; what is reported is applied.
   uint64_t handed_over_;

@@ -226,14 +226,16 @@ class ChangeTest : public NodeCoreTest {
   // Three voters, of which this is the leader; all have everything.
   void LeadThree() {
     Lead();
-    for (const NodeId node : {kSecond, kThird}) {
-      const auto learner = Change(MembershipChange::Kind::kAddLearner, node);
-      AcknowledgeAll();
-      ASSERT_TRUE(learner->status.has_value() && learner->status->ok());
-      const auto voter = Change(MembershipChange::Kind::kAddVoter, node);
-      AcknowledgeAll();
-      ASSERT_TRUE(voter->status.has_value() && voter->status->ok());
-    }
+    AddVoter(kSecond);
+    AddVoter(kThird);
+  }
+  void AddVoter(NodeId node) {
+    const auto learner = Change(MembershipChange::Kind::kAddLearner, node);
+    AcknowledgeAll();
+    ASSERT_TRUE(learner->status.has_value() && learner->status->ok());
+    const auto voter = Change(MembershipChange::Kind::kAddVoter, node);
+    AcknowledgeAll();
+    ASSERT_TRUE(voter->status.has_value() && voter->status->ok());
   }
   void AcknowledgeAll() {
     for (int i = 0; i < 4; ++i) {
@@ -310,6 +312,81 @@ TEST_F(ChangeTest, OfTheLeaderItselfIsDoneWhenItIsApplied) {
   ASSERT_TRUE(removal->status.has_value());
   EXPECT_TRUE(removal->status->ok()) << *removal->status;
   EXPECT_EQ(core_->leading(), 0u);
+}
+
+// -------------------------------------------------------------- commit index
+
+class CommitIndexTest : public ChangeTest {
+ protected:
+  void Propose(const std::string& payload) {
+    core_->Propose(core_->leading(), {payload});
+  }
+  // Takes effects, makes writes durable, reports deliveries; returns what was
+  // sent to `node`.
+  std::vector<Message> SentTo(NodeId node) {
+    std::vector<Message> sent;
+    for (int i = 0; i < 5; ++i) {
+      for (Message& message : Pump().send) {
+        if (message.to == node) sent.push_back(std::move(message));
+      }
+      Durable();
+      EXPECT_TRUE(core_->OnDelivered(delivered_).ok());
+    }
+    return sent;
+  }
+};
+
+TEST_F(CommitIndexTest, GoesWithTheNextEntries) {
+  LeadThree();
+  Propose("one");
+  ASSERT_EQ(SentTo(kSecond).size(), 1u);
+  const uint64_t first = core_->status().last_index;
+  Acknowledge(kSecond, first);
+  Acknowledge(kThird, first);
+  EXPECT_TRUE(SentTo(kSecond).empty());
+  ASSERT_EQ(core_->status().commit_index, first);
+  Propose("two");
+  const std::vector<Message> sent = SentTo(kSecond);
+  ASSERT_EQ(sent.size(), 1u);
+  EXPECT_EQ(sent[0].entries.size(), 1u);
+  EXPECT_EQ(sent[0].commit, first);
+  // And is not said twice.
+  ASSERT_TRUE(core_->Tick().ok());
+  for (const Message& message : SentTo(kSecond)) {
+    EXPECT_NE(message.type, MessageType::kAppend);
+  }
+}
+
+TEST_F(CommitIndexTest, GoesAloneAtTheNextTick) {
+  LeadThree();
+  Propose("one");
+  SentTo(kSecond);
+  const uint64_t first = core_->status().last_index;
+  Acknowledge(kSecond, first);
+  EXPECT_TRUE(SentTo(kThird).empty());
+  ASSERT_TRUE(core_->Tick().ok());
+  // The third has not answered, so no heartbeat may tell it.
+  std::vector<Message> appends = SentTo(kThird);
+  std::erase_if(appends, [](const Message& message) {
+    return message.type != MessageType::kAppend;
+  });
+  ASSERT_EQ(appends.size(), 1u);
+  EXPECT_TRUE(appends[0].entries.empty());
+  EXPECT_EQ(appends[0].commit, first);
+}
+
+// Who leaves takes the word with it otherwise: the others would need its vote.
+TEST_F(CommitIndexTest, GoesBeforeALeaderThatRemovedItselfStepsDown) {
+  LeadThree();
+  Change(MembershipChange::Kind::kRemove, self_);
+  SentTo(kSecond);
+  const uint64_t change = core_->status().last_index;
+  Acknowledge(kSecond, change);
+  Acknowledge(kThird, change);
+  const std::vector<Message> sent = SentTo(kSecond);
+  ASSERT_EQ(core_->leading(), 0u);
+  ASSERT_EQ(sent.size(), 1u);
+  EXPECT_EQ(sent[0].commit, change);
 }
 
 }  // namespace

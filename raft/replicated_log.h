@@ -118,7 +118,8 @@ class ReplicatedLog {
   // over leadership before, or to stay until another member leads. Else, once
   // the change will not be applied: as Propose, or
   //   kInvalidArgument   no voter would be left
-  //   kFailedPrecondition  does not lead, or another change is under way
+  //   kFailedPrecondition  does not lead, or another change is under way; or a
+  //                        leader that is one of two voters removes itself
   //   kUnavailable       its fate is unknown; look at status()
   // A member becomes a learner first; who makes it a voter asks before that
   // whether it has what a voter must hold.

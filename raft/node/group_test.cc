@@ -338,6 +338,22 @@ TEST_F(GroupTest, GrowsAndShrinks) {
   group_.Commit("restarted");
 }
 
+// It knows durably that the other is no member any more, so it does not wait
+// for a vote of that.
+TEST_F(GroupTest, WhoIsLeftOfTwoLeadsAfterAPowerCut) {
+  group_.Grow(2);
+  group_.Commit("two");
+  const int stays = group_.WaitForLeader();
+  const int goes = 1 - stays;
+  WaitUntil([&] {
+    return group_.Change(MembershipChange::Kind::kRemove, goes).ok();
+  });
+  group_.Crash(stays);
+  group_.Stop(goes);
+  group_.Restart(stays);
+  group_.Commit("alone");
+}
+
 TEST_F(GroupTest, ALeaderThatIsRemovedStepsDown) {
   group_.Grow(3);
   group_.Commit("before");

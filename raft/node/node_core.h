@@ -228,6 +228,7 @@ class NodeCore {
   absl::Status HandOver(std::vector<LogEntry> entries);
   absl::Status ApplyThrough(uint64_t index);
   absl::Status Apply(const UnappliedChange& unapplied);
+  bool LeavesTheOtherAlone(const MembershipChange& change) const;
   void FollowUpChanges();
   void SnapshotDurable(Received received);
   // A leader's snapshot is taking the place of the log, and it is not known

@@ -1,4 +1,5 @@
 // Changes of the membership: proposed, applied, made certain.
+#include <algorithm>
 #include <utility>
 
 #include "common/status_macros.h"
@@ -8,6 +9,14 @@
 namespace millrace::raft {
 
 void NodeCore::ChangeMembership(const MembershipChange& change, Answer done) {
+  if (LeavesTheOtherAlone(change)) {
+    Reply(std::move(done),
+          absl::FailedPreconditionError(
+              "this master leads and is one of two that vote; first hand over "
+              "leadership (millrace master transfer), then let the other one "
+              "remove it"));
+    return;
+  }
   const absl::StatusOr<EntryId> id = core_->ProposeMembership(change);
   if (!id.ok()) {
     Reply(std::move(done), id.status());
@@ -16,7 +25,24 @@ void NodeCore::ChangeMembership(const MembershipChange& change, Answer done) {
   changes_[id->index] = {id->term, std::move(done)};
 }
 
+// A leader steps down when it has applied its own removal, so nothing makes
+// sure that the one other voter hears of it; and that one would need the vote
+// of who was removed.
+bool NodeCore::LeavesTheOtherAlone(const MembershipChange& change) const {
+  if (soft_.role != Role::kLeader || change.node != self_ ||
+      (change.kind != MembershipChange::Kind::kRemove &&
+       change.kind != MembershipChange::Kind::kAddLearner)) {
+    return false;
+  }
+  const auto voters =
+      std::count_if(membership_.begin(), membership_.end(),
+                    [](const auto& member) { return member.second.voter; });
+  const auto self = membership_.find(self_);
+  return voters == 2 && self != membership_.end() && self->second.voter;
+}
+
 absl::Status NodeCore::Apply(const UnappliedChange& unapplied) {
+  const bool was_alone = AloneVoter();
   MR_ASSIGN_OR_RETURN(membership_, ApplyChange(membership_, unapplied.change));
   snapshots_.MembershipApplied(unapplied.id.index, membership_);
   MR_RETURN_IF_ERROR(core_->ApplyMembership(unapplied.change));
@@ -24,7 +50,9 @@ absl::Status NodeCore::Apply(const UnappliedChange& unapplied) {
   const auto change = changes_.find(unapplied.id.index);
   if (change == changes_.end()) return absl::OkStatus();
   const bool ours = change->second.term == unapplied.id.term;
-  if (ours && !AloneVoter() && membership_.contains(self_)) {
+  // Who becomes the only voter must not need the other one either, when it has
+  // started anew.
+  if (ours && !(was_alone && AloneVoter()) && membership_.contains(self_)) {
     settling_.push_back({0, std::move(change->second.done)});
   } else {
     Reply(std::move(change->second.done),

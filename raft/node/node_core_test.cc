@@ -292,6 +292,42 @@ TEST_F(ChangeTest, IsNotCertainWhenLeadershipIsLostBeforeThat) {
   EXPECT_TRUE(absl::IsUnavailable(*removal->status)) << *removal->status;
 }
 
+// From two voters to one: it would wait for the other's vote after a restart,
+// did it not know by then that the removal is committed.
+TEST_F(ChangeTest, ThatLeavesOneVoterIsDoneWhenItsDiskSaysThatItIsCommitted) {
+  Lead();
+  AddVoter(kSecond);
+  const auto removal = Change(MembershipChange::Kind::kRemove, kSecond);
+  Settle();
+  const uint64_t change = core_->status().last_index;
+  Acknowledge(kSecond, change);
+  while (core_->status().membership.contains(kSecond)) {
+    ASSERT_FALSE(removal->status.has_value());
+    Pump();
+    ASSERT_TRUE(core_->OnDelivered(delivered_).ok());
+  }
+  EXPECT_FALSE(removal->status.has_value());
+  Settle();
+  ASSERT_TRUE(removal->status.has_value());
+  EXPECT_TRUE(removal->status->ok()) << *removal->status;
+  EXPECT_GE(storage_->store.log->hard_state().commit, change);
+  EXPECT_EQ(core_->status().last_index, change + 1);
+}
+
+TEST_F(ChangeTest, OfALeaderThatIsOneOfTwoIsRefused) {
+  Lead();
+  AddVoter(kSecond);
+  const uint64_t before = core_->status().last_index;
+  for (const auto kind :
+       {MembershipChange::Kind::kRemove, MembershipChange::Kind::kAddLearner}) {
+    const auto removal = Change(kind, self_);
+    Settle();
+    ASSERT_TRUE(removal->status.has_value());
+    EXPECT_TRUE(absl::IsFailedPrecondition(*removal->status));
+  }
+  EXPECT_EQ(core_->status().last_index, before);
+}
+
 TEST_F(ChangeTest, NeedsNobodyElseInAGroupOfOne) {
   Lead();
   const uint64_t before = core_->status().last_index;

@@ -76,8 +76,8 @@ case "$step" in
     ;;
   tsan)
     # Not what links gRPC: the packaged one is not instrumented.
-    tests=(common_test raft_node_test supervisor_test worker_agent_test
-      worker_fetch_test worker_test)
+    tests=(common_test master_scheduler_test raft_node_test supervisor_test
+      worker_agent_test worker_fetch_test worker_test)
     build tsan "${tests[@]}"
     run_tests tsan -R "$(any_of "${tests[@]}")"
     ;;

@@ -347,7 +347,7 @@ TEST_F(SplitReaderTest, LongLines) {
   // shrinks again.
   std::string contents = "short\n";
   for (int i = 0; i < 3; ++i) {
-    contents += std::string(5 << 20, static_cast<char>('a' + i)) + "\nx\n";
+    contents.append(5 << 20, static_cast<char>('a' + i)).append("\nx\n");
     contents += std::string(10'000, '\n');
   }
   EXPECT_EQ(*ReadText(contents), WholeFileLines(contents));

@@ -56,7 +56,8 @@ TEST(Address, RefusesWhatIsNone) {
     EXPECT_NE(address.status().message().find("expected host:port"),
               std::string::npos);
   }
-  EXPECT_FALSE(ParseAddress(std::string(300, 'a') + ":80").ok());
+  const std::string long_name(300, 'a');
+  EXPECT_FALSE(ParseAddress(long_name + ":80").ok());
 }
 
 TEST(Address, LoopbackIsALiteralAndNeverAName) {

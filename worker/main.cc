@@ -24,7 +24,9 @@
 #include "common/random.h"
 #include "common/status_macros.h"
 #include "common/strings.h"
+#include "common/usable_cores.h"
 #include "common/version.h"
+#include "rpc/address.h"
 #include "rpc/address_file.h"
 #include "rpc/credentials.h"
 #include "rpc/leader_finder.h"
@@ -51,7 +53,7 @@ struct Flags {
   std::string masters;
   std::string directory;
   std::string name;
-  uint32_t slots = std::max(1u, std::thread::hardware_concurrency());
+  uint32_t slots = static_cast<uint32_t>(UsableCores());
   std::string host_id;
   std::string listen = "127.0.0.1:0";
   std::string address_file;
@@ -77,8 +79,10 @@ void AddFlags(CLI::App& app, Flags& flags) {
   app.add_option("--name", flags.name,
                  "Name in the cluster, kept over restarts; made up if not "
                  "given");
-  AddNumber(app, "--slots", flags.slots, "Tasks that run at the same time", 1,
-            kSlotsMax)
+  AddNumber(app, "--slots", flags.slots,
+            "Tasks that run at the same time; by default as many as it has "
+            "processors, by its affinity mask and its cgroups' quotas",
+            1, kSlotsMax)
       ->capture_default_str();
   app.add_option("--host-id", flags.host_id,
                  "Workers of the same host id read each other's intermediate "

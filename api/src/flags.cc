@@ -1,7 +1,5 @@
 #include "api/src/flags.h"
 
-#include <sched.h>
-
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
@@ -11,15 +9,10 @@
 #include "common/file_system.h"
 #include "common/flag_kinds.h"
 #include "common/strings.h"
+#include "common/usable_cores.h"
 
 namespace millrace {
 namespace {
-
-int UsableCores() {
-  cpu_set_t set;
-  if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
-  return std::max(1, CPU_COUNT(&set));
-}
 
 void PrintUsageError(const std::string& program, const std::string& what) {
   std::fprintf(stderr, "%s: %s (see %s --help)\n", program.c_str(),

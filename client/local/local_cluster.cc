@@ -1,7 +1,6 @@
 #include "client/local/local_cluster.h"
 
 #include <fcntl.h>
-#include <sched.h>
 #include <sys/file.h>
 #include <unistd.h>
 
@@ -20,6 +19,7 @@
 #include "common/file_system.h"
 #include "common/status_macros.h"
 #include "common/strings.h"
+#include "common/usable_cores.h"
 #include "rpc/address.h"
 #include "supervisor/unique_fd.h"
 
@@ -40,12 +40,6 @@ constexpr uint64_t kLogBytesRead = 16 << 10;
 constexpr int kMastersMax = 7;
 constexpr int kWorkersMax = 1000;
 constexpr int kSlotsMax = 1024;
-
-int UsableCores() {
-  cpu_set_t set;
-  if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
-  return std::max(1, CPU_COUNT(&set));
-}
 
 // Held while a cluster is brought up or down in a directory; goes with the
 // process.

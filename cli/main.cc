@@ -80,7 +80,8 @@ ExitCode FailUsage(const CLI::App& app, const CLI::ParseError& error) {
   }
   const std::vector<std::string> unknown = app.remaining(true);
   if (commands.empty() || unknown.empty()) {
-    return Fail(kUsage, name.empty() ? "usage" : name, error.what(), help);
+    return Fail(kUsage, name.empty() ? "usage" : name,
+                UsageErrorText(app, error), help);
   }
   const std::string nearest = NearestName(unknown[0], commands);
   return Fail(kUsage, name.empty() ? "usage" : name,

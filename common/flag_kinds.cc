@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/strings/numbers.h"
+#include "absl/strings/str_join.h"
 #include "common/strings.h"
 
 namespace millrace {
@@ -112,6 +113,19 @@ std::string CheckNumber(const std::string& text, uint64_t low, uint64_t high) {
   }
   return Cat("\"", Printable(text), "\" is no whole number from ", low, " to ",
              high);
+}
+
+std::string UsageErrorText(const CLI::App& app, const CLI::ParseError& error) {
+  if (error.get_exit_code() !=
+      static_cast<int>(CLI::ExitCodes::RequiredError)) {
+    return error.what();
+  }
+  const std::vector<std::string> unknown = app.remaining(/*recurse=*/true);
+  if (unknown.empty()) return error.what();
+  return Cat(unknown.size() == 1
+                 ? "The following argument was not expected: "
+                 : "The following arguments were not expected: ",
+             absl::StrJoin(unknown, " "));
 }
 
 }  // namespace millrace

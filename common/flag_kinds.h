@@ -59,6 +59,11 @@ CLI::Option* AddNumber(CLI::App& app, const std::string& name, T& value,
 // CLI11 takes the next argument, maybe another flag, for the value.
 std::string_view FlagWithoutValue(int argc, char** argv);
 
+// What is wrong with the command line that `app` did not take: error.what(),
+// but where a flag is missing and another one unknown it names the unknown one.
+// The two are often one flag, mistyped.
+std::string UsageErrorText(const CLI::App& app, const CLI::ParseError& error);
+
 }  // namespace millrace
 
 #endif  // MILLRACE_COMMON_FLAG_KINDS_H_

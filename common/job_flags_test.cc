@@ -174,5 +174,26 @@ TEST(FlagKindsTest, SizesAndTimes) {
   EXPECT_EQ(ParseSeconds("-1"), std::nullopt);
 }
 
+// What is said of these arguments to a program with one flag that it needs.
+std::string UsageErrorOf(std::vector<std::string> arguments) {
+  CLI::App app;
+  std::string output;
+  app.add_option("--output", output)->required();
+  std::reverse(arguments.begin(), arguments.end());  // CLI11's own order.
+  try {
+    app.parse(arguments);
+  } catch (const CLI::ParseError& error) {
+    return UsageErrorText(app, error);
+  }
+  return "no error";
+}
+
+TEST(UsageErrorTest, AnUnknownFlagComesBeforeAMissingOne) {
+  EXPECT_EQ(UsageErrorOf({"--output", "out"}), "no error");
+  EXPECT_EQ(UsageErrorOf({}), "--output is required");
+  EXPECT_EQ(UsageErrorOf({"--ouptut", "out"}),
+            "The following arguments were not expected: --ouptut out");
+}
+
 }  // namespace
 }  // namespace millrace

@@ -2,17 +2,21 @@
 #include <signal.h>
 
 #include <CLI/CLI.hpp>
+#include <cstdint>
 #include <cstdio>
+#include <limits>
 #include <string>
 
 #include "common/clock.h"
 #include "common/fault_point.h"
 #include "common/file_system.h"
+#include "common/flag_kinds.h"
 #include "common/logging.h"
 #include "common/status_macros.h"
 #include "common/strings.h"
 #include "common/version.h"
 #include "master/master.h"
+#include "rpc/address.h"
 #include "rpc/address_file.h"
 #include "rpc/credentials.h"
 
@@ -50,10 +54,20 @@ void AddFlags(CLI::App& app, Flags& flags) {
                "millrace master add HOST:PORT) instead of founding one");
   app.add_option("--address-file", flags.address_file,
                  "Write host:port here once it serves");
-  app.add_option("--finished-jobs", flags.master.scheduler.finished_jobs_kept,
-                 "Finished jobs that are kept; older ones are forgotten")
+  // Without one, nobody would be told how a job has ended.
+  AddNumber(app, "--finished-jobs", flags.master.scheduler.finished_jobs_kept,
+            "Finished jobs that are kept, at least 1; older ones are forgotten",
+            1, std::numeric_limits<uint32_t>::max())
       ->capture_default_str();
   app.footer("Exit codes: 0 stopped by a signal, 2 usage, 5 refused.");
+}
+
+// What is no address at all; one that is may still be refused.
+absl::Status CheckAddresses(const MasterOptions& options) {
+  MR_RETURN_IF_ERROR(
+      Annotate(rpc::ParseAddress(options.listen).status(), "--listen"));
+  if (options.advertise.empty()) return absl::OkStatus();
+  return Annotate(rpc::ParseAddress(options.advertise).status(), "--advertise");
 }
 
 int Serve(const Flags& flags) {
@@ -104,7 +118,11 @@ int main(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);
-    return Complain(kUsage, Cat(error.what(), "; see millrace-master --help"));
+    return Complain(kUsage, Cat(UsageErrorText(app, error),
+                                "; see millrace-master --help"));
+  }
+  if (const absl::Status wrong = CheckAddresses(flags.master); !wrong.ok()) {
+    return Complain(kUsage, ToStd(wrong.message()));
   }
   InitLogging(argv[0], 0);
   return Serve(flags);

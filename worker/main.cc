@@ -272,13 +272,18 @@ int main(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);
-    return Complain(kUsage, Cat(error.what(), "; see millrace-worker --help"));
+    return Complain(kUsage, Cat(UsageErrorText(app, error),
+                                "; see millrace-worker --help"));
   }
   const absl::StatusOr<std::vector<std::string>> masters =
       rpc::ParseMasters(flags.masters);
   if (!masters.ok()) {
     return Complain(kUsage,
                     Cat("--masters: ", ToStd(masters.status().message())));
+  }
+  if (const auto listen = rpc::ParseAddress(flags.listen); !listen.ok()) {
+    return Complain(kUsage,
+                    Cat("--listen: ", ToStd(listen.status().message())));
   }
   if (const absl::Status faults = TakeFaultsFromEnvironment(); !faults.ok()) {
     return Complain(kUsage, ToStd(faults.message()));

@@ -84,7 +84,7 @@ ParsedFlags ParseJobFlags(int argc, char** argv,
     std::fputs(app.help().c_str(), stdout);
     return parsed;
   } catch (const CLI::ParseError& e) {
-    PrintUsageError(program, e.what());
+    PrintUsageError(program, UsageErrorText(app, e));
     parsed.exit_code = kExitUsage;
     return parsed;
   }

@@ -248,6 +248,33 @@ TEST_F(RefusalTest, DaemonsThatMayNotStart) {
   ExpectClusterWorks();
 }
 
+TEST_F(RefusalTest, DaemonsThatAreStartedWrongly) {
+  const auto expect_usage = [&](std::vector<std::string> argv,
+                                const std::vector<std::string>& parts) {
+    ProgramOptions options;
+    options.argv = std::move(argv);
+    ExpectFailure(RunProgram(options), kUsage, parts);
+  };
+  const std::string master = MiniCluster::Program("millrace-master");
+  const std::string worker = MiniCluster::Program("millrace-worker");
+  expect_usage({master, "--dir", data_ / "m", "--listen", "nonsense"},
+               {"--listen", "nonsense"});
+  expect_usage({master, "--dir", data_ / "m", "--advertise", "host"},
+               {"--advertise", "host"});
+  expect_usage({worker, "--masters", "127.0.0.1:1", "--dir", data_ / "w",
+                "--listen", "nonsense"},
+               {"--listen", "nonsense"});
+  expect_usage({master, "--dir", data_ / "m", "--finished-jobs", "0"},
+               {"--finished-jobs"});
+  // The flag that is missing is the one that is not known.
+  expect_usage({master, "--dri", data_ / "m"}, {"--dri"});
+  expect_usage({worker, "--master", "127.0.0.1:1", "--dir", data_ / "w"},
+               {"--master"});
+  for (const char* name : {"m", "w"}) {
+    EXPECT_FALSE(std::filesystem::exists(data_ / name)) << name;
+  }
+}
+
 TEST_F(RefusalTest, WorkerWithTheDataOfAnotherCluster) {
   StartCluster({.workers = 1});
   EXPECT_EQ(cluster_->worker(0).Stop(), 0);

@@ -6,7 +6,10 @@
 // One job after another: a line per job, milliseconds from the first byte of
 // the submit to the terminal state. With --at-once all N from one thread each,
 // while one more asks for the list of jobs without pause: a line per list,
-// milliseconds, and at the end "jobs" and the milliseconds that all took.
+// milliseconds, and at the end "jobs" and the milliseconds that all took. As a
+// control, another thread wants nothing but to go on after a millisecond, again
+// and again: lines "control" and by how many milliseconds that was late. So
+// long a thread waits for its turn on the cores, of which a list needs several.
 //
 // What is done once per program and not per job (asking it to describe itself,
 // hashing it) is not in the times; putting it into the cluster is, where the
@@ -18,6 +21,7 @@
 #include <thread>
 #include <vector>
 
+#include "absl/synchronization/mutex.h"
 #include "client/cluster_client.h"
 #include "client/describe_program.h"
 #include "client/job_request.h"
@@ -28,6 +32,8 @@
 
 namespace millrace::client {
 namespace {
+
+constexpr absl::Duration kControlPause = absl::Milliseconds(1);
 
 struct Flags {
   std::string cluster;
@@ -99,9 +105,20 @@ class Bench {
         PrintSince(asked, "");
       }
     });
+    std::thread control([&] {
+      absl::Mutex mu;
+      const auto never = [] { return false; };
+      absl::MutexLock lock(&mu);
+      while (running) {
+        const absl::Duration slept = clock_.Monotonic();
+        mu.AwaitWithTimeout(absl::Condition(&never), kControlPause);
+        PrintSince(slept + kControlPause, "control ");
+      }
+    });
     for (std::thread& client : clients) client.join();
     running = false;
     lister.join();
+    control.join();
     PrintSince(began, "jobs ");
     for (const absl::Status& end : ends) MR_RETURN_IF_ERROR(end);
     return listed;

@@ -21,6 +21,7 @@
 #include "rpc/leader_channel.h"
 #include "rpc/leader_finder.h"
 #include "rpc/limits.h"
+#include "rpc/put_metadata.h"
 #include "rpc/status.h"
 
 namespace millrace::client {
@@ -70,6 +71,11 @@ void LearnMasters(const grpc::ClientContext& context,
   if (masters.ok()) finder.Learn(*masters);
 }
 
+// Whether a master whose initial metadata have come wants the bytes of a blob.
+bool IsWanted(const grpc::ClientContext& context) {
+  return context.GetServerInitialMetadata().count(rpc::kWantedMetadata) > 0;
+}
+
 std::string OfJob(std::string_view what, std::string_view prefix) {
   return Cat(what, " job ", prefix);
 }
@@ -87,7 +93,8 @@ std::string StateName(proto::JobState state) {
 
 absl::StatusOr<uint64_t> ClusterClient::Impl::PutBlob(FileSystem& fs,
                                                       const std::string& sha256,
-                                                      const std::string& path) {
+                                                      const std::string& path,
+                                                      bool wait) {
   MR_ASSIGN_OR_RETURN(const std::unique_ptr<ReadFile> file, fs.OpenRead(path));
   MR_ASSIGN_OR_RETURN(const FileInfo info, file->Stat());
   const uint64_t size = info.identity.size;
@@ -104,12 +111,17 @@ absl::StatusOr<uint64_t> ClusterClient::Impl::PutBlob(FileSystem& fs,
         proto::PutBlobReply reply;
         const auto writer = stub->Put(&attempt.context, &reply);
         // What it is goes ahead alone: a master to which another client is just
-        // bringing it reads no further, and answers when that is done.
+        // bringing it answers when that is done.
         proto::BlobChunk chunk;
         chunk.set_sha256(sha256);
         chunk.set_size(size);
         bool wanted = writer->Write(chunk);
         chunk.Clear();
+        // Once only: the leader of the next try may be one that says nothing.
+        if (std::exchange(wait, false)) {
+          writer->WaitForInitialMetadata();
+          wanted = wanted && IsWanted(attempt.context);
+        }
         std::string buffer(rpc::kChunkBytesMax, '\0');
         for (uint64_t offset = 0; wanted && offset < size;) {
           const absl::StatusOr<size_t> n =
@@ -170,11 +182,11 @@ absl::StatusOr<SubmitResult> ClusterClient::Submit(const PreparedJob& job,
   }
   SubmitResult result;
   for (int round = 1;; ++round) {
-    MR_ASSIGN_OR_RETURN(const std::vector<std::string> missing,
-                        impl_->MissingBlobs(job));
-    for (const std::string& sha256 : missing) {
+    MR_ASSIGN_OR_RETURN(const Impl::Missing missing, impl_->MissingBlobs(job));
+    for (const std::string& sha256 : missing.sha256) {
       MR_ASSIGN_OR_RETURN(const uint64_t bytes,
-                          impl_->PutBlob(fs, sha256, job.blobs.at(sha256)));
+                          impl_->PutBlob(fs, sha256, job.blobs.at(sha256),
+                                         missing.says_when_wanted));
       result.uploaded_bytes += bytes;
     }
     proto::SubmitReply reply;
@@ -194,9 +206,8 @@ absl::StatusOr<SubmitResult> ClusterClient::Submit(const PreparedJob& job,
     const bool blobs_may_be_gone =
         absl::IsFailedPrecondition(status) || absl::IsNotFound(status);
     if (!blobs_may_be_gone || round == kSubmitRoundsMax) return status;
-    MR_ASSIGN_OR_RETURN(const std::vector<std::string> gone,
-                        impl_->MissingBlobs(job));
-    if (gone.empty()) return status;
+    MR_ASSIGN_OR_RETURN(const Impl::Missing gone, impl_->MissingBlobs(job));
+    if (gone.sha256.empty()) return status;
   }
 }
 

@@ -79,28 +79,33 @@ struct ClusterClient::Impl {
     return Ask(what, method, &proto::ClientService::NewStub, request, reply);
   }
 
-  absl::StatusOr<std::vector<std::string>> MissingBlobs(
-      const PreparedJob& job) {
+  struct Missing {
+    std::vector<std::string> sha256;
+    bool says_when_wanted = false;  // See proto::FindBlobsReply.
+  };
+  absl::StatusOr<Missing> MissingBlobs(const PreparedJob& job) {
     proto::FindBlobsRequest request;
     for (const auto& [sha256, path] : job.blobs) request.add_sha256(sha256);
     proto::FindBlobsReply reply;
     MR_RETURN_IF_ERROR(Ask("look for the job's files",
                            &proto::BlobService::Stub::Find,
                            &proto::BlobService::NewStub, request, &reply));
-    std::vector<std::string> missing;
+    Missing missing;
+    missing.says_when_wanted = reply.says_when_wanted();
     for (const std::string& sha256 : reply.missing()) {
       if (!job.blobs.contains(sha256)) {
         return absl::InternalError(
             "the cluster misses a blob that nobody asked for");
       }
-      missing.push_back(sha256);
+      missing.sha256.push_back(sha256);
     }
     return missing;
   }
 
-  // Returns how many bytes were sent.
+  // Returns how many bytes were sent. `wait` says that the master says when it
+  // wants them.
   absl::StatusOr<uint64_t> PutBlob(FileSystem& fs, const std::string& sha256,
-                                   const std::string& path);
+                                   const std::string& path, bool wait);
 
   const ClientOptions options;
   rpc::StopSignal never_stopped;

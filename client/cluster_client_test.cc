@@ -12,6 +12,7 @@
 #include "client/testing/fake_cluster.h"
 #include "common/sha256.h"
 #include "common/strings.h"
+#include "tests/testing/faulty_file_system.h"
 #include "tests/testing/temp_dir.h"
 
 namespace millrace::client {
@@ -97,6 +98,48 @@ TEST_F(ClusterClientTest, BlobsTravelInChunks) {
   ASSERT_TRUE(result.ok()) << result.status();
   EXPECT_EQ(state_.Blob(Sha256Of(large)), large);
   EXPECT_EQ(state_.Blob(Sha256Of("")), "");
+}
+
+TEST_F(ClusterClientTest, AMasterThatDoesNotSayWhenItWantsBytesGetsThem) {
+  {
+    const absl::MutexLock lock(&state_.mu_);
+    state_.says_when_wanted_ = false;
+  }
+  const auto client = Connect(master_.address());
+  const auto result = client->Submit(MakeJob(), NewRequest());
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(state_.Blob(Sha256Of("program")), "program");
+}
+
+// Between the look and the put the lead went to a master of before.
+TEST_F(ClusterClientTest, AMasterThatStaysSilentGetsTheBytesOfTheNextTry) {
+  {
+    const absl::MutexLock lock(&state_.mu_);
+    state_.puts_are_silent_ = true;
+  }
+  options_.attempt_timeout = absl::Seconds(1);
+  const auto client = Connect(master_.address());
+  const auto result = client->Submit(MakeJob(), NewRequest());
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(state_.Blob(Sha256Of("program")), "program");
+}
+
+TEST_F(ClusterClientTest, WhatAnotherClientBringsMeanwhileIsNotEvenRead) {
+  {
+    const absl::MutexLock lock(&state_.mu_);
+    state_.brought_by_others_ = {{Sha256Of("program"), "program"},
+                                 {Sha256Of("side"), "side"}};
+  }
+  FaultyFileSystem fs(FileSystem::Posix());
+  fs.SetFault([](FileOp op, const std::string& path) {
+    return op == FileOp::kRead ? absl::InternalError(Av(Cat("reads ", path)))
+                               : absl::OkStatus();
+  });
+  const auto client = Connect(master_.address());
+  const auto result = client->Submit(MakeJob(), NewRequest(), fs);
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(result->uploaded_bytes, 0u);
+  EXPECT_EQ(master_.Calls("Put"), 2);
 }
 
 TEST_F(ClusterClientTest, ALostReplyOfASubmitGivesTheSameJob) {

@@ -14,6 +14,7 @@
 #include "proto/services/cluster.grpc.pb.h"
 #include "proto/services/worker.grpc.pb.h"
 #include "rpc/credentials.h"
+#include "rpc/put_metadata.h"
 #include "rpc/server.h"
 #include "rpc/status.h"
 
@@ -392,7 +393,7 @@ struct FakeMaster::Impl final : proto::ClientService::Service,
     });
   }
 
-  grpc::Status Put(grpc::ServerContext*,
+  grpc::Status Put(grpc::ServerContext* context,
                    grpc::ServerReader<proto::BlobChunk>* reader,
                    proto::PutBlobReply* reply) override {
     return Answer("Put", [&]() -> absl::Status {
@@ -400,10 +401,27 @@ struct FakeMaster::Impl final : proto::ClientService::Service,
       std::string sha256;
       std::string bytes;
       uint64_t size = 0;
+      bool first = true;
       while (reader->Read(&chunk)) {
         if (!chunk.sha256().empty()) {
           sha256 = chunk.sha256();
           size = chunk.size();
+        }
+        if (first) {
+          const absl::MutexLock lock(&state.mu_);
+          if (!chunk.data().empty()) {
+            return absl::InvalidArgumentError("bytes that nobody asked for");
+          }
+          if (auto brought = state.brought_by_others_.extract(sha256)) {
+            state.blobs_.insert(std::move(brought));
+            reply->set_existed(true);
+            return absl::OkStatus();
+          }
+          if (state.says_when_wanted_ && !state.puts_are_silent_) {
+            context->AddInitialMetadata(rpc::kWantedMetadata, "1");
+            reader->SendInitialMetadata();
+          }
+          first = false;
         }
         if (chunk.data().size() > (1 << 20)) {
           return absl::InvalidArgumentError("a chunk of more than 1 MiB");
@@ -428,6 +446,7 @@ struct FakeMaster::Impl final : proto::ClientService::Service,
       for (const std::string& sha256 : request->sha256()) {
         if (!state.blobs_.contains(sha256)) reply->add_missing(sha256);
       }
+      reply->set_says_when_wanted(state.says_when_wanted_);
       return absl::OkStatus();
     });
   }

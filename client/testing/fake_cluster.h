@@ -41,6 +41,12 @@ class FakeState {
   std::vector<proto::WorkerStatus> workers_ ABSL_GUARDED_BY(mu_);
   proto::ClusterReply cluster_ ABSL_GUARDED_BY(mu_);
   proto::LocateLogsReply logs_ ABSL_GUARDED_BY(mu_);
+  // As the masters of today, who announce it in Find; those of before do not.
+  bool says_when_wanted_ ABSL_GUARDED_BY(mu_) = true;
+  // A master of before leads by the time one puts.
+  bool puts_are_silent_ ABSL_GUARDED_BY(mu_) = false;
+  // By hash: missing when one looks, and there when one puts.
+  std::map<std::string, std::string> brought_by_others_ ABSL_GUARDED_BY(mu_);
   uint64_t change_ ABSL_GUARDED_BY(mu_) = 0;  // Of any job.
   // Members of a list in one reply. Where the next page begins is written in a
   // way of this fake: clients give back what they got.

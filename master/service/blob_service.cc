@@ -14,6 +14,7 @@
 #include "master/service/blob_uploads.h"
 #include "proto/services/cluster.grpc.pb.h"
 #include "rpc/limits.h"
+#include "rpc/put_metadata.h"
 #include "rpc/status.h"
 
 namespace millrace::master {
@@ -44,18 +45,20 @@ class Patience {
 
 // One blob coming in: read a chunk, write it on the pool, read the next. If
 // another call brings the same blob nothing is read behind the first chunk
-// until that one is over; the client's bytes wait at the client. At the end it
-// waits until enough masters hold the blob.
+// until that one is over; the client hears by the initial metadata when its
+// bytes are wanted, so it need not even read them from its disk before. At the
+// end it waits until enough masters hold the blob.
 class PutReactor final : public grpc::ServerReadReactor<proto::BlobChunk> {
  public:
   PutReactor(BlobStore& store, std::shared_ptr<BlobUploads> uploads,
              ThreadPool& pool, const BlobGroup& group,
-             proto::PutBlobReply* reply)
+             grpc::CallbackServerContext* context, proto::PutBlobReply* reply)
       : store_(store),
         uploads_(std::move(uploads)),
         ticket_(uploads_->NewTicket()),
         pool_(pool),
         group_(group),
+        context_(context),
         reply_(reply) {
     group_.leading([this](const absl::Status& leading) {
       if (leading.ok()) {
@@ -115,6 +118,8 @@ class PutReactor final : public grpc::ServerReadReactor<proto::BlobChunk> {
         store_.Put(sha256, chunk_.size());
     if (!writer.ok()) return End(writer.status());
     writer_ = *std::move(writer);
+    context_->AddInitialMetadata(rpc::kWantedMetadata, "1");
+    StartSendInitialMetadata();
     Append();
   }
 
@@ -165,6 +170,7 @@ class PutReactor final : public grpc::ServerReadReactor<proto::BlobChunk> {
   const uint64_t ticket_;
   ThreadPool& pool_;
   const BlobGroup& group_;
+  grpc::CallbackServerContext* const context_;
   proto::PutBlobReply* const reply_;
 
   // Of one step at a time.
@@ -253,8 +259,9 @@ class BlobServiceImpl final : public proto::BlobService::CallbackService {
         uploads_(std::make_shared<BlobUploads>(clock, patience)) {}
 
   grpc::ServerReadReactor<proto::BlobChunk>* Put(
-      grpc::CallbackServerContext*, proto::PutBlobReply* reply) override {
-    return new PutReactor(store_, uploads_, pool_, group_, reply);
+      grpc::CallbackServerContext* context,
+      proto::PutBlobReply* reply) override {
+    return new PutReactor(store_, uploads_, pool_, group_, context, reply);
   }
 
   grpc::ServerWriteReactor<proto::BlobChunk>* Get(
@@ -273,6 +280,7 @@ class BlobServiceImpl final : public proto::BlobService::CallbackService {
           for (const std::string& sha256 : request->sha256()) {
             if (!store_.Has(sha256)) reply->add_missing(sha256);
           }
+          reply->set_says_when_wanted(true);
           reactor->Finish(rpc::ToGrpc(leading));
         });
     return reactor;

@@ -6,6 +6,7 @@
 #include <grpcpp/client_context.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <future>
 #include <memory>
 #include <string>
@@ -15,6 +16,7 @@
 #include "common/sha256.h"
 #include "proto/services/cluster.grpc.pb.h"
 #include "rpc/channel.h"
+#include "rpc/put_metadata.h"
 #include "rpc/server.h"
 #include "tests/testing/temp_dir.h"
 
@@ -23,14 +25,14 @@ namespace {
 
 class BlobServiceTest : public testing::Test {
  protected:
-  BlobServiceTest() {
+  explicit BlobServiceTest(absl::Duration patience = absl::Milliseconds(50)) {
     BlobGroup group{[this](BlobGroup::Done done) { done(leading_); },
                     [this](const std::string& sha256, BlobGroup::Done done) {
                       EXPECT_TRUE(store_->Has(sha256));
                       done(held_);
                     }};
     service_ = MakeBlobService(*store_, pool_, Clock::Real(), std::move(group),
-                               /*patience=*/absl::Milliseconds(50));
+                               patience);
     server_ = *rpc::Server::Start(rpc::LoopbackCredentials(), "127.0.0.1:0",
                                   {service_.get()});
     stub_ = proto::BlobService::NewStub(
@@ -55,6 +57,11 @@ class BlobServiceTest : public testing::Test {
       proto::BlobChunk chunk;
       chunk.set_data(kBlob);
       return writer->Write(chunk) && writer->WritesDone();
+    }
+    // Waits for the initial metadata; whether they ask for the bytes.
+    bool IsAskedForThem() {
+      writer->WaitForInitialMetadata();
+      return context.GetServerInitialMetadata().count(rpc::kWantedMetadata) > 0;
     }
     std::future<grpc::Status> Finish() {
       return std::async(std::launch::async,
@@ -116,6 +123,41 @@ TEST_F(BlobServiceTest, OneOfManySendsTheBytes) {
   EXPECT_EQ(dir_.Names("blobs").size(), 1u);
 }
 
+class PatientBlobServiceTest : public BlobServiceTest {
+ protected:
+  PatientBlobServiceTest() : BlobServiceTest(absl::Minutes(1)) {}
+};
+
+TEST_F(PatientBlobServiceTest, WhoAnnouncesABlobHearsWhenItsBytesAreWanted) {
+  Client sender(*stub_);
+  ASSERT_TRUE(sender.Announce());
+  EXPECT_TRUE(sender.IsAskedForThem());
+  EXPECT_EQ(Uploads(), 1u);
+  Client other(*stub_);
+  ASSERT_TRUE(other.Announce());
+  std::atomic<bool> sent = false;
+  std::thread waiter([&] {
+    EXPECT_FALSE(other.IsAskedForThem());
+    EXPECT_TRUE(sent);
+  });
+  // As long as it takes to put something else, nothing is said to it.
+  const std::string else_bytes = "something else";
+  Client meanwhile(*stub_);
+  proto::BlobChunk chunk;
+  chunk.set_sha256(Sha256Of(else_bytes));
+  chunk.set_size(else_bytes.size());
+  chunk.set_data(else_bytes);
+  ASSERT_TRUE(meanwhile.writer->Write(chunk) && meanwhile.writer->WritesDone());
+  EXPECT_TRUE(meanwhile.writer->Finish().ok());
+  sent = true;
+  ASSERT_TRUE(sender.SendAll());
+  EXPECT_TRUE(sender.writer->Finish().ok());
+  waiter.join();
+  const grpc::Status end = other.writer->Finish();
+  EXPECT_TRUE(end.ok()) << end.error_message();
+  EXPECT_TRUE(other.reply.existed());
+}
+
 TEST_F(BlobServiceTest, AnotherOneSendsWhenTheSenderGivesUp) {
   Client sender(*stub_);
   ASSERT_TRUE(sender.Announce());
@@ -125,6 +167,7 @@ TEST_F(BlobServiceTest, AnotherOneSendsWhenTheSenderGivesUp) {
   ASSERT_TRUE(other.SendAll());
   sender.context.TryCancel();
   EXPECT_FALSE(sender.writer->Finish().ok());
+  EXPECT_TRUE(other.IsAskedForThem());
   const grpc::Status end = other.writer->Finish();
   EXPECT_TRUE(end.ok()) << end.error_message();
   EXPECT_FALSE(other.reply.existed());
@@ -170,6 +213,7 @@ TEST_F(BlobServiceTest, WhatIsThereIsNotRead) {
   ASSERT_TRUE(sender.writer->Finish().ok());
   Client other(*stub_);
   ASSERT_TRUE(other.Announce());
+  EXPECT_FALSE(other.IsAskedForThem());
   const grpc::Status end = other.writer->Finish();
   EXPECT_TRUE(end.ok()) << end.error_message();
   EXPECT_TRUE(other.reply.existed());

@@ -155,6 +155,8 @@ class MasterLoop final : public raft::LogSink, public WorkerStreamListener {
   void ProposeWhenHeld(proto::LogEntry entry, std::set<std::string> blobs);
   void ProposeQueued();
   absl::Status Leading() const;
+  // No other master could lead by now: it takes this one's vote.
+  bool LeadsAlone() const;
   // Calls `then` on the loop with what ConfirmLeading says.
   using Confirmed = std::function<void(const absl::Status&)>;
   void Confirm(Confirmed then);

@@ -1,4 +1,5 @@
 // What clients ask of the loop, and what the keepers of the blobs do.
+#include <algorithm>
 #include <utility>
 
 #include "common/logging.h"
@@ -103,9 +104,21 @@ absl::Status MasterLoop::Leading() const {
       {leader_address_, core_.term(), peers_.Addresses()}, standing_);
 }
 
+bool MasterLoop::LeadsAlone() const {
+  const Peers::GroupStatus group = peers_.status();
+  if (group.leader != group.self || group.term != core_.term()) return false;
+  return std::all_of(group.membership.begin(), group.membership.end(),
+                     [&](const auto& member) {
+                       return member.first == group.self ||
+                              !member.second.voter;
+                     });
+}
+
 void MasterLoop::Confirm(Confirmed then) {
   Post([this, then = std::move(then)]() mutable {
-    if (!core_.leading()) return then(Leading());
+    // Alone it need not ask the log, which may be at a write: what is committed
+    // and not here yet has been told to nobody.
+    if (!core_.leading() || LeadsAlone()) return then(Leading());
     unconfirmed_.push_back(std::move(then));
   });
 }

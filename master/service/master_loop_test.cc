@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -24,8 +25,9 @@ namespace {
 
 constexpr absl::Duration kPatience = absl::Seconds(60);
 
-// A log of a group of one without a disk. Takes `bytes_max` at a time; what is
-// proposed is committed when the test says so, or at once.
+// A log without a disk, of a group of one unless the test says otherwise. Takes
+// `bytes_max` at a time; what is proposed is committed, and who asks whether it
+// leads is answered, when the test says so, or at once.
 class MemoryLog final : public raft::ReplicatedLog {
  public:
   MemoryLog(MasterLoop& loop, size_t bytes_max)
@@ -53,6 +55,10 @@ class MemoryLog final : public raft::ReplicatedLog {
 
   void ConfirmLeading(uint64_t,
                       std::function<void(absl::Status)> done) override {
+    {
+      absl::MutexLock lock(&mu_);
+      if (hold_confirmations_) return confirmations_.push_back(std::move(done));
+    }
     done(absl::OkStatus());
   }
   GroupStatus status() const override {
@@ -60,6 +66,8 @@ class MemoryLog final : public raft::ReplicatedLog {
     status.self = status.leader = 1;
     status.term = 1;
     status.membership[1] = raft::Member{true, "here:1"};
+    absl::MutexLock lock(&mu_);
+    if (other_.has_value()) status.membership[2] = *other_;
     return status;
   }
   void ChangeMembership(const raft::MembershipChange&,
@@ -73,6 +81,23 @@ class MemoryLog final : public raft::ReplicatedLog {
   void Hold() {
     absl::MutexLock lock(&mu_);
     hold_ = true;
+  }
+  void HoldConfirmations() {
+    absl::MutexLock lock(&mu_);
+    hold_confirmations_ = true;
+  }
+  void ReleaseConfirmations() {
+    std::vector<std::function<void(absl::Status)>> held;
+    {
+      absl::MutexLock lock(&mu_);
+      hold_confirmations_ = false;
+      held.swap(confirmations_);
+    }
+    for (const auto& done : held) done(absl::OkStatus());
+  }
+  void SetOther(const raft::Member& other) {
+    absl::MutexLock lock(&mu_);
+    other_ = other;
   }
   // The next entry comes after this one.
   void GoOnBehind(uint64_t index) {
@@ -99,8 +124,12 @@ class MemoryLog final : public raft::ReplicatedLog {
 
   MasterLoop& loop_;
   const size_t bytes_max_;
-  absl::Mutex mu_;
+  mutable absl::Mutex mu_;
   bool hold_ ABSL_GUARDED_BY(mu_) = false;
+  bool hold_confirmations_ ABSL_GUARDED_BY(mu_) = false;
+  std::vector<std::function<void(absl::Status)>> confirmations_
+      ABSL_GUARDED_BY(mu_);
+  std::optional<raft::Member> other_ ABSL_GUARDED_BY(mu_);
   int refused_ ABSL_GUARDED_BY(mu_) = 0;
   uint64_t index_ ABSL_GUARDED_BY(mu_) = 0;
   size_t waiting_bytes_ ABSL_GUARDED_BY(mu_) = 0;
@@ -185,6 +214,32 @@ class MasterLoopTest : public testing::Test {
   MemoryLog log_{loop_, kLogBytesMax};
   std::string program_;
 };
+
+TEST_F(MasterLoopTest, WhoLeadsAloneReadsWithoutAskingTheLog) {
+  log_.SetOther(raft::Member{/*voter=*/false, "there:2"});
+  log_.HoldConfirmations();
+  loop_.SetLog(log_, cluster_);
+  loop_.OnLeading(1);
+  AwaitLeading(loop_);
+}
+
+TEST_F(MasterLoopTest, WhoDoesNotVoteAloneReadsWhenTheLogHasConfirmedIt) {
+  loop_.SetLog(log_, cluster_);
+  loop_.OnLeading(1);
+  AwaitLeading(loop_);
+  log_.SetOther(raft::Member{/*voter=*/true, "there:2"});
+  log_.HoldConfirmations();
+  absl::Notification read;
+  loop_.Read(
+      [&](const absl::Status& status, const State&, const SchedulerCore&) {
+        EXPECT_TRUE(status.ok()) << status;
+        read.Notify();
+      });
+  for (int i = 0; i < 3; ++i) HashOf(loop_);  // The loop is behind the read.
+  EXPECT_FALSE(read.HasBeenNotified());
+  log_.ReleaseConfirmations();
+  EXPECT_TRUE(read.WaitForNotificationWithTimeout(kPatience));
+}
 
 TEST_F(MasterLoopTest, MoreEntriesThanTheLogTakesAtATimeAreAllWritten) {
   loop_.SetLog(log_, cluster_);

@@ -49,6 +49,16 @@ std::string WithoutDotDot(const std::string& path) {
   return error ? path : AbsolutePath("/", resolved);
 }
 
+// JobSpec.output_place: empty where it is the output itself.
+std::string OutputPlace(const std::string& output) {
+  std::error_code error;
+  const std::string parent =
+      std::filesystem::weakly_canonical(ParentPath(output), error).string();
+  if (error) return "";
+  std::string place = JoinPath(parent, BaseName(output));
+  return place == output ? "" : place;
+}
+
 absl::Status CheckPath(std::string_view flag, std::string_view path) {
   if (path.empty()) {
     return absl::InvalidArgumentError(Av(Cat(flag, ": an empty path")));
@@ -157,6 +167,7 @@ absl::StatusOr<PreparedJob> PrepareJob(FileSystem& fs,
       WithoutDotDot(AbsolutePath(working_directory, settings.output));
   MR_RETURN_IF_ERROR(CheckOutput(fs, output, request.refuse_existing_output));
   spec.set_output(output);
+  spec.set_output_place(OutputPlace(output));
   for (const std::string& input : settings.inputs) {
     MR_RETURN_IF_ERROR(CheckPath("--input", input));
     spec.add_inputs(AbsoluteInput(fs, working_directory, input));

@@ -2,13 +2,16 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
+#include <filesystem>
 #include <string>
 
 #include "common/hash.h"
 #include "common/sha256.h"
 #include "common/strings.h"
 #include "tests/testing/memory_file_system.h"
+#include "tests/testing/temp_dir.h"
 
 namespace millrace::client {
 namespace {
@@ -92,6 +95,20 @@ TEST_F(JobRequestTest, OutputsAreSpelledWithoutDotDot) {
   // Of a directory that exists on no machine: resolved by its letters.
   request_.settings.output = "../no-such-directory/x/../out";
   EXPECT_EQ(Prepare()->spec.output(), "/no-such-directory/out");
+}
+
+TEST_F(JobRequestTest, AnOutputBehindALinkSaysWhereThatLeads) {
+  request_.settings.output = "/no-such-directory/out";
+  EXPECT_EQ(Prepare()->spec.output_place(), "");
+  TempDir dir;
+  dir.Write("real/file", "");
+  ASSERT_EQ(symlink((dir / "real").c_str(), (dir / "link").c_str()), 0);
+  request_.settings.output = dir / "link/new/out";
+  const auto job = Prepare();
+  ASSERT_TRUE(job.ok()) << job.status();
+  EXPECT_EQ(job->spec.output(), dir / "link/new/out");
+  EXPECT_EQ(job->spec.output_place(),
+            std::filesystem::canonical(dir / "real").string() + "/new/out");
 }
 
 TEST_F(JobRequestTest, PatternsAreSeenFromHereAndDirectoriesAboveAreNone) {

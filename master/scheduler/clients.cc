@@ -35,10 +35,30 @@ void Refuse(SoftState& soft, ReplyTag tag, absl::Status status,
 }
 
 absl::Status OutputReserved(const Job& holder, const std::string& output) {
+  const std::string& name = holder.spec->output();
   return absl::AlreadyExistsError(
       Av(Cat("job ", holder.id.ToShort(), " (", Printable(holder.spec->name()),
              ") is writing to ", Printable(output),
+             name == output ? "" : ", by the name of ",
+             name == output ? "" : Printable(name),
              "; wait for it, kill it, or choose another output")));
+}
+
+const std::string& OutputPlace(const proto::JobSpec& spec) {
+  return spec.output_place().empty() ? spec.output() : spec.output_place();
+}
+
+// The job that has not ended and writes to the output of `spec`, by its name or
+// by another one; null: none. What is reserved is the name; that another one
+// leads to the same place is noticed here, and at the latest when the second of
+// the two jobs finds its output there.
+const Job* OutputHolder(const State& state, const proto::JobSpec& spec) {
+  if (const Job* job = state.FindJobByOutput(spec.output())) return job;
+  const std::string& place = OutputPlace(spec);
+  for (const auto& [index, job] : state.live_jobs()) {
+    if (OutputPlace(*job->spec) == place) return job;
+  }
+  return nullptr;
 }
 
 }  // namespace
@@ -65,6 +85,10 @@ absl::Status CheckSpec(const proto::JobSpec& spec,
         Cat("the output path must be absolute, without separators "
             "at its end: ",
             Printable(spec.output())));
+  }
+  if (!spec.output_place().empty() && spec.output_place().front() != '/') {
+    return Invalid(Cat("the output's place must be absolute: ",
+                       Printable(spec.output_place())));
   }
   if (spec.inputs().empty() && spec.sequence_rows() == 0) {
     return Invalid("the job names no input");
@@ -118,7 +142,7 @@ void OnSubmit(SoftState& soft, const ClientSubmit& submit) {
       !status.ok()) {
     return Refuse(soft, submit.tag, std::move(status));
   }
-  if (const Job* holder = soft.state.FindJobByOutput(submit.spec.output())) {
+  if (const Job* holder = OutputHolder(soft.state, submit.spec)) {
     return Refuse(soft, submit.tag,
                   OutputReserved(*holder, submit.spec.output()), holder->id);
   }

@@ -428,6 +428,26 @@ TEST(ClientsTest, SecondJobForAnOutputIsRefusedNamingTheFirst) {
   EXPECT_THAT(std::string(second.status.message()), HasSubstr(first.ToShort()));
 }
 
+TEST(ClientsTest, OneOutputByTwoNamesIsRefusedNamingBoth) {
+  Harness h;
+  const JobId first = h.SubmitJob("/store/out");
+  proto::JobSpec linked = h.Spec("/link/out");
+  linked.set_output_place("/store/out");
+  const Reply second = h.Submit(linked);
+  EXPECT_EQ(second.status.code(), absl::StatusCode::kAlreadyExists);
+  const std::string message(second.status.message());
+  EXPECT_THAT(message, HasSubstr(first.ToShort()));
+  EXPECT_THAT(message, HasSubstr("/link/out, by the name of /store/out"));
+  linked.set_output_place("/elsewhere/out");
+  EXPECT_TRUE(h.Submit(linked).status.ok());
+  // The other way round: the first one came through a link.
+  EXPECT_EQ(h.Submit(h.Spec("/elsewhere/out")).status.code(),
+            absl::StatusCode::kAlreadyExists);
+  proto::JobSpec wrong = h.Spec("/third");
+  wrong.set_output_place("not/absolute");
+  EXPECT_EQ(h.Submit(wrong).status.code(), absl::StatusCode::kInvalidArgument);
+}
+
 TEST(ClientsTest, LimitsAreRefusedClearly) {
   SchedulerOptions options;
   options.live_jobs_max = 2;

@@ -137,6 +137,20 @@ TEST_F(RefusalTest, SecondJobWithTheSameOutputIsRefusedNamingTheFirst) {
   ExpectFailure(cluster_->Cli(SubmitWords("plain")), kRefused, {"out exists"});
 }
 
+TEST_F(RefusalTest, SecondJobWithTheSameOutputByAnotherNameIsRefused) {
+  StartCluster({.workers = 1});
+  std::filesystem::create_directory_symlink(data_.path(), data_ / "link");
+  const std::string first = SubmitDetached("slow", {}, 5);
+  ExpectFailure(cluster_->Cli(SubmitWords("plain", {}, 0, "link/out")),
+                kRefused, {first.substr(0, 8), "link/out, by the name of"});
+  EXPECT_EQ(cluster_->Cli({"wait", first}).exit_code, 0);
+  ExpectRightCounts();
+  // A name that leads elsewhere does not stand in its way.
+  EXPECT_EQ(cluster_->Cli(SubmitWords("plain", {}, 0, "link/other")).exit_code,
+            0);
+  ExpectRightCounts("other");
+}
+
 TEST_F(RefusalTest, SameRequestIdIsTheSameJob) {
   StartCluster({.workers = 1});
   const std::string id = "00112233445566778899aabbccddeeff";

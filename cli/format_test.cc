@@ -324,6 +324,8 @@ TEST(JobReportTest, ExitCodesFollowTheCause) {
   EXPECT_EQ(ExitCodeOfJob(status), 4);
   status.mutable_failure()->set_cause(proto::INPUT_UNREADABLE);
   EXPECT_EQ(ExitCodeOfJob(status), 5);
+  status.mutable_failure()->set_cause(proto::INPUT_UNFIT);
+  EXPECT_EQ(ExitCodeOfJob(status), 5);
   status.mutable_failure()->set_cause(proto::OUTPUT_FAILED);
   EXPECT_EQ(ExitCodeOfJob(status), 5);
 }

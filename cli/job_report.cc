@@ -125,6 +125,7 @@ ExitCode ExitCodeOfJob(const proto::JobStatus& status) {
     case proto::INPUT_INVALID:
       return IsPlan(status.failure()) ? kNotFound : kFailed;
     case proto::INPUT_UNREADABLE:
+    case proto::INPUT_UNFIT:
       return IsPlan(status.failure()) ? kRefused : kFailed;
     case proto::OUTPUT_EXISTS:
       return kRefused;

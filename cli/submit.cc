@@ -216,7 +216,9 @@ void AddSubmit(CLI::App& app, Globals& globals, Action& action) {
       "waiting, "
       "not the job. Exit codes:\n0 success, 1 job failed, 2 usage, 3 cluster "
       "not "
-      "reached, 4 input not found,\n5 refused (output exists), 6 killed, 130 "
+      "reached, 4 input not found,\n5 refused (output exists, input unusable), "
+      "6 "
+      "killed, 130 "
       "detached by Ctrl-C.");
   command->callback([flags, &globals, &action] {
     action = [flags, &globals] { return RunSubmit(globals, *flags); };

@@ -54,7 +54,7 @@ ParsedFlags ParseJobFlags(int argc, char** argv,
           : Cat("Program arguments follow \"--\": ", job.arguments_usage, "\n"),
       "Sizes take K, M, G. Exit codes: 0 success, 1 job failed, 2 usage,\n"
       "4 input not found, 5 refused (output exists or cannot be written, input "
-      "may not be\nread), 130 interrupted."));
+      "may not be\nread, or is not what the job reads), 130 interrupted."));
   app.option_defaults()->always_capture_default(true);
 
   JobFlagSet shared("none");

@@ -79,7 +79,7 @@ void ProposePlanned(SoftState& soft, SoftJob& job, Attempt& attempt,
   const uint64_t partitions = outcome.done().num_partitions();
   if (maps > kMapsMax || partitions > kPartitionsMax ||
       maps * partitions > kMapsTimesPartitionsMax) {
-    FailJob(soft, job, proto::INPUT_INVALID,
+    FailJob(soft, job, proto::INPUT_UNFIT,
             Cat("the plan has ", maps, " maps and ", partitions,
                 " reduces; at most ", kMapsMax, " and ", kPartitionsMax,
                 ", and ", kMapsTimesPartitionsMax,

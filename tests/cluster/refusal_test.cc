@@ -72,6 +72,11 @@ TEST_F(RefusalTest, InputsAndOutputsThatCannotBe) {
                 {"none-*\" matches no file"});
   ExpectFailure(submit(data_ / "in", data_ / "in"), kRefused,
                 {"output", "in exists"});
+  data_.Write("records", std::string(250, 'r'));  // Of 100 bytes.
+  ExpectFailure(
+      cluster_->Cli({"submit", MiniCluster::Program("sort"), "--input",
+                     data_ / "records", "--output", data_ / "out"}),
+      kRefused, {"INPUT_UNFIT", "records has 250 bytes"});
   ExpectFailure(submit(data_ / "in", data_ / "no/parent"), kRefused,
                 {"no/parent"});
   ExpectNothingBeside("out");

@@ -70,8 +70,13 @@ TEST_F(BadInputTest, NotARegularFile) {
       RunProgram(BareCommand("wordcount", {Cat("--input=", Input("pipe")),
                                            Cat("--output=", output())}));
   EXPECT_FALSE(result.timed_out) << "it waits for the pipe";
-  ExpectFailure(result, result.exit_code, {"pipe"});
-  EXPECT_GT(result.exit_code, 0);
+  ExpectFailure(result, kRefused, {"pipe"});
+}
+
+TEST_F(BadInputTest, NoWholeNumberOfRecords) {
+  WriteInput("records", std::string(250, 'r'));  // Of 100 bytes.
+  ExpectFailure(Run("sort", {}), kRefused,
+                {"records has 250 bytes", "whole number of records"});
 }
 
 // The mapper changes an input file of its task while the job runs.

@@ -111,6 +111,7 @@ int ExitCodeOf(const JobFailure& failure) {
     case proto::INPUT_INVALID:
       return planning ? kExitNotFound : kExitJobFailed;
     case proto::INPUT_UNREADABLE:
+    case proto::INPUT_UNFIT:
       return planning ? kExitRefused : kExitJobFailed;
     case proto::OUTPUT_EXISTS:
       return kExitRefused;

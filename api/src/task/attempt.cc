@@ -64,14 +64,14 @@ proto::TaskFailed InputFailure(const absl::Status& status) {
     case absl::StatusCode::kAborted:
       return MakeFailure(proto::INPUT_CHANGED, Message(status), false);
     case absl::StatusCode::kInvalidArgument:
+      return MakeFailure(proto::INPUT_UNFIT, Message(status), false);
     case absl::StatusCode::kNotFound:
       return MakeFailure(proto::INPUT_INVALID, Message(status), false);
     case absl::StatusCode::kPermissionDenied:
       return MakeFailure(proto::INPUT_UNREADABLE, Message(status), false);
     default:
-      return MakeFailure(
-          supervisor::CauseOf(status, proto::INPUT_UNREADABLE),
-          Message(status), true);
+      return MakeFailure(supervisor::CauseOf(status, proto::INPUT_UNREADABLE),
+                         Message(status), true);
   }
 }
 

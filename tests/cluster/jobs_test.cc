@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
@@ -95,6 +96,28 @@ class JobsTest : public testing::TestWithParam<Shape> {
     }
   }
 
+  nlohmann::json Json(std::vector<std::string> arguments) {
+    arguments.insert(arguments.end(), {"-o", "json"});
+    const ProgramResult result = cluster_.Cli(arguments);
+    EXPECT_EQ(result.exit_code, 0) << result;
+    return nlohmann::json::parse(result.out, nullptr, false);
+  }
+
+  // The shuffle of a job is what its reduces have read, to the byte.
+  void ExpectShufflesAreWhatReducesRead() {
+    size_t shuffles = 0;
+    for (const nlohmann::json& job : Json({"list"})) {
+      uint64_t read = 0;
+      for (const nlohmann::json& counter : Json({"counters", job["id"]})) {
+        if (counter["name"] == "REDUCE_SHUFFLE_BYTES") read = counter["value"];
+      }
+      EXPECT_EQ(job["shuffle_bytes"], read) << job;
+      EXPECT_EQ(job["shuffle_bytes_done"], read) << job;
+      shuffles += read > 0;
+    }
+    EXPECT_GT(shuffles, 0u);
+  }
+
   // Staging directories that jobs have left beside their outputs. They go soon
   // after the job has ended.
   std::vector<std::string> Staging() {
@@ -131,6 +154,7 @@ TEST_P(JobsTest, WriteTheBytesOfALocalRun) {
   ExpectSameBytes("sort", cluster_.Path("teragen-there"),
                   {"--split-bytes", "200K", "--reducers", "4"});
   ExpectSameBytes("teravalidate", cluster_.Path("sort-there"), {});
+  ExpectShufflesAreWhatReducesRead();
 }
 
 // Each with workers that fetch from each other over the network, and with

@@ -191,7 +191,11 @@ AttemptOutcome RunWithBuffer(
   }
   SetSum(result->output.total, ledger->mutable_written());
   done.set_map_output_root(RootBytes(result->output.root));
-  done.set_map_output_bytes(result->output.file_bytes);
+  uint64_t block_bytes = 0;
+  for (const engine::PartitionEntry& entry : result->output.partitions) {
+    block_bytes += entry.bytes;
+  }
+  done.set_map_output_bytes(block_bytes);
   return done;
 }
 

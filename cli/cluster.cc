@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -14,6 +15,7 @@
 #include "cli/interrupt.h"
 #include "cli/job_format.h"
 #include "cli/table.h"
+#include "client/cluster_client.h"
 #include "client/job_request.h"
 #include "client/local/local_cluster.h"
 #include "common/flag_kinds.h"
@@ -65,7 +67,34 @@ absl::StatusOr<std::string> BinDirectory() {
   return self.parent_path().string();
 }
 
+// By address, what the masters are called in their group, by `millrace master`;
+// of those that answer.
+using MasterIds = std::map<std::string, std::string>;
+MasterIds IdsOfMasters(const client::LocalCluster& cluster) {
+  MasterIds ids;
+  if (!std::any_of(cluster.processes.begin(), cluster.processes.end(),
+                   [](const client::LocalProcess& process) {
+                     return process.master && process.running;
+                   })) {
+    return ids;
+  }
+  const auto masters = client::ClusterClient::Connect(cluster.masters);
+  if (!masters.ok()) return ids;
+  const auto reply = (*masters)->AskEachMaster();
+  if (!reply.ok()) return ids;
+  for (const proto::MasterStatus& master : reply->masters()) {
+    ids[master.address()] = master.id();
+  }
+  return ids;
+}
+
+std::string IdOf(const client::LocalProcess& process, const MasterIds& ids) {
+  const auto found = ids.find(process.address);
+  return process.master && found != ids.end() ? found->second : "";
+}
+
 Json ClusterJson(const client::LocalCluster& cluster) {
+  const MasterIds ids = IdsOfMasters(cluster);
   Json json;
   json["directory"] = cluster.directory;
   json["cluster"] = cluster.masters;
@@ -74,6 +103,7 @@ Json ClusterJson(const client::LocalCluster& cluster) {
     json["processes"].push_back(
         {{"id", process.name},
          {"role", process.master ? "master" : "worker"},
+         {"master_id", IdOf(process, ids)},
          {"address", process.address},
          {"pid", process.identity.pid},
          {"state", process.running ? "running" : "gone"},
@@ -83,12 +113,14 @@ Json ClusterJson(const client::LocalCluster& cluster) {
 }
 
 std::string ClusterTable(const client::LocalCluster& cluster, bool wide) {
-  std::vector<Column> columns = {{"ID"}, {"ADDRESS"}, {"PID", true}, {"STATE"}};
+  const MasterIds ids = IdsOfMasters(cluster);
+  std::vector<Column> columns = {
+      {"ID"}, {"ADDRESS"}, {"PID", true}, {"STATE"}, {"MASTER ID"}};
   if (wide) columns.push_back({"LOG"});
   std::vector<std::vector<std::string>> rows;
   for (const client::LocalProcess& process : cluster.processes) {
     rows.push_back({process.name, process.address, Cat(process.identity.pid),
-                    process.running ? "running" : "gone"});
+                    process.running ? "running" : "gone", IdOf(process, ids)});
     if (wide) rows.back().push_back(process.log);
   }
   return FormatTable(columns, rows);

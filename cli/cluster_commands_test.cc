@@ -426,11 +426,48 @@ TEST_F(LogsTest, FromTheWorkerOrTheEndFromTheMaster) {
 }
 
 // Which attempts have won, the masters forget when the job ends.
-TEST_F(LogsTest, OfAJobThatWentWellTheWorkersHaveTheLogs) {
+TEST_F(LogsTest, OfAJobThatHasEndedTheWorkersAreAsked) {
+  worker_.SetLog("a", "of a\n", true);
+  worker_.SetLog("b", "of b\n", true);
+  worker_.SetLog("c", "all of c\n", true);
+  for (const auto& [uid, number] : {std::pair{"a", 0u}, {"b", 1u}, {"c", 2u}}) {
+    proto::AttemptRef attempt;
+    attempt.set_attempt_uid(uid);
+    attempt.mutable_task()->set_kind(proto::MAP_TASK);
+    attempt.mutable_task()->set_index(number == 2 ? 7 : 3);
+    attempt.set_number(number == 2 ? 0 : number);
+    worker_.Keep(attempt);
+  }
+  AddLog(7, "c", "", "the end of c\n", false);  // It failed.
+  {
+    const absl::MutexLock lock(&state_.mu_);
+    proto::WorkerStatus& worker = state_.workers_.emplace_back();
+    worker.set_name("w2");
+    worker.set_address(worker_.address());
+    proto::WorkerStatus& gone = state_.workers_.emplace_back();
+    gone.set_name("w3");
+    gone.set_address("127.0.0.1:1");
+  }
+  // While it runs, they are not: the masters know all.
+  EXPECT_EQ(Run({"logs", "1f"}).out, "the end of c\n");
   End(kId, proto::SUCCEEDED);
-  const ProgramResult result = Run({"logs", "1f"});
-  ExpectError(result, 4, "no attempt of job 1f");
-  EXPECT_THAT(result.err, HasSubstr(Cat("logs/", HexEncode(kId))));
+  const ProgramResult all = Run({"logs", "1f"});
+  EXPECT_EQ(all.exit_code, 0) << all;
+  EXPECT_EQ(all.out,
+            "==> m3/1 on w2 <==\nof b\n\n"
+            "==> m3/0 on w2 <==\nof a\n\n"
+            "==> m7/0 on w2 <==\nall of c\n");
+  EXPECT_THAT(all.err, HasSubstr("what worker w3 has is not shown"));
+  {
+    const absl::MutexLock lock(&state_.mu_);
+    state_.workers_.pop_back();
+  }
+  EXPECT_EQ(Run({"logs", "1f", "--task", "m7"}).out, "all of c\n");
+}
+
+TEST_F(LogsTest, OfAJobThatHasEndedWithoutLogsItSaysSo) {
+  End(kId, proto::SUCCEEDED);
+  ExpectError(Run({"logs", "1f"}), 4, "no log of job 1f");
 }
 
 TEST_F(LogsTest, FollowsUntilTheJobEnds) {

@@ -1,6 +1,10 @@
 // millrace logs ID [--task T] [-f]: what the attempts of a job have printed.
+#include <algorithm>
+#include <map>
 #include <memory>
+#include <optional>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "cli/commands.h"
@@ -69,8 +73,57 @@ ExitCode PrintAll(client::ClusterClient& cluster,
   return flushed.ok() ? kOk : Fail(flushed, "logs");
 }
 
-// No attempt is known whose log could be read: of a job that has ended the
-// masters know those that failed, and no others.
+// Of a job that has ended the masters know the attempts that failed. The
+// workers know all whose logs they still have.
+absl::Status AddKept(client::ClusterClient& cluster,
+                     const proto::TaskName* task,
+                     proto::LocateLogsReply* reply) {
+  std::map<std::string, proto::LogLocation*> known;  // By uid.
+  for (proto::LogLocation& location : *reply->mutable_logs()) {
+    known[location.attempt().attempt_uid()] = &location;
+  }
+  std::vector<proto::LogLocation> others;
+  MR_ASSIGN_OR_RETURN(const std::vector<proto::WorkerStatus> workers,
+                      cluster.ListWorkers());
+  for (const proto::WorkerStatus& worker : workers) {
+    const auto kept = cluster.ListLogs(worker.address(), reply->job_id());
+    if (absl::IsCancelled(kept.status())) return kept.status();
+    if (!kept.ok()) {
+      std::fprintf(stderr,
+                   "millrace logs: what worker %s has is not shown: %s\n",
+                   Printable(worker.name()).c_str(),
+                   Printable(ToStd(kept.status().message()), 1000).c_str());
+      continue;
+    }
+    for (const proto::AttemptRef& attempt : *kept) {
+      if (task != nullptr && (attempt.task().kind() != task->kind() ||
+                              attempt.task().index() != task->index())) {
+        continue;
+      }
+      const auto found = known.find(attempt.attempt_uid());
+      proto::LogLocation& location =
+          found == known.end() ? others.emplace_back() : *found->second;
+      *location.mutable_attempt() = attempt;
+      location.set_worker(worker.name());
+      location.set_address(worker.address());
+    }
+  }
+  for (proto::LogLocation& location : others) {
+    *reply->add_logs() = std::move(location);
+  }
+  std::stable_sort(
+      reply->mutable_logs()->begin(), reply->mutable_logs()->end(),
+      [](const proto::LogLocation& a, const proto::LogLocation& b) {
+        const proto::AttemptRef& x = a.attempt();
+        const proto::AttemptRef& y = b.attempt();
+        // Of each task the newest first.
+        return std::tuple(x.task().kind(), x.task().index(), y.number()) <
+               std::tuple(y.task().kind(), y.task().index(), x.number());
+      });
+  return absl::OkStatus();
+}
+
+// No attempt is known whose log could be read.
 ExitCode FailEmpty(client::ClusterClient& cluster, const LogsFlags& flags) {
   const auto job = cluster.GetJob(flags.id);
   if (!job.ok()) return FailCluster(job.status(), "logs");
@@ -78,12 +131,9 @@ ExitCode FailEmpty(client::ClusterClient& cluster, const LogsFlags& flags) {
   const std::string of = Cat(flags.task.empty() ? "" : Cat(flags.task, " of "),
                              "job ", ShortId(status.job_id()));
   if (client::HasEnded(status.state())) {
-    return Fail(kNotFound, "logs",
-                Cat("no attempt of ", of, " is known to have failed"),
-                Cat("the job has ended, and what its other attempts printed is "
-                    "in logs/",
-                    HexEncode(status.job_id()),
-                    " below --dir of the workers that ran them"));
+    return Fail(kNotFound, "logs", Cat("no log of ", of, " is kept"),
+                "the job has ended; its workers are gone, or have removed its "
+                "logs for those of later jobs");
   }
   return Fail(kNotFound, "logs", Cat("nothing of ", of, " has run yet"));
 }
@@ -108,8 +158,15 @@ ExitCode RunLogs(const Globals& globals, const LogsFlags& flags) {
     if (absl::IsCancelled(status)) return kInterrupted;
     return status.ok() ? kOk : FailCluster(status, "logs");
   }
-  const auto reply = (*cluster)->LocateLogs(flags.id, wanted);
+  // In this order: while the job has not ended the masters know them all.
+  auto reply = (*cluster)->LocateLogs(flags.id, wanted);
   if (!reply.ok()) return FailCluster(reply.status(), "logs");
+  const auto job = (*cluster)->GetJob(flags.id);
+  if (!job.ok()) return FailCluster(job.status(), "logs");
+  if (client::HasEnded(job->status().state())) {
+    const absl::Status added = AddKept(**cluster, wanted, &*reply);
+    if (!added.ok()) return FailCluster(added, "logs");
+  }
   if (reply->logs().empty()) return FailEmpty(**cluster, flags);
   return PrintAll(**cluster, *reply);
 }
@@ -127,10 +184,9 @@ void AddLogs(CLI::App& app, Globals& globals, Action& action) {
   command->add_flag("-f,--follow", flags->follow,
                     "Go on as attempts print more, until the job ends");
   command->footer(
-      "While the job runs: of all its attempts. When it has ended: of those "
-      "that failed;\nwhat others printed stays for a while in logs/JOB below "
-      "--dir of the workers that\nran them. With -f each line has its attempt "
-      "in front.");
+      "Of all attempts. When the job has ended: of those whose logs are still "
+      "there; a\nworker keeps those of the last 200 jobs, up to 512 MiB. With "
+      "-f each line has its\nattempt in front.");
   command->callback([flags, &globals, &action] {
     action = [flags, &globals] { return RunLogs(globals, *flags); };
   });

@@ -37,6 +37,8 @@ constexpr int kSubmitRoundsMax = 3;
 
 // A worker that does not answer: its log's tail is at the master.
 constexpr absl::Duration kLogPatience = absl::Seconds(5);
+// One that does not say which logs it has: others may have what is looked for.
+constexpr absl::Duration kListLogsPatience = absl::Seconds(1);
 
 absl::Status CheckPrefix(std::string_view prefix) {
   const bool hex = std::all_of(prefix.begin(), prefix.end(), [](char c) {
@@ -401,6 +403,34 @@ absl::StatusOr<proto::LocateLogsReply> ClusterClient::LocateLogs(
     *request.mutable_cursor() = page.next();
   } while (page.has_next() && !page.logs().empty());
   return all;
+}
+
+absl::StatusOr<std::vector<proto::AttemptRef>> ClusterClient::ListLogs(
+    const std::string& address, const std::string& job_id) {
+  MR_ASSIGN_OR_RETURN(const std::shared_ptr<grpc::Channel> channel,
+                      rpc::Dial(rpc::LoopbackCredentials(), address));
+  const auto stub = proto::ShuffleService::NewStub(channel);
+  rpc::CallOptions call;
+  call.attempt_timeout = impl_->options.attempt_timeout;
+  call.total_timeout = kListLogsPatience;
+  std::vector<proto::AttemptRef> attempts;
+  proto::ListLogsRequest request;
+  request.set_job_id(job_id);
+  proto::ListLogsReply page;
+  do {
+    MR_RETURN_IF_ERROR(impl_->caller.Call(
+        Cat("look for logs at ", address), call,
+        [&](grpc::ClientContext& context) {
+          page.Clear();
+          return impl_->AsSeenHere(stub->ListLogs(&context, request, &page));
+        }));
+    for (proto::AttemptRef& attempt : *page.mutable_attempts()) {
+      attempt.set_job_id(job_id);
+      attempts.push_back(std::move(attempt));
+    }
+    if (!attempts.empty()) *request.mutable_after() = attempts.back();
+  } while (page.more() && page.attempts_size() > 0);
+  return attempts;
 }
 
 absl::Status ClusterClient::ReadLog(

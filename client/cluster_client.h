@@ -144,6 +144,12 @@ class ClusterClient {
   // Where the logs of a job's attempts are; of one task if `task` is not null.
   absl::StatusOr<proto::LocateLogsReply> LocateLogs(
       std::string_view id_prefix, const proto::TaskName* task);
+  // The attempts of a job (16 raw bytes) whose logs the worker at `address`
+  // still has, by task and number: also of a job that has ended, and of those
+  // that did not fail. kUnavailable: it was not reached.
+  absl::StatusOr<std::vector<proto::AttemptRef>> ListLogs(
+      const std::string& address, const std::string& job_id);
+
   // Reads a log from the worker that has it, from `offset` on; with `follow`
   // until the attempt ends. `on_data` returns false to end early. The
   // connection may break and be made again meanwhile: nothing is handed over

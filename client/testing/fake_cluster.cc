@@ -531,8 +531,24 @@ struct FakeWorker::Impl final : proto::ShuffleService::Service {
     return grpc::Status::CANCELLED;
   }
 
+  grpc::Status ListLogs(grpc::ServerContext*,
+                        const proto::ListLogsRequest* request,
+                        proto::ListLogsReply* reply) override {
+    const absl::MutexLock lock(&mu);
+    const auto next = std::find_if(
+        kept.begin(), kept.end(), [&](const proto::AttemptRef& attempt) {
+          return request->has_after() &&
+                 attempt.attempt_uid() == request->after().attempt_uid();
+        });
+    const size_t at = next == kept.end() ? 0 : next - kept.begin() + 1;
+    if (at < kept.size()) *reply->add_attempts() = kept[at];
+    reply->set_more(at + 1 < kept.size());
+    return grpc::Status::OK;
+  }
+
   absl::Mutex mu;
   std::map<std::string, Log> logs ABSL_GUARDED_BY(mu);
+  std::vector<proto::AttemptRef> kept ABSL_GUARDED_BY(mu);
   std::optional<size_t> break_after ABSL_GUARDED_BY(mu);
   uint64_t changes ABSL_GUARDED_BY(mu) = 0;
   std::string address;
@@ -550,6 +566,11 @@ void FakeWorker::SetLog(const std::string& uid, const std::string& text,
   const absl::MutexLock lock(&impl_->mu);
   impl_->logs[uid] = {text, ended};
   ++impl_->changes;
+}
+
+void FakeWorker::Keep(const proto::AttemptRef& attempt) {
+  const absl::MutexLock lock(&impl_->mu);
+  impl_->kept.push_back(attempt);
 }
 
 void FakeWorker::BreakAfter(size_t bytes) {

@@ -83,7 +83,7 @@ class FakeMaster {
   const std::unique_ptr<Impl> impl_;
 };
 
-// One worker's ReadLog. Thread-safe.
+// One worker's ReadLog and ListLogs. Thread-safe.
 class FakeWorker {
  public:
   FakeWorker();
@@ -95,6 +95,8 @@ class FakeWorker {
   // Of the attempt with this uid; sent in slices of a few bytes. A log that is
   // not ended keeps followers waiting.
   void SetLog(const std::string& uid, const std::string& text, bool ended);
+  // What it says that it has of any job: a page of one each.
+  void Keep(const proto::AttemptRef& attempt);
   // The next read breaks after so many bytes.
   void BreakAfter(size_t bytes);
 

@@ -104,15 +104,33 @@ TEST_F(BadJobTest, WhatFailedAttemptsPrintedCanBeRead) {
     EXPECT_THAT(logs.out, testing::HasSubstr("==> m0/0 on w0 <==\nxxxx"));
     EXPECT_THAT(logs.out, testing::HasSubstr("==> m0/1 on w0 <==\nxxxx"));
   }
-  // Of attempts that went well it is said where to look.
+}
+
+TEST_F(BadJobTest, WhatAttemptsOfAnEndedJobPrintedCanBeRead) {
+  StartCluster({.workers = 1});
   const ProgramResult well =
       cluster_->Cli({"submit", MILLRACE_FAULT_JOB, "--input", data_ / "input",
-                     "--output", data_ / "well", "--detach", "--", "none"});
-  const std::string done = well.out.substr(0, 32);
-  EXPECT_EQ(cluster_->Cli({"wait", done}).exit_code, 0) << well;
-  ExpectFailure(cluster_->Cli({"logs", done}), kNotFound,
-                {done.substr(0, 8), Cat("logs/", done)});
-  EXPECT_TRUE(std::filesystem::exists(cluster_->Path(Cat("w0/logs/", done))));
+                     "--output", data_ / "well", "--detach", "--", "speak"});
+  const std::string job = well.out.substr(0, 32);
+  EXPECT_EQ(cluster_->Cli({"wait", job}).exit_code, 0) << well;
+  const ProgramResult logs = cluster_->Cli({"logs", job});
+  EXPECT_EQ(logs.exit_code, 0) << logs;
+  EXPECT_THAT(logs.out,
+              testing::HasSubstr("==> m0/0 on w0 <==\nmet the trigger\n"));
+  EXPECT_THAT(logs.out, testing::HasSubstr("==> r0/0 on w0 <==\n"));
+  EXPECT_EQ(cluster_->Cli({"logs", job, "--task", "m0"}).out,
+            "met the trigger\n");
+  // They outlive the worker's process.
+  EXPECT_EQ(cluster_->worker(0).Stop(), 0);
+  cluster_->worker(0).Start();
+  EXPECT_TRUE(WaitUntil([&] {
+    return cluster_->Cli({"logs", job, "--task", "m0"}).out ==
+           "met the trigger\n";
+  }));
+  // What is kept no more.
+  std::filesystem::remove_all(cluster_->Path(Cat("w0/logs/", job)));
+  ExpectFailure(cluster_->Cli({"logs", job}), kNotFound,
+                {job.substr(0, 8), "no log", "is kept"});
 }
 
 TEST_F(BadJobTest, ChildrenThatATaskLeavesAreKilled) {

@@ -10,6 +10,7 @@
 //   hang, spin              waits, or works, for ever (its pid in file PATH)
 //   wait                    waits for the pipe PATH.go (its pid in file PATH)
 //   flood                   prints for ever
+//   speak                   prints "met the trigger" once
 //   memory                  takes memory without end
 //   child, child-setsid     leaves a child behind, its pid in file PATH
 //   child-crash             the same with setsid, then dies of a signal
@@ -219,6 +220,7 @@ class Tokenize
       go.get();
     }
     if (fault_.Is("flood")) Flood();
+    if (fault_.Is("speak")) std::puts("met the trigger");
     if (fault_.Is("memory")) TakeMemory();
     if (fault_.Is("child")) LeaveChild(fault_.path(), false);
     if (fault_.Is("child-setsid")) LeaveChild(fault_.path(), true);

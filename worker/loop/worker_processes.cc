@@ -75,6 +75,10 @@ void WorkerLoop::Do(const RunTask& effect) {
     CloseLog(process);
     OpenLog(process, effect.job, *attempt);
   }
+  proto::TaskName task;
+  task.set_kind(effect.task.kind());
+  task.set_index(effect.task.index());
+  (*process.log)->Label(task, effect.task.attempt());
   process.busy = true;
 }
 

@@ -21,6 +21,8 @@ class OutputStore {
   virtual std::string MapOutput(const JobId& job, uint32_t map_index,
                                 const AttemptUid& uid) const = 0;
   virtual std::string Log(const JobId& job, const AttemptUid& uid) const = 0;
+  // The directory of the logs of a job.
+  virtual std::string JobLogs(const JobId& job) const = 0;
   // Whether the attempt runs, so that its log may grow.
   virtual bool IsLive(const AttemptUid& uid) const = 0;
 };
@@ -37,6 +39,9 @@ class SpoolStore final : public OutputStore {
   }
   std::string Log(const JobId& job, const AttemptUid& uid) const override {
     return layout_.AttemptLog(job, uid);
+  }
+  std::string JobLogs(const JobId& job) const override {
+    return layout_.JobLogs(job);
   }
   bool IsLive(const AttemptUid& uid) const override {
     return live_.Contains(uid);

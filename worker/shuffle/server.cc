@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <atomic>
 #include <utility>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
@@ -20,6 +21,7 @@
 #include "worker/shuffle/pump.h"
 #include "worker/shuffle/slice_pool.h"
 #include "worker/shuffle/wire.h"
+#include "worker/spool/log_labels.h"
 
 namespace millrace::worker {
 namespace {
@@ -216,6 +218,29 @@ class LogPump final : public Pump<proto::LogSlice> {
   uint64_t offset_;
 };
 
+absl::Status ListLogPage(FileSystem& fs, const std::string& directory,
+                         size_t bytes_max,
+                         const proto::ListLogsRequest& request,
+                         proto::ListLogsReply* reply) {
+  MR_ASSIGN_OR_RETURN(const std::vector<proto::AttemptRef> attempts,
+                      ListLogLabels(fs, directory));
+  auto next = attempts.begin();
+  if (request.has_after()) {
+    next = std::upper_bound(attempts.begin(), attempts.end(), request.after(),
+                            LogLabelBefore);
+  }
+  size_t bytes = 0;
+  for (; next != attempts.end(); ++next) {
+    if (bytes >= bytes_max) {
+      reply->set_more(true);
+      break;
+    }
+    bytes += next->ByteSizeLong();
+    *reply->add_attempts() = *next;
+  }
+  return absl::OkStatus();
+}
+
 // Says no.
 template <typename Message>
 class Refusal final : public grpc::ServerWriteReactor<Message> {
@@ -249,7 +274,8 @@ class Admission {
 class ShuffleServer::Service final
     : public proto::ShuffleService::WithRawCallbackMethod_Fetch<
           proto::ShuffleService::WithCallbackMethod_ReadLog<
-              proto::ShuffleService::Service>> {
+              proto::ShuffleService::WithCallbackMethod_ListLogs<
+                  proto::ShuffleService::Service>>> {
  public:
   Service(FileSystem& fs, const OutputStore& store,
           const ShuffleServerOptions& options)
@@ -299,6 +325,31 @@ class ShuffleServer::Service final
         request->offset(), request->follow());
     pump->Begin();
     return pump;
+  }
+
+  grpc::ServerUnaryReactor* ListLogs(grpc::CallbackServerContext* context,
+                                     const proto::ListLogsRequest* request,
+                                     proto::ListLogsReply* reply) override {
+    grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+    const auto job = JobId::FromBytes(request->job_id());
+    absl::Status refused;
+    if (!job.has_value()) {
+      refused = absl::InvalidArgumentError("an id is not 16 bytes long");
+    } else if (!logs_.Enter()) {
+      refused = absl::ResourceExhaustedError(
+          "too many logs are being read; try again");
+    }
+    if (!refused.ok()) {
+      reactor->Finish(rpc::ToGrpc(refused));
+      return reactor;
+    }
+    pool_.Run([this, job = *job, reactor, request, reply] {
+      const absl::Status status = ListLogPage(
+          fs_, store_.JobLogs(job), options_.list_bytes, *request, reply);
+      logs_.Leave();
+      reactor->Finish(rpc::ToGrpc(status));
+    });
+    return reactor;
   }
 
  private:

@@ -13,6 +13,7 @@
 #include <memory>
 
 #include "common/file_system.h"
+#include "rpc/limits.h"
 #include "worker/shuffle/output_store.h"
 
 namespace grpc {
@@ -25,7 +26,8 @@ struct ShuffleServerOptions {
   // At the limit the answer is RESOURCE_EXHAUSTED: come back later.
   int streams_max = 64;
   int log_streams_max = 16;
-  size_t buffer_bytes_max = 96 << 20;  // Of all streams.
+  size_t list_bytes = rpc::kPartBytes;  // Of a page of a list of logs.
+  size_t buffer_bytes_max = 96 << 20;   // Of all streams.
   // At most rpc::kChunkBytesMax.
   size_t slice_bytes = 1 << 20;
   // Rows of indexes that are kept: 56 bytes each.

@@ -361,7 +361,13 @@ class LogTest : public testing::Test {
     std::ofstream(spool_.dir_ / name, std::ios::app) << text;
   }
 
-  ServedSpool spool_;
+  static ShuffleServerOptions ShortPages() {
+    ShuffleServerOptions options;
+    options.list_bytes = 1000;
+    return options;
+  }
+
+  ServedSpool spool_{ShortPages()};
   const JobId job_ = TestId<JobId>(1);
   const AttemptUid uid_ = TestId<AttemptUid>(2);
   std::string text_;
@@ -452,6 +458,39 @@ TEST_F(LogTest, AStreamMayBeLeftAtAnyMoment) {
     });
   }
   for (std::thread& reader : readers) reader.join();
+}
+
+TEST_F(LogTest, ThoseOfAJobAreListedInPages) {
+  constexpr uint32_t kAttempts = 100;
+  for (uint32_t i = 0; i < kAttempts; ++i) {
+    const std::string uid = TestId<AttemptUid>(i + 1).ToHex();
+    spool_.dir_.Write(Cat("logs/", job_.ToHex(), "/m", i, "-0-", uid), "");
+  }
+  proto::ListLogsRequest request;
+  request.set_job_id(std::string(job_.bytes()));
+  uint32_t listed = 0;
+  int pages = 0;
+  proto::ListLogsReply page;
+  do {
+    grpc::ClientContext context;
+    rpc::SetTimeout(context, absl::Seconds(60));
+    const grpc::Status status =
+        spool_.stub_->ListLogs(&context, request, &page);
+    ASSERT_TRUE(status.ok()) << status.error_message();
+    for (const proto::AttemptRef& attempt : page.attempts()) {
+      ASSERT_EQ(attempt.task().index(), listed);
+      ASSERT_EQ(attempt.attempt_uid(), TestId<AttemptUid>(++listed).bytes());
+    }
+    ASSERT_GT(page.attempts_size(), 0);
+    *request.mutable_after() = *page.attempts().rbegin();
+    ++pages;
+  } while (page.more());
+  EXPECT_EQ(listed, kAttempts);
+  EXPECT_GT(pages, 2);
+  grpc::ClientContext context;
+  request.set_job_id("../x");
+  EXPECT_EQ(spool_.stub_->ListLogs(&context, request, &page).error_code(),
+            grpc::StatusCode::INVALID_ARGUMENT);
 }
 
 TEST_F(LogTest, BadIdsAreRefused) {

@@ -6,14 +6,19 @@
 
 #include "common/logging.h"
 #include "common/strings.h"
+#include "worker/spool/log_labels.h"
 
 namespace millrace::worker {
 
 AttemptLog::AttemptLog(FileSystem& fs, const WorkerLayout& layout,
                        const JobId& job, const AttemptUid& attempt,
                        size_t head_bytes, size_t tail_bytes)
-    : head_left_(head_bytes), tail_(0, tail_bytes) {
-  fs.MakeDirectory(layout.JobLogs(job)).IgnoreError();  // Or it is there.
+    : fs_(fs),
+      directory_(layout.JobLogs(job)),
+      attempt_(attempt),
+      head_left_(head_bytes),
+      tail_(0, tail_bytes) {
+  fs.MakeDirectory(directory_).IgnoreError();  // Or it is there.
   absl::StatusOr<std::unique_ptr<WriteFile>> file =
       fs.Create(layout.AttemptLog(job, attempt));
   if (file.ok()) {
@@ -32,6 +37,21 @@ AttemptLog::~AttemptLog() {
   if (!status.ok()) {
     LOG_EVERY_N(WARNING, 100)
         << "a log is incomplete: " << ToStd(status.message());
+  }
+}
+
+void AttemptLog::Label(const proto::TaskName& task, uint32_t number) {
+  if (file_ == nullptr) return;
+  proto::AttemptRef attempt;
+  *attempt.mutable_task() = task;
+  attempt.set_number(number);
+  attempt.set_attempt_uid(std::string(attempt_.bytes()));
+  absl::StatusOr<std::unique_ptr<WriteFile>> label =
+      fs_.Create(JoinPath(directory_, LogLabel(attempt)));
+  const absl::Status made = label.ok() ? (*label)->Close() : label.status();
+  if (!made.ok()) {
+    LOG_EVERY_N(WARNING, 100)
+        << "a log has no label: " << ToStd(made.message());
   }
 }
 

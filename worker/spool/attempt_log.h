@@ -11,6 +11,7 @@
 
 #include "common/file_system.h"
 #include "common/ids.h"
+#include "proto/messages/job.pb.h"
 #include "supervisor/bounded_log.h"
 #include "worker/spool/layout.h"
 
@@ -29,9 +30,15 @@ class AttemptLog {
   AttemptLog(const AttemptLog&) = delete;
   AttemptLog& operator=(const AttemptLog&) = delete;
 
+  // The task that the attempt, known by its uid so far, is of: from here on it
+  // is found by that (worker/spool/log_labels.h).
+  void Label(const proto::TaskName& task, uint32_t number);
   void Append(std::string_view text);
 
  private:
+  FileSystem& fs_;
+  const std::string directory_;
+  const AttemptUid attempt_;
   std::unique_ptr<WriteFile> file_;  // Null: could not be made.
   size_t head_left_;
   supervisor::BoundedLog tail_;

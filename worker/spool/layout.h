@@ -7,7 +7,9 @@
 //                       of a planning task, and
 //               map.out   the map output
 //   blobs/<sha256>      verified copies of blobs; programs are executable
-//   logs/<job>/<uid>    what the attempt's process printed
+//   logs/<job>/<uid>    what the attempt's process printed; beside it an empty
+//                       file whose name says of which task that is
+//                       (worker/spool/log_labels.h)
 //
 // Ids and hashes are in hexadecimal, so no path is ever made from a text that
 // somebody sent.

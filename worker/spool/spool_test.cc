@@ -8,6 +8,7 @@
 #include "tests/testing/temp_dir.h"
 #include "worker/spool/attempt_log.h"
 #include "worker/spool/live_attempts.h"
+#include "worker/spool/log_labels.h"
 #include "worker/spool/spool_scan.h"
 #include "worker/spool/worker_directory.h"
 
@@ -225,6 +226,42 @@ TEST(AttemptLogTest, KeepsHeadAsItComesAndTailAtTheEnd) {
   AttemptLog(FileSystem::Posix(), layout, Job('a'), Uid('1'), 10, 4)
       .Append("x");
   EXPECT_THAT(directory.Read(name), HasSubstr("1234567890[..."));
+}
+
+TEST(AttemptLogTest, IsFoundByItsTaskOnceThatIsKnown) {
+  TempDir directory;
+  const WorkerLayout layout{directory.path()};
+  FileSystem& fs = FileSystem::Posix();
+  ASSERT_TRUE(fs.MakeDirectory(layout.Logs()).ok());
+  const auto label = [&](char uid, proto::TaskKind kind, uint32_t index,
+                         uint32_t number) {
+    AttemptLog log(fs, layout, Job('a'), Uid(uid), 10, 4);
+    proto::TaskName task;
+    task.set_kind(kind);
+    task.set_index(index);
+    log.Label(task, number);
+    log.Label(task, number);  // No harm.
+  };
+  label('1', proto::REDUCE_TASK, 2, 0);
+  label('2', proto::MAP_TASK, 10, 1);
+  label('3', proto::MAP_TASK, 9, 0);
+  label('4', proto::MAP_TASK, 10, 0);
+  label('5', proto::PLAN_TASK, 0, 0);
+  AttemptLog(fs, layout, Job('a'), Uid('6'), 10, 4);  // Never got a task.
+  for (const char* other : {"m1-0", "m01-0-", "x1-0-", "m-0-", "m1--"}) {
+    directory.Write(
+        Cat("logs/", Job('a').ToHex(), "/", other, Uid('7').ToHex()), "");
+  }
+  const auto found = ListLogLabels(fs, layout.JobLogs(Job('a')));
+  ASSERT_TRUE(found.ok()) << found.status();
+  std::string order;
+  for (const proto::AttemptRef& attempt : *found) {
+    order += Cat(static_cast<int>(attempt.task().kind()), ":",
+                 attempt.task().index(), "/", attempt.number(), " ");
+  }
+  EXPECT_EQ(order, "1:0/0 2:9/0 2:10/0 2:10/1 3:2/0 ");
+  EXPECT_EQ((*found)[1].attempt_uid(), Uid('3').bytes());
+  EXPECT_THAT(*ListLogLabels(fs, layout.JobLogs(Job('b'))), IsEmpty());
 }
 
 TEST(AttemptLogTest, AFullDiskCostsTheLogAlone) {

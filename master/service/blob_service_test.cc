@@ -100,7 +100,13 @@ class BlobServiceTest : public testing::Test {
   std::unique_ptr<proto::BlobService::Stub> stub_;
 };
 
-TEST_F(BlobServiceTest, OneOfManySendsTheBytes) {
+// With a patience that no busy machine uses up.
+class PatientBlobServiceTest : public BlobServiceTest {
+ protected:
+  PatientBlobServiceTest() : BlobServiceTest(absl::Minutes(1)) {}
+};
+
+TEST_F(PatientBlobServiceTest, OneOfManySendsTheBytes) {
   Client sender(*stub_);
   ASSERT_TRUE(sender.Announce());
   AwaitUpload();
@@ -122,11 +128,6 @@ TEST_F(BlobServiceTest, OneOfManySendsTheBytes) {
   EXPECT_EQ(*store_->Read(Sha256Of(kBlob), kBlob.size()), kBlob);
   EXPECT_EQ(dir_.Names("blobs").size(), 1u);
 }
-
-class PatientBlobServiceTest : public BlobServiceTest {
- protected:
-  PatientBlobServiceTest() : BlobServiceTest(absl::Minutes(1)) {}
-};
 
 TEST_F(PatientBlobServiceTest, WhoAnnouncesABlobHearsWhenItsBytesAreWanted) {
   Client sender(*stub_);
@@ -158,7 +159,7 @@ TEST_F(PatientBlobServiceTest, WhoAnnouncesABlobHearsWhenItsBytesAreWanted) {
   EXPECT_TRUE(other.reply.existed());
 }
 
-TEST_F(BlobServiceTest, AnotherOneSendsWhenTheSenderGivesUp) {
+TEST_F(PatientBlobServiceTest, AnotherOneSendsWhenTheSenderGivesUp) {
   Client sender(*stub_);
   ASSERT_TRUE(sender.Announce());
   AwaitUpload();
@@ -191,7 +192,7 @@ TEST_F(BlobServiceTest, ASenderThatStandsStillIsNotWaitedFor) {
   EXPECT_EQ(dir_.Names("blobs").size(), 1u);
 }
 
-TEST_F(BlobServiceTest, WhoHangsUpWhileItWaitsDisturbsNobody) {
+TEST_F(PatientBlobServiceTest, WhoHangsUpWhileItWaitsDisturbsNobody) {
   Client sender(*stub_);
   ASSERT_TRUE(sender.Announce());
   AwaitUpload();

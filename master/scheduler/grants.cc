@@ -1,5 +1,6 @@
 #include "master/scheduler/grants.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "master/state/ledger.h"
@@ -10,7 +11,8 @@ namespace {
 
 // The first words of a grant, and the job's introduction before it if need be.
 proto::MasterMessage NewGrant(SoftState& soft, SoftJob& job, const TaskId& task,
-                              SoftWorker& worker, Attempt** attempt) {
+                              SoftWorker& worker, Attempt** attempt,
+                              bool speculative = false) {
   const Job& record = *job.job;
   if (worker.introduced.insert(record.id).second) {
     proto::MasterMessage message;
@@ -30,8 +32,13 @@ proto::MasterMessage NewGrant(SoftState& soft, SoftJob& job, const TaskId& task,
       vanished != job.vanished.end()) {
     number += vanished->second;
   }
-  *attempt = &soft.AddAttempt(AttemptUid::Generate(soft.random), record.id,
-                              task, worker.entry->number, record.epoch, number);
+  const auto [begin, end] = job.live.equal_range(task);
+  for (auto at = begin; at != end; ++at) {
+    number = std::max(number, at->second->number + 1);
+  }
+  *attempt =
+      &soft.AddAttempt(AttemptUid::Generate(soft.random), record.id, task,
+                       worker.entry->number, record.epoch, number, speculative);
   proto::MasterMessage message;
   proto::Grant* grant = message.mutable_grant();
   grant->set_epoch(record.epoch);
@@ -40,6 +47,7 @@ proto::MasterMessage NewGrant(SoftState& soft, SoftJob& job, const TaskId& task,
   task.To(ref->mutable_task());
   ref->set_attempt_uid(std::string((*attempt)->uid.bytes()));
   ref->set_number(number);
+  ref->set_speculative(speculative);
   return message;
 }
 
@@ -83,10 +91,11 @@ void GrantPlan(SoftState& soft, SoftJob& job, SoftWorker& worker) {
   soft.SendTo(worker, std::move(message));
 }
 
-void GrantMap(SoftState& soft, SoftJob& job, uint32_t map, SoftWorker& worker) {
+void GrantMap(SoftState& soft, SoftJob& job, uint32_t map, SoftWorker& worker,
+              bool speculative) {
   Attempt* attempt = nullptr;
-  proto::MasterMessage message =
-      NewGrant(soft, job, {proto::MAP_TASK, map}, worker, &attempt);
+  proto::MasterMessage message = NewGrant(soft, job, {proto::MAP_TASK, map},
+                                          worker, &attempt, speculative);
   proto::MapGrant* grant = message.mutable_grant()->mutable_map();
   grant->set_plan_sha256(job.job->plan_sha256);
   grant->set_num_partitions(job.job->reduces.total);
@@ -94,10 +103,11 @@ void GrantMap(SoftState& soft, SoftJob& job, uint32_t map, SoftWorker& worker) {
 }
 
 void GrantReduce(SoftState& soft, SoftJob& job, uint32_t partition,
-                 SoftWorker& worker) {
+                 SoftWorker& worker, bool speculative) {
   Attempt* attempt = nullptr;
   proto::MasterMessage message =
-      NewGrant(soft, job, {proto::REDUCE_TASK, partition}, worker, &attempt);
+      NewGrant(soft, job, {proto::REDUCE_TASK, partition}, worker, &attempt,
+               speculative);
   proto::ReduceGrant* grant = message.mutable_grant()->mutable_reduce();
   grant->set_num_maps(job.job->maps.total);
   grant->set_num_partitions(job.job->reduces.total);

@@ -7,9 +7,11 @@
 namespace millrace::master {
 
 void GrantPlan(SoftState& soft, SoftJob& job, SoftWorker& worker);
-void GrantMap(SoftState& soft, SoftJob& job, uint32_t map, SoftWorker& worker);
+// `speculative`: beside the one that runs.
+void GrantMap(SoftState& soft, SoftJob& job, uint32_t map, SoftWorker& worker,
+              bool speculative = false);
 void GrantReduce(SoftState& soft, SoftJob& job, uint32_t partition,
-                 SoftWorker& worker);
+                 SoftWorker& worker, bool speculative = false);
 // With everything that the manifest says. REQUIRES: job.complete().
 void GrantCheck(SoftState& soft, SoftJob& job, SoftWorker& worker);
 // REQUIRES: decided.

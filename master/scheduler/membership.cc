@@ -6,6 +6,7 @@
 #include "common/logging.h"
 #include "common/strings.h"
 #include "master/scheduler/cleanup.h"
+#include "master/scheduler/fetch_failures.h"
 #include "master/scheduler/outcomes.h"
 
 namespace millrace::master {
@@ -57,6 +58,7 @@ void ProposeLost(SoftState& soft, SoftWorker& worker, std::string reason) {
     attempt->task.To(ref->mutable_task());
     ref->set_attempt_uid(std::string(attempt->uid.bytes()));
     ref->set_number(attempt->number);
+    ref->set_speculative(attempt->speculative);
   }
   soft.Propose(std::move(entry));
   if (!soft.options.mutant.believe_reports) CloseStream(soft, worker);
@@ -110,18 +112,18 @@ void ForgetUnknown(SoftState& soft, SoftWorker& worker,
 }
 
 // Whether a running attempt may go on, for all that the log says.
-bool MayContinue(const SoftState& soft, const SoftJob& job, const TaskId& task,
-                 const AttemptUid& uid, uint32_t epoch) {
-  if (job.live.count(task) > 0) return false;
+bool MayContinue(const SoftJob& job, const TaskId& task, const AttemptUid& uid,
+                 uint32_t epoch, bool speculative) {
+  if (!SoftState::MayAdd(job, task, speculative)) return false;
   const Trouble* trouble = job.job->FindTrouble(task);
   if (trouble != nullptr && trouble->Counted(uid)) return false;
   switch (task.kind) {
     case proto::PLAN_TASK:
       return !job.job->planned;
     case proto::MAP_TASK:
-      return soft.Runnable(job, task);
+      return SoftState::Wanted(job, task);
     case proto::REDUCE_TASK:
-      return soft.Runnable(job, task) && epoch == job.job->epoch;
+      return SoftState::Wanted(job, task) && epoch == job.job->epoch;
     case proto::PUBLISH_TASK:
       return job.job->decided;
     default:
@@ -141,9 +143,12 @@ void AdoptRunning(SoftState& soft, SoftWorker& worker,
     SoftJob* job = soft.FindJob(*job_id);
     if (job == nullptr) return;  // Ended: DropJob ends it there.
     const TaskId task = TaskId::From(running.attempt().task());
-    const bool may = MayContinue(soft, *job, task, *uid, running.epoch());
+    const bool speculative = running.attempt().speculative();
+    const bool may =
+        MayContinue(*job, task, *uid, running.epoch(), speculative);
     attempt = &soft.AddAttempt(*uid, *job_id, task, worker.entry->number,
-                               running.epoch(), running.attempt().number());
+                               running.epoch(), running.attempt().number(),
+                               speculative);
     if (!may) soft.Kill(*attempt, "its task is done, or runs elsewhere");
   } else if (attempt->worker != worker.entry->number) {
     return;
@@ -152,8 +157,7 @@ void AdoptRunning(SoftState& soft, SoftWorker& worker,
     attempt->killed = false;
     soft.Kill(*attempt, "told before");
   }
-  attempt->progress = running.progress();
-  soft.SetPhase(*attempt, running.progress().phase());
+  soft.SetProgress(*attempt, running.progress());
 }
 
 // Map outputs that the worker found in its spool.
@@ -326,8 +330,7 @@ void OnUpdate(SoftState& soft, SoftWorker& worker,
     if (!uid.has_value()) continue;
     Attempt* attempt = soft.FindAttempt(*uid);
     if (attempt == nullptr || attempt->worker != worker.entry->number) continue;
-    attempt->progress = progress;
-    soft.SetPhase(*attempt, progress.phase());
+    soft.SetProgress(*attempt, progress);
     soft.changed.insert(attempt->job);
   }
   for (const proto::AttemptOutcome& outcome : update.outcomes()) {
@@ -472,6 +475,7 @@ void OnWorkerLost(SoftState& soft, const proto::WorkerLost& entry,
       ForgetAttempt(soft, attempt->uid);
     }
     soft.workers.erase(lost->number);
+    soft.exclusions.OnGone(lost->number);
   }
   OnWorkerGone(soft, lost->number);
   std::vector<SessionId> parked;

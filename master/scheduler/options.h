@@ -6,6 +6,8 @@
 #include <cstdint>
 
 #include "absl/time/time.h"
+#include "master/scheduler/exclusion.h"
+#include "master/scheduler/fetch_evidence.h"
 #include "rpc/limits.h"
 
 namespace millrace::master {
@@ -20,7 +22,12 @@ struct SchedulerMutant {
   bool keep_lost_grants = false;  // A Hello that does not know an attempt.
   bool forget_drop_job = false;   // Workers are not told that jobs have ended.
   bool ignore_fetch_failures = false;
-  bool regrant_at_once = false;  // A killed attempt is not waited for.
+  bool regrant_at_once = false;   // A killed attempt is not waited for.
+  bool keep_beaten = false;       // Attempts that cannot win go on.
+  bool speculate_freely = false;  // Without the limit on speculative attempts.
+  bool blame_beaten = false;      // Those told to stop count as failed.
+  bool never_exclude = false;     // Workers on which everything fails.
+  bool never_preempt = false;     // Reduces for maps that were lost.
 };
 
 struct SchedulerOptions {
@@ -47,25 +54,38 @@ struct SchedulerOptions {
   // A queued attempt is taken back if it still waits after this while a slot
   // elsewhere is free and nothing else is left to run.
   absl::Duration steal_after = absl::Seconds(1);
-  // How long a task that failed on a worker waits for another worker.
+  // Speculative attempts: their share of all slots at most, and how often slow
+  // attempts are looked for (speculation.h).
+  double speculative_share = 0.1;
+  absl::Duration speculation_interval = absl::Milliseconds(250);
+  // Share of a stage that must have finished before its attempts are judged.
+  double speculation_sample = 0.05;
+  // How long a task that failed on a worker waits for another worker: as long
+  // as a map of its job takes, within these limits.
   absl::Duration avoid_for = absl::Seconds(2);
+  absl::Duration avoid_for_max = absl::Seconds(10);
   // Before an attempt that failed through infrastructure is repeated: doubled
   // each time, up to the second. The second is also the limit for a store that
   // refuses an output that is decided, which is retried for ever.
   absl::Duration retry_backoff = absl::Milliseconds(100);
   absl::Duration retry_backoff_max = absl::Seconds(5);
   absl::Duration publish_backoff_max = absl::Seconds(30);
+  // Workers that are given nothing for a while.
+  ExclusionRules exclusion;
+  // Likewise of one job alone: where so many of its tasks have failed that went
+  // well elsewhere, for so long.
+  size_t job_exclusion_failures = 3;
+  absl::Duration job_exclusion = absl::Minutes(2);
+  // A map that was lost waits so long for a slot before a reduce of its job has
+  // to make way.
+  absl::Duration preempt_after = absl::Seconds(3);
   // Changes of map locations are gathered so long before they are sent, unless
   // there are many or they are the last.
   absl::Duration locations_batch = absl::Milliseconds(20);
   size_t locations_message_max = 10'000;
 
-  // Reports of failed fetches after which a map output counts as lost: from
-  // distinct workers, from the only worker that reads the job, from one of
-  // several.
-  int fetch_failure_workers = 2;
-  int fetch_failures_only_reader = 3;
-  int fetch_failures_one_reader = 6;
+  // When reports of failed fetches count.
+  FetchRules fetch;
 
   // ---------------------------------------------------------------- limits
   uint32_t live_jobs_max = 1000;

@@ -5,7 +5,11 @@
 
 #include "common/logging.h"
 #include "common/strings.h"
+#include "master/scheduler/fetch_failures.h"
+#include "master/scheduler/health.h"
 #include "master/scheduler/locations.h"
+#include "master/scheduler/placement.h"
+#include "master/scheduler/speculation.h"
 #include "master/state/failure_class.h"
 #include "master/state/limits.h"
 
@@ -21,7 +25,8 @@ Attempt* FindOrAdopt(SoftState& soft, SoftWorker& worker,
   }
   return &soft.AddAttempt(uid, job, TaskId::From(outcome.attempt().task()),
                           worker.entry->number, outcome.epoch(),
-                          outcome.attempt().number());
+                          outcome.attempt().number(),
+                          outcome.attempt().speculative());
 }
 
 // What the log says already makes this report needless.
@@ -97,9 +102,32 @@ void ProposePlanned(SoftState& soft, SoftJob& job, Attempt& attempt,
   soft.Propose(std::move(entry));
 }
 
-void NoteMapTime(SoftState& soft, SoftJob& job, const Attempt& attempt) {
-  const absl::Duration took =
-      soft.now - attempt.started_at.value_or(attempt.granted_at);
+// Of the others of its task: they will be beaten.
+template <typename Won>
+void NameBeaten(const SoftJob& job, const Attempt& winner, Won* won) {
+  const auto [begin, end] = job.live.equal_range(winner.task);
+  for (auto at = begin; at != end; ++at) {
+    const Attempt& other = *at->second;
+    if (other.uid == winner.uid) continue;
+    proto::AttemptRef* ref = won->add_beaten();
+    ref->set_attempt_uid(std::string(other.uid.bytes()));
+    ref->set_number(other.number);
+    ref->set_speculative(other.speculative);
+  }
+}
+
+// How long the attempt took: a map from its slot on, a reduce since it could
+// have had one.
+template <typename Won>
+void NoteTime(SoftState& soft, SoftJob& job, const Attempt& attempt, Won* won) {
+  if (!attempt.in_live) return;  // Another leader's: not known.
+  const absl::Duration took = soft.now - RanSince(job, attempt);
+  won->set_took_ms(static_cast<uint64_t>(
+      std::max<int64_t>(1, absl::ToInt64Milliseconds(took))));
+  if (attempt.task.kind == proto::REDUCE_TASK) {
+    return job.reduce_times.Add(attempt.worker, took);
+  }
+  job.map_times.Add(attempt.worker, took);
   job.map_time =
       job.map_time.has_value() ? (3 * *job.map_time + took) / 4 : took;
 }
@@ -113,9 +141,10 @@ void OnDone(SoftState& soft, SoftWorker& worker, SoftJob& job, Attempt& attempt,
       ProposePlanned(soft, job, attempt, outcome, incarnation);
       break;
     case proto::MAP_TASK: {
-      NoteMapTime(soft, job, attempt);
       proto::LogEntry entry;
       proto::MapWon* won = entry.mutable_map_won();
+      NoteTime(soft, job, attempt, won);
+      NameBeaten(job, attempt, won);
       *won->mutable_attempt() = outcome.attempt();
       won->set_worker(incarnation);
       *won->mutable_done() = outcome.done();
@@ -130,6 +159,8 @@ void OnDone(SoftState& soft, SoftWorker& worker, SoftJob& job, Attempt& attempt,
       }
       proto::LogEntry entry;
       proto::ReduceWon* won = entry.mutable_reduce_won();
+      NoteTime(soft, job, attempt, won);
+      NameBeaten(job, attempt, won);
       *won->mutable_attempt() = outcome.attempt();
       won->set_worker(incarnation);
       won->set_epoch(outcome.epoch());
@@ -160,21 +191,6 @@ void OnDone(SoftState& soft, SoftWorker& worker, SoftJob& job, Attempt& attempt,
   soft.SetReported(attempt);
 }
 
-void ProposeMapLost(SoftState& soft, SoftJob& job, uint32_t map,
-                    const AttemptUid& uid, const std::string& message) {
-  FetchEvidence& evidence = job.fetch_failures[map];
-  if (evidence.uid != uid) evidence = FetchEvidence{uid, {}, false};
-  if (evidence.proposed) return;
-  evidence.proposed = true;
-  proto::LogEntry entry;
-  proto::MapLost* lost = entry.mutable_map_lost();
-  lost->set_job_id(std::string(job.job->id.bytes()));
-  lost->set_map_index(map);
-  lost->set_attempt_uid(std::string(uid.bytes()));
-  lost->set_message(message);
-  soft.Propose(std::move(entry));
-}
-
 void OnPublishFailed(SoftState& soft, SoftWorker& worker, SoftJob& job,
                      Attempt& attempt, const proto::AttemptFailure& failure) {
   if (failure.cause() == proto::OUTPUT_CONFLICT ||
@@ -199,7 +215,9 @@ void OnPublishFailed(SoftState& soft, SoftWorker& worker, SoftJob& job,
 void OnFailed(SoftState& soft, SoftWorker& worker, SoftJob& job,
               Attempt& attempt, const proto::AttemptOutcome& outcome) {
   const proto::AttemptFailure& failure = outcome.failed();
-  if (attempt.killed) {
+  // Told to stop, by this leader or another.
+  if ((attempt.killed || failure.cause() == proto::CANCELLED) &&
+      !soft.options.mutant.blame_beaten) {
     return AckAndForget(soft, worker.entry->number, job.job->id, attempt.uid,
                         /*drop=*/false);
   }
@@ -265,6 +283,7 @@ void Resolve(SoftState& soft, const proto::AttemptRef& ref,
   }
   if (job == nullptr || job->job->ended()) return;
   soft.changed.insert(*job_id);
+  StopBeaten(soft, *job, task);
   if (!failed) return soft.MakeRunnable(job, task);
   // What failed through no fault of its own fails again if nothing is given
   // time to change.
@@ -277,6 +296,12 @@ void Resolve(SoftState& soft, const proto::AttemptRef& ref,
                     soft.options.retry_backoff_max);
   }
   soft.MakeRunnableAt(job, task, soft.now + wait);
+}
+
+void NoteWinner(SoftState& soft, SoftJob& job, const proto::AttemptRef& ref) {
+  const TaskId id = TaskId::From(ref.task());
+  const Task* task = job.job->FindTask(id);
+  if (task != nullptr) NoteSuccess(soft, job, id, task->worker);
 }
 
 // Reduces that read what is no more must not go on.
@@ -314,11 +339,17 @@ void ForgetAttempt(SoftState& soft, AttemptUid uid) {
   if (attempt == nullptr) return;
   const TaskId task = attempt->task;
   const bool live = attempt->in_live;
+  const uint32_t number = attempt->number;
   SoftJob* job = soft.FindJob(attempt->job);
   soft.RemoveAttempt(uid);
   if (job == nullptr || !live) return;
+  // The log may know it: as one that has failed, or that was beaten.
   const Trouble* trouble = job->job->FindTrouble(task);
-  if (trouble == nullptr || !trouble->Counted(uid)) ++job->vanished[task];
+  const Task* known = job->job->FindTask(task);
+  if ((trouble == nullptr || !trouble->Counted(uid)) &&
+      (known == nullptr || number >= known->attempts)) {
+    ++job->vanished[task];
+  }
   soft.MakeRunnable(job, task);
 }
 
@@ -350,41 +381,6 @@ void OnOutcome(SoftState& soft, SoftWorker& worker,
   } else if (outcome.has_failed()) {
     OnFailed(soft, worker, *job, *attempt, outcome);
   }
-}
-
-void OnFetchFailure(SoftState& soft, SoftWorker& worker,
-                    const proto::FetchFailure& failure) {
-  const auto job_id = JobId::FromBytes(failure.reduce().job_id());
-  const auto uid = AttemptUid::FromBytes(failure.map_uid());
-  if (!job_id.has_value() || !uid.has_value()) return;
-  SoftJob* job = soft.FindJob(*job_id);
-  if (job == nullptr || soft.options.mutant.ignore_fetch_failures) return;
-  const Task* task = job->job->FindTask({proto::MAP_TASK, failure.map_index()});
-  if (task == nullptr || !task->has_winner || task->uid != *uid) return;
-  if (soft.state.workers()[task->worker].incarnation.bytes() !=
-      failure.source()) {
-    return;  // It has moved since.
-  }
-  FetchEvidence& evidence = job->fetch_failures[failure.map_index()];
-  if (evidence.uid != *uid) evidence = FetchEvidence{*uid, {}, false};
-  const int reports = ++evidence.reports[worker.entry->number];
-  std::set<WorkerNumber> readers;
-  for (const auto& [id, attempt] : job->live) {
-    if (id.kind == proto::REDUCE_TASK) readers.insert(attempt->worker);
-  }
-  // Several reports of one reader among others may speak of that reader; but if
-  // the others have read the output before, theirs will never come.
-  const int needed = readers.size() <= 1
-                         ? soft.options.fetch_failures_only_reader
-                         : soft.options.fetch_failures_one_reader;
-  if (!failure.gone() && reports < needed &&
-      static_cast<int>(evidence.reports.size()) <
-          soft.options.fetch_failure_workers) {
-    return;
-  }
-  ProposeMapLost(soft, *job, failure.map_index(), *uid,
-                 Cat("fetch by ", Printable(worker.entry->name),
-                     " failed: ", Printable(failure.message())));
 }
 
 void OnBlobLost(SoftState& soft, const BlobLost& lost) {
@@ -423,7 +419,8 @@ void OnWinnersLost(SoftState& soft, const ApplyResult& result) {
     soft.changed.insert(lost.job);
     soft.Drop(lost.worker, lost.job, lost.uid);
     if (lost.task.kind == proto::MAP_TASK) {
-      job->fetch_failures.erase(lost.task.index);
+      job->fetch_evidence.Forget(lost.task.index);
+      job->losing.erase(lost.task.index);
       MapMoved(soft, *job, lost.task.index);
     }
     soft.MakeRunnable(job, lost.task);
@@ -450,6 +447,7 @@ void OnTaskEntry(SoftState& soft, const proto::LogEntry& entry,
       Resolve(soft, entry.map_won().attempt(), result, false);
       if (SoftJob* job = soft.FindJob(result.job);
           job != nullptr && result.applied()) {
+        NoteWinner(soft, *job, entry.map_won().attempt());
         MapMoved(soft, *job, entry.map_won().attempt().task().index());
       }
       break;
@@ -460,10 +458,7 @@ void OnTaskEntry(SoftState& soft, const proto::LogEntry& entry,
       if (result.applied()) {
         soft.changed.insert(result.job);
         MapMoved(soft, *job, map);
-        const auto live = job->live.find({proto::MAP_TASK, map});
-        if (live != job->live.end()) {
-          soft.Kill(*live->second, "its last output was found again");
-        }
+        StopBeaten(soft, *job, {proto::MAP_TASK, map});
         break;
       }
       const auto uid =
@@ -478,13 +473,22 @@ void OnTaskEntry(SoftState& soft, const proto::LogEntry& entry,
     }
     case proto::LogEntry::kReduceWon:
       Resolve(soft, entry.reduce_won().attempt(), result, false);
+      if (SoftJob* job = soft.FindJob(result.job);
+          job != nullptr && result.applied()) {
+        NoteWinner(soft, *job, entry.reduce_won().attempt());
+      }
       break;
     case proto::LogEntry::kAttemptFailed:
+      if (result.applied()) BlameWorker(soft, entry.attempt_failed());
       Resolve(soft, entry.attempt_failed().attempt(), result, true);
       break;
     case proto::LogEntry::kMapLost:
+      for (const LostWinner& lost : result.lost) {
+        BlameHolder(soft, lost, entry.map_lost().message());
+      }
       if (SoftJob* job = soft.FindJob(result.job); job != nullptr) {
-        job->fetch_failures.erase(entry.map_lost().map_index());
+        job->fetch_evidence.Forget(entry.map_lost().map_index());
+        job->losing.erase(entry.map_lost().map_index());
       }
       break;
     case proto::LogEntry::kDecided:

@@ -14,8 +14,6 @@ namespace millrace::master {
 // A worker reports; it may have done so before.
 void OnOutcome(SoftState& soft, SoftWorker& worker,
                const proto::AttemptOutcome& outcome);
-void OnFetchFailure(SoftState& soft, SoftWorker& worker,
-                    const proto::FetchFailure& failure);
 
 // The attempt came to nothing, and the log does not know it: its task is
 // runnable again.

@@ -7,6 +7,9 @@
 
 #include "common/strings.h"
 #include "master/scheduler/grants.h"
+#include "master/scheduler/health.h"
+#include "master/scheduler/preemption.h"
+#include "master/scheduler/speculation.h"
 
 namespace millrace::master {
 namespace {
@@ -22,28 +25,6 @@ int FailuresOn(const Trouble& trouble, WorkerNumber worker) {
   return static_cast<int>(std::count_if(
       trouble.counted.begin(), trouble.counted.end(),
       [worker](const auto& one) { return one.second == worker; }));
-}
-
-// A task avoids workers where it has failed, while there are others.
-bool Fits(SoftState& soft, SoftJob& job, const TaskId& task,
-          const SoftWorker& worker) {
-  const Trouble* trouble = job.job->FindTrouble(task);
-  if (trouble == nullptr) return true;
-  const int here = FailuresOn(*trouble, worker.entry->number);
-  if (here == 0) return true;
-  const bool elsewhere = std::any_of(
-      soft.workers.begin(), soft.workers.end(), [&](const auto& other) {
-        return other.second.eligible() &&
-               FailuresOn(*trouble, other.first) < here;
-      });
-  if (!elsewhere) return true;
-  if (here >= kFailuresPerWorkerMax) return false;
-  const auto since = job.runnable_since.find(task);
-  if (since == job.runnable_since.end()) return true;
-  const absl::Duration until = since->second + soft.options.avoid_for;
-  if (soft.now >= until) return true;
-  soft.WakeAt(until);
-  return false;
 }
 
 // Takes from `maps` the first that is runnable and fits.
@@ -398,9 +379,15 @@ void GrantCommitSteps(SoftState& soft) {
   }
 }
 
-// Tasks whose time of waiting after a failure is over.
-void EndDelays(SoftState& soft) {
+// Tasks whose time of waiting after a failure is over; and when the reduces
+// could begin.
+void NoteTimes(SoftState& soft) {
   for (auto& [index, job] : soft.jobs) {
+    if (!job.job->planned || !job.job->maps.all_done()) {
+      job.maps_done_since.reset();
+    } else if (!job.maps_done_since.has_value()) {
+      job.maps_done_since = soft.now;
+    }
     if (job.delayed.empty()) continue;
     std::vector<TaskId> due;
     for (const auto& [task, when] : job.delayed) {
@@ -411,6 +398,41 @@ void EndDelays(SoftState& soft) {
 }
 
 }  // namespace
+
+bool Fits(SoftState& soft, SoftJob& job, const TaskId& task,
+          const SoftWorker& worker) {
+  if (AvoidedBy(soft, job, worker.entry->number)) return false;
+  const Trouble* trouble = job.job->FindTrouble(task);
+  if (trouble == nullptr) return true;
+  const int here = FailuresOn(*trouble, worker.entry->number);
+  if (here == 0) return true;
+  const bool elsewhere = std::any_of(
+      soft.workers.begin(), soft.workers.end(), [&](const auto& other) {
+        return other.second.eligible() &&
+               FailuresOn(*trouble, other.first) < here;
+      });
+  if (!elsewhere) return true;
+  if (here >= kFailuresPerWorkerMax) return false;
+  const auto since = job.runnable_since.find(task);
+  if (since == job.runnable_since.end()) return true;
+  // Others get a slot about as soon as a task ends.
+  const absl::Duration patience =
+      std::clamp(job.map_time.value_or(absl::ZeroDuration()),
+                 soft.options.avoid_for, soft.options.avoid_for_max);
+  const absl::Duration until = since->second + patience;
+  if (soft.now >= until) return true;
+  soft.WakeAt(until);
+  return false;
+}
+
+absl::Duration RanSince(const SoftJob& job, const Attempt& attempt) {
+  if (attempt.task.kind != proto::REDUCE_TASK) {
+    return attempt.started_at.value_or(attempt.granted_at);
+  }
+  const absl::Duration ready = std::max(
+      attempt.granted_at, job.maps_done_since.value_or(attempt.granted_at));
+  return std::min(ready, attempt.started_at.value_or(ready));
+}
 
 bool GrantsOpen(const SoftState& soft, const SoftJob& job) {
   return job.fresh || soft.all_heard || soft.options.mutant.grant_unheard;
@@ -429,12 +451,15 @@ bool ReducesDue(const SoftState& soft, SoftJob& job) {
 
 void Place(SoftState& soft) {
   if (!soft.leading() || soft.workers.empty()) return;
-  EndDelays(soft);
+  UpdateHealth(soft);
+  NoteTimes(soft);
   GrantCommitSteps(soft);
   FillSlots(soft);
+  MakeWay(soft);
   PlaceReduces(soft);
   FillQueues(soft);
   Steal(soft);
+  Speculate(soft);
 }
 
 }  // namespace millrace::master

@@ -13,8 +13,6 @@
 //
 // No input is local to a worker today (every store is mounted by all), so the
 // place of a map does not matter; the host id would be a tie-break in BestFree.
-// A second attempt of a slow task would be granted where GrantMaps finds
-// nothing else to run; SoftJob::live is what keeps it from being granted today.
 #ifndef MILLRACE_MASTER_SCHEDULER_PLACEMENT_H_
 #define MILLRACE_MASTER_SCHEDULER_PLACEMENT_H_
 
@@ -28,6 +26,14 @@ bool GrantsOpen(const SoftState& soft, const SoftJob& job);
 
 // Grants all that can be granted now.
 void Place(SoftState& soft);
+
+// Whether the task may go there: it avoids workers where it has failed, while
+// there are others.
+bool Fits(SoftState& soft, SoftJob& job, const TaskId& task,
+          const SoftWorker& worker);
+// Since when the attempt runs, or could: a reduce is not slow while its maps
+// have not won.
+absl::Duration RanSince(const SoftJob& job, const Attempt& attempt);
 
 // Maps of the job that wait to be granted; a few too many while tasks wait
 // after a failure.

@@ -43,6 +43,8 @@ void ForgetAll(SoftState& soft) {
   soft.attempts.clear();
   soft.cleanings.clear();
   soft.evicting.clear();
+  soft.exclusions.Clear();
+  soft.next_speculation = absl::ZeroDuration();
   soft.wakeups.clear();
   soft.next_check = absl::InfiniteDuration();
   soft.all_heard = false;

@@ -88,6 +88,8 @@ class SchedulerCore {
                 proto::ListJobsReply* reply) const;
   // Counters of the winners, sorted by group and name.
   void FillCounters(const Job& job, proto::GetJobReply* reply) const;
+  // Workers that the job avoids because its tasks fail there alone.
+  void FillAvoided(const Job& job, proto::GetJobReply* reply) const;
   // Maps, then reduces, behind `after` (null: from the first). Of a job that
   // has ended only tasks that failed.
   void FillTasks(const Job& job, const TaskId* after,

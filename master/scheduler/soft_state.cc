@@ -1,10 +1,18 @@
 #include "master/scheduler/soft_state.h"
 
+#include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "common/logging.h"
 
 namespace millrace::master {
+namespace {
+
+// A year: a worker that says more errs.
+constexpr uint64_t kExecutingMsMax = uint64_t{366} * 24 * 3600 * 1000;
+
+}  // namespace
 
 void SoftState::Propose(proto::LogEntry entry) {
   entry.set_version(kLogEntryVersion);
@@ -60,7 +68,8 @@ Attempt* SoftState::FindAttempt(const AttemptUid& uid) {
 
 Attempt& SoftState::AddAttempt(const AttemptUid& uid, const JobId& job_id,
                                const TaskId& task, WorkerNumber worker,
-                               uint32_t epoch, uint32_t number) {
+                               uint32_t epoch, uint32_t number,
+                               bool speculative) {
   Attempt& attempt = attempts[uid];
   CHECK_EQ(attempt.order, 0u);
   attempt.uid = uid;
@@ -69,13 +78,16 @@ Attempt& SoftState::AddAttempt(const AttemptUid& uid, const JobId& job_id,
   attempt.worker = worker;
   attempt.epoch = epoch;
   attempt.number = number;
+  attempt.speculative = speculative;
   attempt.order = next_order++;
   attempt.granted_at = now;
   if (SoftJob* job = FindJob(job_id); job != nullptr) {
-    attempt.in_live = job->live.emplace(task, &attempt).second;
+    attempt.in_live = MayAdd(*job, task, speculative);
     if (attempt.in_live) {
-      job->live_maps += task.kind == proto::MAP_TASK;
-      job->live_reduces += task.kind == proto::REDUCE_TASK;
+      const bool first = job->live.count(task) == 0;
+      job->live.emplace(task, &attempt);
+      job->live_maps += first && task.kind == proto::MAP_TASK;
+      job->live_reduces += first && task.kind == proto::REDUCE_TASK;
     }
     if (task.kind == proto::REDUCE_TASK) job->new_readers = true;
     changed.insert(job_id);
@@ -87,6 +99,13 @@ Attempt& SoftState::AddAttempt(const AttemptUid& uid, const JobId& job_id,
   }
   Recount(attempt, {}, ShareOf(attempt));
   return attempt;
+}
+
+bool SoftState::MayAdd(const SoftJob& job, const TaskId& task,
+                       bool speculative) {
+  const auto [begin, end] = job.live.equal_range(task);
+  if (begin == end) return true;
+  return std::next(begin) == end && (speculative || begin->second->speculative);
 }
 
 void SoftState::Recount(const Attempt& attempt, const Share& before,
@@ -115,17 +134,22 @@ void SoftState::Recount(const Attempt& attempt, const Share& before,
 void SoftState::RemoveAttempt(AttemptUid uid) {
   const auto found = attempts.find(uid);
   if (found == attempts.end()) return;
-  const Attempt attempt = std::move(found->second);
-  attempts.erase(found);
+  const Attempt attempt = found->second;
   SoftJob* job = FindJob(attempt.job);
   if (job != nullptr && attempt.in_live) {
-    job->live.erase(attempt.task);
-    job->live_maps -= attempt.task.kind == proto::MAP_TASK;
-    job->live_reduces -= attempt.task.kind == proto::REDUCE_TASK;
+    const auto [begin, end] = job->live.equal_range(attempt.task);
+    const auto at = std::find_if(
+        begin, end, [uid](const auto& one) { return one.second->uid == uid; });
+    CHECK(at != end);
+    job->live.erase(at);
+    const bool last = job->live.count(attempt.task) == 0;
+    job->live_maps -= last && attempt.task.kind == proto::MAP_TASK;
+    job->live_reduces -= last && attempt.task.kind == proto::REDUCE_TASK;
   }
   if (SoftWorker* worker = FindWorker(attempt.worker); worker != nullptr) {
     worker->attempts.erase(attempt.order);
   }
+  attempts.erase(found);
   Recount(attempt, ShareOf(attempt), {});
 }
 
@@ -147,6 +171,20 @@ void SoftState::SetPhase(Attempt& attempt, proto::AttemptPhase phase) {
   Recount(attempt, before, ShareOf(attempt));
 }
 
+void SoftState::SetProgress(Attempt& attempt,
+                            const proto::AttemptProgress& progress) {
+  attempt.progress = progress;
+  SetPhase(attempt, progress.phase());
+  if (progress.executing_ms() == 0) return;
+  const absl::Duration since =
+      now - absl::Milliseconds(
+                std::min<uint64_t>(progress.executing_ms(), kExecutingMsMax));
+  // It is good to some milliseconds, and the first word is the best.
+  if (!attempt.started_at.has_value() || since < *attempt.started_at) {
+    attempt.started_at = since;
+  }
+}
+
 void SoftState::Kill(Attempt& attempt, std::string_view reason) {
   if (attempt.reported || attempt.killed) return;
   attempt.killed = true;
@@ -158,9 +196,13 @@ void SoftState::Kill(Attempt& attempt, std::string_view reason) {
   SendTo(*worker, std::move(message));
 }
 
-bool SoftState::Runnable(const SoftJob& job, const TaskId& task) {
+bool SoftState::Wanted(const SoftJob& job, const TaskId& task) {
   const Task* found = job.job->FindTask(task);
-  return found != nullptr && !found->has_winner && job.live.count(task) == 0;
+  return found != nullptr && !found->has_winner;
+}
+
+bool SoftState::Runnable(const SoftJob& job, const TaskId& task) {
+  return Wanted(job, task) && job.live.count(task) == 0;
 }
 
 void SoftState::MakeRunnable(SoftJob* job, const TaskId& task) {

@@ -27,7 +27,9 @@
 #include "common/ids.h"
 #include "common/random.h"
 #include "master/scheduler/events.h"
+#include "master/scheduler/exclusion.h"
 #include "master/scheduler/options.h"
+#include "master/scheduler/stage_times.h"
 #include "master/state/state.h"
 
 namespace millrace::master {
@@ -40,6 +42,8 @@ struct Attempt {
   WorkerNumber worker = 0;
   uint32_t epoch = 0;
   uint32_t number = 0;
+  // Was granted beside another one that may still win.
+  bool speculative = false;
   uint64_t order = 0;     // Of grants: a worker starts them in this order.
   bool in_live = false;   // It is why its task is not runnable.
   bool reported = false;  // Its outcome is proposed.
@@ -99,6 +103,9 @@ struct SoftWorker {
   uint64_t free_disk_bytes = 0;
   bool disk_low = false;
   bool draining = false;
+  // Of SoftState::exclusions: gets nothing; gets one attempt at a time.
+  bool excluded = false;
+  bool on_probation = false;
 
   std::map<uint64_t, Attempt*> attempts;  // By order of grant; all it has.
   uint32_t taken = 0;    // Of them: slots and places in the queue.
@@ -113,17 +120,14 @@ struct SoftWorker {
   std::set<WorkerNumber> named;  // Addresses it knows.
 
   uint32_t slots() const { return entry->slots; }
-  // May be granted tasks.
-  bool eligible() const {
+  // May be granted tasks, but for what has failed there.
+  bool sound() const {
     return session.has_value() && heard && !losing && !draining && !disk_low;
   }
-};
-
-// Reports that an output of a map cannot be fetched.
-struct FetchEvidence {
-  AttemptUid uid;
-  std::map<WorkerNumber, int> reports;
-  bool proposed = false;
+  // May be granted tasks.
+  bool eligible() const {
+    return sound() && !excluded && !(on_probation && !attempts.empty());
+  }
 };
 
 // A job that has not ended.
@@ -131,9 +135,11 @@ struct SoftJob {
   const Job* job = nullptr;
   bool fresh = false;  // Submitted in this term: nobody can be running it.
 
-  // Attempts that keep their task from being granted; today one for each task.
-  std::map<TaskId, Attempt*> live;
-  uint32_t live_maps = 0;
+  // Attempts that keep their task from being granted: one for each task, or two
+  // of which one at least is speculative. Those of one task in the order in
+  // which this leader came to know them.
+  std::multimap<TaskId, Attempt*> live;
+  uint32_t live_maps = 0;  // Tasks, not attempts; and so is this.
   uint32_t live_reduces = 0;
   uint32_t running = 0;  // That take a slot.
 
@@ -154,8 +160,28 @@ struct SoftJob {
 
   // Moving average over the finished map attempts; none yet: no value.
   std::optional<absl::Duration> map_time;
+  // How long attempts of either stage take here and there.
+  StageTimes map_times;
+  StageTimes reduce_times;
+  // When all maps had won last: reduces are not slow before.
+  std::optional<absl::Duration> maps_done_since;
 
-  std::map<uint32_t, FetchEvidence> fetch_failures;  // By map.
+  FetchEvidence fetch_evidence;
+  std::map<uint32_t, AttemptUid> losing;  // Maps whose MapLost is proposed.
+  // Where tasks that have not won yet have failed by their program's fault.
+  std::map<TaskId, std::set<WorkerNumber>> failed_on;
+  // Tasks that failed there and went well elsewhere; since when there are
+  // enough of them that the job avoids the worker.
+  struct Blame {
+    std::set<TaskId> tasks;
+    std::optional<absl::Duration> excluded_at;
+    std::string why;
+  };
+  std::map<WorkerNumber, Blame> blamed;
+  // Since when a lost map has waited although no slot is free.
+  std::optional<absl::Duration> lost_waits_since;
+  // Lost maps that were granted ahead of waiting reduces and may wait there.
+  std::set<uint32_t> queued_lost;
   std::vector<uint32_t> moved_maps;  // Whose location is to be sent.
   absl::Duration moved_since;
   bool new_readers = false;  // A worker may not have been told any location.
@@ -179,7 +205,10 @@ struct Cleaning {
 struct SoftState {
   SoftState(const SchedulerOptions& options_in, const State& state_in,
             Random& random_in)
-      : options(options_in), state(state_in), random(random_in) {}
+      : options(options_in),
+        state(state_in),
+        random(random_in),
+        exclusions(options_in.exclusion) {}
 
   // ------------------------------------------------- constant, and the step
   const SchedulerOptions options;
@@ -210,6 +239,8 @@ struct SoftState {
   std::map<JobId, Cleaning> cleanings;
   std::set<JobId> evicting;
   uint64_t next_order = 1;
+  absl::Duration next_speculation;  // Not before.
+  Exclusions exclusions;
 
   std::map<JobId, ReplyTag> submits;  // By the id that was proposed.
   std::map<JobId, std::vector<ReplyTag>> kills;
@@ -237,15 +268,18 @@ struct SoftState {
   Attempt* FindAttempt(const AttemptUid& uid);
 
   // -------------------------------------------------------------- attempts
-  // Registers an attempt; it is its task's live one unless there is one.
+  // Registers an attempt; it is live unless its task has as many as it may.
   Attempt& AddAttempt(const AttemptUid& uid, const JobId& job,
                       const TaskId& task, WorkerNumber worker, uint32_t epoch,
-                      uint32_t number);
+                      uint32_t number, bool speculative);
+  // Whether the task may have an attempt beside those that live.
+  static bool MayAdd(const SoftJob& job, const TaskId& task, bool speculative);
   // Forgets it. Its task is not made runnable by this.
   // `uid` by value: it may be the attempt's own, which goes with it.
   void RemoveAttempt(AttemptUid uid);
   void SetReported(Attempt& attempt);
   void SetPhase(Attempt& attempt, proto::AttemptPhase phase);
+  void SetProgress(Attempt& attempt, const proto::AttemptProgress& progress);
   // Tells its worker to stop it, once.
   void Kill(Attempt& attempt, std::string_view reason);
 
@@ -253,7 +287,9 @@ struct SoftState {
   // no live attempt. `job` may be null.
   void MakeRunnable(SoftJob* job, const TaskId& task);
   void MakeRunnableAt(SoftJob* job, const TaskId& task, absl::Duration when);
-  // Is a map or reduce with neither winner nor live attempt.
+  // Is a map or reduce without winner.
+  static bool Wanted(const SoftJob& job, const TaskId& task);
+  // ... and without live attempt.
   static bool Runnable(const SoftJob& job, const TaskId& task);
 
  private:

@@ -1,5 +1,6 @@
 // What people see: the queries of SchedulerCore.
 #include <algorithm>
+#include <iterator>
 #include <optional>
 #include <string>
 #include <utility>
@@ -29,17 +30,6 @@ bool Runs(const Attempt& attempt) {
           (attempt.takes_slot() && attempt.started_at.has_value()) ||
           attempt.task.kind == proto::CHECK_TASK ||
           attempt.task.kind == proto::PUBLISH_TASK);
-}
-
-// Built-in counters have the same name in whichever group.
-uint64_t CounterValue(const Job& job, std::string_view name) {
-  for (uint32_t i = 0; i < job.totals.counters.size(); ++i) {
-    if (job.counter_names.Name(i).second == name) {
-      return static_cast<uint64_t>(
-          std::max<int64_t>(job.totals.counters[i], 0));
-    }
-  }
-  return 0;
 }
 
 std::string SecondsUntil(const SoftState& soft, absl::Duration when) {
@@ -131,18 +121,34 @@ void FillTotals(const SoftState& soft, const Job& job,
   uint64_t input = CounterValue(job, "MAP_INPUT_BYTES");
   uint64_t fetched = CounterValue(job, "REDUCE_SHUFFLE_BYTES");
   uint64_t launched = job.attempts_seen;
+  uint64_t speculative = job.attempts_speculative;
   if (live != nullptr) {
     for (const auto& [task, vanished] : live->vanished) launched += vanished;
-    for (const auto& [task, attempt] : live->live) {
-      launched += task.kind <= proto::REDUCE_TASK;
+    for (auto at = live->live.begin(); at != live->live.end();) {
+      const TaskId task = at->first;
+      const Task* known = job.FindTask(task);
+      // Of two attempts the one that is further.
+      bool runs = false;
+      uint64_t read = 0;
+      uint64_t copied = 0;
+      for (; at != live->live.end() && at->first == task; ++at) {
+        const Attempt& attempt = *at->second;
+        runs |= Runs(attempt);
+        read = std::max(read, attempt.progress.input_bytes());
+        copied = std::max(copied, attempt.progress.fetched_bytes());
+        // The winner's entry has counted those that it has beaten.
+        if (known != nullptr && attempt.number < known->attempts) continue;
+        launched += task.kind <= proto::REDUCE_TASK;
+        speculative += attempt.speculative;
+      }
+      if (known != nullptr && known->has_winner) continue;
       if (task.kind == proto::MAP_TASK) {
-        status->mutable_maps()->set_running(status->maps().running() +
-                                            Runs(*attempt));
-        input += attempt->progress.input_bytes();
+        status->mutable_maps()->set_running(status->maps().running() + runs);
+        input += read;
       } else if (task.kind == proto::REDUCE_TASK) {
         status->mutable_reduces()->set_running(status->reduces().running() +
-                                               Runs(*attempt));
-        fetched += attempt->progress.fetched_bytes();
+                                               runs);
+        fetched += copied;
       }
     }
   }
@@ -156,6 +162,7 @@ void FillTotals(const SoftState& soft, const Job& job,
   status->mutable_attempts()->set_launched(launched);
   status->mutable_attempts()->set_failed(job.attempts_failed);
   status->mutable_attempts()->set_lost(job.attempts_lost);
+  status->mutable_attempts()->set_speculative(speculative);
 }
 
 void FillTask(const SoftState& soft, const Job& job, const TaskId& id,
@@ -164,9 +171,11 @@ void FillTask(const SoftState& soft, const Job& job, const TaskId& id,
   const Task* task = job.FindTask(id);
   const SoftJob* live = FindSoft(soft, job);
   const Attempt* attempt = nullptr;
+  const Attempt* second = nullptr;
   if (live != nullptr) {
-    const auto found = live->live.find(id);
-    if (found != live->live.end()) attempt = found->second;
+    const auto [begin, end] = live->live.equal_range(id);
+    if (begin != end) attempt = begin->second;
+    if (std::distance(begin, end) > 1) second = std::next(begin)->second;
   }
   const auto& workers = soft.state.workers();
   if (task != nullptr && task->has_winner) {
@@ -182,6 +191,9 @@ void FillTask(const SoftState& soft, const Job& job, const TaskId& id,
     status->set_worker(workers[attempt->worker].name);
     status->set_attempt_uid(std::string(attempt->uid.bytes()));
     status->set_records(attempt->progress.records());
+    if (second != nullptr) {
+      status->set_second_worker(workers[second->worker].name);
+    }
   } else {
     status->set_state("waiting");
   }
@@ -190,6 +202,18 @@ void FillTask(const SoftState& soft, const Job& job, const TaskId& id,
                          trouble->infrastructure_failures);
     status->set_last_failure(trouble->last_message);
   }
+}
+
+// Map outputs on the worker that a reduce still has to read.
+uint32_t OutputsNeeded(const SoftState& soft, WorkerNumber worker) {
+  uint32_t needed = 0;
+  for (const auto& [index, job] : soft.state.live_jobs()) {
+    if (job->reduces.all_done()) continue;
+    for (const Task& map : job->maps.tasks) {
+      needed += map.has_winner && map.worker == worker;
+    }
+  }
+  return needed;
 }
 
 void FillWorkerStatus(const SoftState& soft, const Worker& worker,
@@ -215,10 +239,22 @@ void FillWorkerStatus(const SoftState& soft, const Worker& worker,
   const bool silent = !live.session.has_value() || live.losing ||
                       soft.now - live.last_heard >
                           kBeatsMissedMax * soft.options.heartbeat_interval;
-  status->set_state(silent                  ? "silent"
-                    : !draining             ? "up"
-                    : live.attempts.empty() ? "drained"
-                                            : "draining");
+  if (silent) {
+    status->set_state("silent");
+  } else if (draining) {
+    status->set_outputs_needed(OutputsNeeded(soft, worker.number));
+    status->set_state(live.attempts.empty() && status->outputs_needed() == 0
+                          ? "drained"
+                          : "draining");
+  } else if (live.excluded) {
+    status->set_state("excluded");
+    status->set_excluded_for_ms(absl::ToInt64Milliseconds(
+        std::max(soft.exclusions.Until(worker.number) - soft.now,
+                 absl::ZeroDuration())));
+  } else {
+    status->set_state(live.on_probation ? "probation" : "up");
+  }
+  status->set_why(Printable(soft.exclusions.Why(worker.number), 400));
 }
 
 void AddRef(const Job& job, const TaskId& task, const AttemptUid& uid,
@@ -283,6 +319,19 @@ void SchedulerCore::FillCounters(const Job& job,
     counter->set_group(job.counter_names.Name(i).first);
     counter->set_name(job.counter_names.Name(i).second);
     counter->set_value(job.totals.counters[i]);
+  }
+}
+
+void SchedulerCore::FillAvoided(const Job& job,
+                                proto::GetJobReply* reply) const {
+  const SoftJob* live = FindSoft(*soft_, job);
+  if (live == nullptr) return;
+  for (const auto& [worker, blame] : live->blamed) {
+    if (!blame.excluded_at.has_value()) continue;
+    proto::AvoidedWorker* avoided = reply->add_avoided();
+    avoided->set_worker(soft_->state.workers()[worker].name);
+    avoided->set_tasks(static_cast<uint32_t>(blame.tasks.size()));
+    avoided->set_why(Printable(blame.why, 400));
   }
 }
 
@@ -388,7 +437,8 @@ void SchedulerCore::FillLogs(const Job& job, const TaskId* task,
     for (; at != live->live.end(); ++at) {
       const auto& [id, attempt] = *at;
       if (task != nullptr && *task != id) continue;
-      if (full(0)) return;
+      // Two attempts of one task stand on one page.
+      if (last != id && full(0)) return;
       add(id, attempt->uid, attempt->number, attempt->worker)
           ->set_running(!attempt->reported);
     }

@@ -73,6 +73,10 @@ class Applier {
 
   void SeeAttempt(Job* job, const TaskId& id, uint32_t number);
   void Win(const Candidate& candidate, const proto::TaskDone& done);
+  // Counts a winner and the attempts that ran beside it.
+  using BeatenAttempts = google::protobuf::RepeatedPtrField<proto::AttemptRef>;
+  void SeeAttempts(const Candidate& winner, const proto::AttemptRef& ref,
+                   const BeatenAttempts& beaten, uint64_t took_ms);
   // The sums of the job gain or lose what the task's winner reported.
   void CountWinner(Job* job, const TaskId& id, bool gained);
   // The winner is no winner any more; nothing else.

@@ -98,6 +98,20 @@ void Applier::CountWinner(Job* job, const TaskId& id, bool gained) {
   CountReport(*job, id.kind, UnpackDone(*job, id), gained, &job->totals);
 }
 
+void Applier::SeeAttempts(const Candidate& winner, const proto::AttemptRef& ref,
+                          const BeatenAttempts& beaten, uint64_t took_ms) {
+  Job* job = winner.job;
+  job->attempts_speculative += ref.speculative();
+  for (const proto::AttemptRef& other : beaten) {
+    SeeAttempt(job, winner.id, other.number());
+    job->attempts_speculative += other.speculative();
+  }
+  if (took_ms == 0) return;
+  Stage& stage = StageOf(job, winner.id);
+  ++stage.timed;
+  stage.took_ms += took_ms;
+}
+
 void Applier::Win(const Candidate& candidate, const proto::TaskDone& done) {
   TaskTable& tasks = StageOf(candidate.job, candidate.id).tasks;
   tasks.SetReport(candidate.id.index, PackDone(done, candidate.job));
@@ -196,6 +210,7 @@ void Applier::Apply(const proto::MapWon& entry) {
   const AttemptUid before = task.uid;
   if (task.has_winner) DropWinner(job, candidate.id);  // Mutants alone.
   Win(candidate, entry.done());
+  SeeAttempts(candidate, entry.attempt(), entry.beaten(), entry.took_ms());
   if (differs) RaiseEpoch(job, candidate.id.index, before, candidate.uid);
 }
 
@@ -239,6 +254,7 @@ void Applier::Apply(const proto::ReduceWon& entry) {
     DropWinner(candidate.job, candidate.id);  // Mutants alone.
   }
   Win(candidate, entry.done());
+  SeeAttempts(candidate, entry.attempt(), entry.beaten(), entry.took_ms());
 }
 
 void Applier::Apply(const proto::AttemptFailed& entry) {
@@ -274,6 +290,10 @@ void Applier::Apply(const proto::AttemptFailed& entry) {
   }
 
   SeeAttempt(job, id, entry.attempt().number());
+  // The winner's entry has counted it if there is one.
+  if (task == nullptr || !task->has_winner) {
+    job->attempts_speculative += entry.attempt().speculative();
+  }
   Trouble& trouble = job->troubles.Mutable(id);
   trouble.counted.emplace_back(*uid, worker->number);
   trouble.last_message = Cut(entry.message());

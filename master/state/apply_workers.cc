@@ -85,6 +85,9 @@ void Applier::Apply(const proto::WorkerLost& entry) {
     Trouble& trouble = job->troubles.Mutable(task_id);
     if (trouble.Counted(*uid)) continue;
     SeeAttempt(job, task_id, attempt.number());
+    if (task == nullptr || !task->has_winner) {
+      job->attempts_speculative += attempt.speculative();
+    }
     trouble.counted.emplace_back(*uid, number);
     ++job->attempts_lost;
     CountInfrastructure(job, task_id, why);

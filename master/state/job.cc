@@ -1,5 +1,7 @@
 #include "master/state/job.h"
 
+#include <algorithm>
+
 #include "common/hash.h"
 #include "common/logging.h"
 #include "common/strings.h"
@@ -7,6 +9,16 @@
 #include "master/state/packed_done.h"
 
 namespace millrace::master {
+
+uint64_t CounterValue(const Job& job, std::string_view name) {
+  for (uint32_t i = 0; i < job.totals.counters.size(); ++i) {
+    if (job.counter_names.Name(i).second == name) {
+      return static_cast<uint64_t>(
+          std::max<int64_t>(job.totals.counters[i], 0));
+    }
+  }
+  return 0;
+}
 
 const Task* Job::FindTask(const TaskId& task) const {
   const Stage* stage = task.kind == proto::MAP_TASK      ? &maps

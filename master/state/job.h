@@ -29,6 +29,10 @@ struct Stage {
   TaskTable tasks;
   uint32_t total = 0;
   uint32_t done = 0;  // With a winner.
+  // Winning attempts whose duration is known, and the sum of those. Only grows:
+  // what a leader that has just begun knows of how long a task takes.
+  uint64_t timed = 0;
+  uint64_t took_ms = 0;
 
   bool all_done() const { return done == total; }
 };
@@ -93,6 +97,8 @@ struct Job {
   // sum over the tasks of the highest attempt number plus one.
   uint64_t attempts_seen = 0;
   uint32_t plan_attempts = 0;
+  // Of them: were granted while another attempt of their task ran.
+  uint64_t attempts_speculative = 0;
   TroubleTable troubles;
   Cow<std::deque<FailedAttempt>> recent_failures;  // Oldest first.
 
@@ -110,6 +116,10 @@ struct Job {
     return troubles.Find(task);
   }
 };
+
+// Sum over the present winners; 0: none has reported it. Built-in counters have
+// the same name in whichever group.
+uint64_t CounterValue(const Job& job, std::string_view name);
 
 struct UnpackedDone;
 // The sums gain or lose what a winner of that kind reported. Modulo 2^64, so

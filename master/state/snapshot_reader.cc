@@ -176,6 +176,11 @@ absl::Status SnapshotReader::ReadJobHead() {
   job.attempts_lost = from.attempts_lost();
   job.attempts_seen = from.attempts_seen();
   job.plan_attempts = from.plan_attempts();
+  job.attempts_speculative = from.attempts_speculative();
+  job.maps.timed = from.maps_timed();
+  job.maps.took_ms = from.maps_took_ms();
+  job.reduces.timed = from.reduces_timed();
+  job.reduces.took_ms = from.reduces_took_ms();
   if (job.index <= last_index_ || job.index > state_.applied_index_ ||
       job.finished_index > state_.applied_index_ ||
       (job.ended() && job.finished_index <= job.index)) {

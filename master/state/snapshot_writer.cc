@@ -96,6 +96,11 @@ absl::Status WriteJobHead(const Job& job, SnapshotOutput& out) {
   to->set_attempts_lost(job.attempts_lost);
   to->set_attempts_seen(job.attempts_seen);
   to->set_plan_attempts(job.plan_attempts);
+  to->set_attempts_speculative(job.attempts_speculative);
+  to->set_maps_timed(job.maps.timed);
+  to->set_maps_took_ms(job.maps.took_ms);
+  to->set_reduces_timed(job.reduces.timed);
+  to->set_reduces_took_ms(job.reduces.took_ms);
   to->set_counters(static_cast<uint32_t>(job.totals.counters.size()));
   to->set_troubles(static_cast<uint32_t>(job.troubles.size()));
   to->set_failures(static_cast<uint32_t>(job.recent_failures->size()));

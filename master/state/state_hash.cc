@@ -40,6 +40,8 @@ void Add(const TaskId& id, Canonical* out) {
 void Add(const Stage& stage, Canonical* out) {
   out->Number(stage.total);
   out->Number(stage.done);
+  out->Number(stage.timed);
+  out->Number(stage.took_ms);
   out->Number(stage.tasks.size());
   for (uint32_t i = 0; i < stage.tasks.size(); ++i) {
     const Task& task = stage.tasks[i];
@@ -92,6 +94,7 @@ void Add(const Job& job, Canonical* out) {
   out->Number(job.attempts_lost);
   out->Number(job.attempts_seen);
   out->Number(job.plan_attempts);
+  out->Number(job.attempts_speculative);
   out->Number(job.troubles.size());
   for (const auto& [id, trouble] : job.troubles) {
     Add(id, out);

@@ -26,7 +26,7 @@
 namespace millrace::master {
 
 // Of the stream. A reader refuses a later one, and knows all before it.
-inline constexpr uint32_t kStateSnapshotVersion = 1;
+inline constexpr uint32_t kStateSnapshotVersion = 2;
 
 class StateSnapshot {
  public:

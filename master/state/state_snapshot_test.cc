@@ -268,7 +268,7 @@ TEST(StateSnapshotTest, LaterVersionIsRefusedWithAReason) {
   EXPECT_TRUE(absl::IsFailedPrecondition(status));
   EXPECT_THAT(std::string(ToStd(status.message())),
               ::testing::AllOf(::testing::HasSubstr(
-                                   "format version 2, this program knows 1"),
+                                   "format version 3, this program knows 2"),
                                ::testing::HasSubstr("at least as new")));
 }
 

@@ -15,9 +15,15 @@ using master::TaskId;
 
 constexpr absl::Duration kAwayMax = absl::Seconds(13);
 constexpr absl::Duration kIdleMax = absl::Seconds(5);
+constexpr absl::Duration kBeatenMax = absl::Seconds(5);
+constexpr absl::Duration kLostMax = absl::Seconds(20);
+// So many failures in so long: more than what a worker may have in its queues
+// when it is excluded.
+constexpr absl::Duration kSickWindow = absl::Seconds(60);
+constexpr int kSickMax = 25;
 // A task that has failed waits: first for another worker, later because what
 // fails at once, through no fault of its own, is tried ever more rarely.
-constexpr absl::Duration kIdleAfterFailureMax = absl::Seconds(13);
+constexpr absl::Duration kIdleAfterFailureMax = absl::Seconds(17);
 
 std::string Text(const JobId& job, const TaskId& task) {
   return Cat("job ", job.ToShort(), " ", master::ToString(task));
@@ -43,23 +49,90 @@ void Checker::OnGranted(const ModelWorker& worker, const proto::Grant& grant,
   if (!granted_.insert(uid).second) {
     Violate(Cat("I6: uid ", uid.ToShort(), " was granted twice"));
   }
-  auto alive = [&state](const ModelWorker& one) {
-    const master::Worker* entry = state.FindWorker(one.incarnation());
-    return !one.dead() && entry != nullptr && entry->alive;
-  };
   // What a lost worker finds in its queue when it wakes up does no harm.
-  if (!alive(worker)) return;
+  if (!Alive(worker, state)) return;
   for (auto& [session, grants] : sent_) grants.erase(uid);
   granted_to_[{job, task}] = worker.incarnation();
+  std::string others;
+  int count = 0;
+  // A grant may come late, after the second one.
+  bool speculative = grant.attempt().speculative();
   for (const auto& other : workers_) {
-    if (!alive(*other)) continue;
+    if (!Alive(*other, state)) continue;
     for (const auto& [other_uid, attempt] : other->attempts()) {
-      if (attempt.job == job && attempt.task == task) {
-        Violate(Cat("I11: ", Text(job, task), " granted to ", worker.name(),
-                    " while it runs on ", other->name()));
+      if (attempt.job != job || attempt.task != task) continue;
+      others += Cat(others.empty() ? "" : ", ", other->name());
+      speculative |= attempt.grant.attempt().speculative();
+      // Never beside itself.
+      count += other.get() == &worker ? 2 : 1;
+    }
+  }
+  if (count > (speculative ? 1 : 0)) {
+    Violate(Cat("I11: ", Text(job, task), " granted to ", worker.name(),
+                " while it runs on ", others));
+  }
+  if (grant.attempt().speculative()) CheckSecond(worker, grant, state);
+}
+
+bool Checker::Alive(const ModelWorker& worker, const State& state) {
+  const master::Worker* entry = state.FindWorker(worker.incarnation());
+  return !worker.dead() && entry != nullptr && entry->alive;
+}
+
+void Checker::CheckSecond(const ModelWorker& worker, const proto::Grant& grant,
+                          const State& state) {
+  const JobId id = *JobId::FromBytes(grant.attempt().job_id());
+  const TaskId task = TaskId::From(grant.attempt().task());
+  const Job* job = state.FindJob(id);
+  if (job != nullptr && job->spec->speculation_off()) {
+    Violate(Cat("I11: ", Text(id, task), " granted again to ", worker.name(),
+                " although its job does without speculation"));
+  }
+  uint32_t slots = 0;
+  uint32_t largest = 0;
+  std::map<TaskKey, uint32_t> running;
+  for (const auto& one : workers_) {
+    slots += one->slots();
+    largest = std::max(largest, one->slots());
+    if (!Alive(*one, state)) continue;
+    for (const auto& [uid, attempt] : one->attempts()) {
+      ++running[{attempt.job, attempt.task}];
+    }
+  }
+  ++running[{id, task}];
+  const auto doubled = static_cast<uint32_t>(
+      std::count_if(running.begin(), running.end(),
+                    [](const auto& entry) { return entry.second > 1; }));
+  if (doubled > std::max(largest, (slots + 9) / 10)) {
+    Violate(Cat("I11: ", doubled, " tasks run twice on ", slots, " slots"));
+  }
+}
+
+void Checker::CheckBeaten(absl::Duration now, bool settled,
+                          const State& state) {
+  std::map<AttemptUid, absl::Duration> beaten;
+  for (const auto& worker : workers_) {
+    if (!settled || !Alive(*worker, state) || worker->paused() ||
+        !worker->welcomed()) {
+      continue;
+    }
+    for (const auto& [uid, attempt] : worker->attempts()) {
+      const Job* job = state.FindJob(attempt.job);
+      const master::Task* task =
+          job == nullptr ? nullptr : job->FindTask(attempt.task);
+      if (task == nullptr || !task->has_winner || task->uid == uid) continue;
+      const auto known = beaten_since_.find(uid);
+      const absl::Duration since =
+          known == beaten_since_.end() ? now : known->second;
+      beaten[uid] = since;
+      if (now - since > kBeatenMax) {
+        Violate(Cat("I11: ", Text(attempt.job, attempt.task), " runs on ",
+                    worker->name(), ", beaten since ",
+                    absl::ToInt64Milliseconds(since), " ms"));
       }
     }
   }
+  beaten_since_ = std::move(beaten);
 }
 
 void Checker::CheckWin(const proto::AttemptRef& ref,
@@ -156,6 +229,11 @@ void Checker::OnApplied(const proto::LogEntry& entry,
     winners_.erase({lost.job, lost.task});
   }
   switch (entry.entry_case()) {
+    case proto::LogEntry::kTermStarted:
+      // A new leader judges anew.
+      sick_.clear();
+      sickness_.clear();
+      break;
     case proto::LogEntry::kJobSubmitted: {
       const std::string& output = entry.job_submitted().spec().output();
       for (const auto& [other, path] : output_of_) {
@@ -169,12 +247,14 @@ void Checker::OnApplied(const proto::LogEntry& entry,
     case proto::LogEntry::kMapWon: {
       const proto::MapWon& won = entry.map_won();
       CheckWin(won.attempt(), won.worker());
+      sick_[won.worker()] = 0;
       roots_[*AttemptUid::FromBytes(won.attempt().attempt_uid())] =
           won.done().map_output_root();
       break;
     }
     case proto::LogEntry::kReduceWon:
       CheckWin(entry.reduce_won().attempt(), entry.reduce_won().worker());
+      sick_[entry.reduce_won().worker()] = 0;
       break;
     case proto::LogEntry::kMapReoffered: {
       const proto::MapReoffered& offered = entry.map_reoffered();
@@ -191,8 +271,14 @@ void Checker::OnApplied(const proto::LogEntry& entry,
       break;
     }
     case proto::LogEntry::kAttemptFailed:
+      if (entry.attempt_failed().cause() == proto::CANCELLED) {
+        Violate("I10: an attempt that was told to stop counts as failed");
+      }
       failed_.insert(*AttemptUid::FromBytes(
           entry.attempt_failed().attempt().attempt_uid()));
+      if (entry.attempt_failed().cause() == proto::DISK_FULL) {
+        ++sick_[entry.attempt_failed().worker()];
+      }
       break;
     case proto::LogEntry::kWorkerLost: {
       const std::string& lost = entry.worker_lost().incarnation();
@@ -294,17 +380,113 @@ bool Checker::SlotIsFree(const ModelWorker& worker, const State& state) const {
          worker.executing() < worker.slots() && !worker.has_queue();
 }
 
-void Checker::OnSecond(absl::Duration now, bool settled, const State& state) {
-  const bool free = settled && std::any_of(workers_.begin(), workers_.end(),
-                                           [&](const auto& worker) {
-                                             return SlotIsFree(*worker, state);
-                                           });
-  if (!free) {
+// Only while every slot of the cluster is with a reduce of the map's own job.
+void Checker::CheckLostMaps(absl::Duration now, bool settled,
+                            const State& state) {
+  std::map<TaskKey, absl::Duration> lost;
+  for (const auto& [index, job] : state.live_jobs()) {
+    if (!settled || !job->open() || !job->planned) continue;
+    bool all_reduces = true;
+    uint32_t workers = 0;
+    std::set<uint32_t> executing;  // Maps.
+    for (const auto& worker : workers_) {
+      const master::Worker* entry = state.FindWorker(worker->incarnation());
+      if (!Alive(*worker, state) || state.IsDraining(entry->name)) continue;
+      // What is there is not certain.
+      if (worker->paused() || !worker->welcomed()) all_reduces = false;
+      ++workers;
+      uint32_t reduces = 0;
+      for (const auto& [uid, attempt] : worker->attempts()) {
+        if (attempt.job != job->id || attempt.phase != proto::EXECUTING) {
+          continue;
+        }
+        reduces += attempt.task.kind == proto::REDUCE_TASK;
+      }
+      all_reduces &= reduces >= worker->slots();
+    }
+    if (!all_reduces || workers == 0) continue;
+    for (uint32_t i = 0; i < job->maps.total; ++i) {
+      const master::Task& map = job->maps.tasks[i];
+      if (map.has_winner || !map.had_winner) continue;
+      const TaskKey key{job->id, {proto::MAP_TASK, i}};
+      const auto known = lost_since_.find(key);
+      const absl::Duration since =
+          known == lost_since_.end() ? now : known->second;
+      lost[key] = since;
+      if (now - since > kLostMax) {
+        Violate(Cat("I19: ", Text(job->id, key.second),
+                    " was lost and waits for reduces of its job since ",
+                    absl::ToInt64Milliseconds(since), " ms"));
+      }
+    }
+  }
+  lost_since_ = std::move(lost);
+}
+
+void Checker::CheckExcluded(absl::Duration now, bool settled,
+                            const State& state, const Shown& shown) {
+  size_t excluded = 0;
+  size_t others = 0;  // That are or may be given work.
+  size_t good = 0;
+  for (const auto& [name, what] : shown.workers) {
+    excluded += what == "excluded";
+    others += what == "up" || what == "probation" || what == "silent";
+    good += what == "up";
+  }
+  if (excluded > 0 &&
+      (others == 0 ||
+       excluded > std::max<size_t>(1, (excluded + others) / 3))) {
+    Violate(
+        Cat("sick: ", excluded, " workers are excluded, ", others, " are not"));
+  }
+  for (const auto& worker : workers_) {
+    const std::string process(worker->incarnation().bytes());
+    auto& history = sickness_[process];
+    const int failures = sick_[process];
+    if (!history.empty() && failures < history.back().second) history.clear();
+    history.emplace_back(now, failures);
+    while (now - history.front().first > kSickWindow) history.pop_front();
+    const auto what = shown.workers.find(worker->name());
+    if (!settled || what == shown.workers.end() || what->second != "up" ||
+        excluded > 0 || good < 3 || !Alive(*worker, state)) {
+      continue;
+    }
+    if (failures - history.front().second > kSickMax) {
+      Violate(Cat("sick: on ", worker->name(), " ", failures,
+                  " attempts have failed one after the other, and it is given "
+                  "more"));
+    }
+  }
+}
+
+void Checker::OnSecond(absl::Duration now, bool settled, const State& state,
+                       const Shown& shown) {
+  CheckLosses(now, settled, state);
+  CheckBeaten(now, settled, state);
+  CheckLostMaps(now, settled, state);
+  CheckExcluded(now, settled, state, shown);
+  std::set<std::string> free;
+  for (const auto& worker : workers_) {
+    const auto what = shown.workers.find(worker->name());
+    const bool out =
+        what != shown.workers.end() &&
+        (what->second == "excluded" || what->second == "probation");
+    if (settled && !out && SlotIsFree(*worker, state)) {
+      free.insert(worker->name());
+    }
+  }
+  if (free.empty()) {
     idle_since_.clear();
     return;
   }
   std::map<TaskKey, absl::Duration> idle;
   auto look = [&](const Job& job, const TaskId& task) {
+    const auto avoided = shown.avoided.find(job.id);
+    if (avoided != shown.avoided.end() &&
+        std::includes(avoided->second.begin(), avoided->second.end(),
+                      free.begin(), free.end())) {
+      return;
+    }
     if (!Runnable(job, task, state)) return;
     const TaskKey key{job.id, task};
     const auto known = idle_since_.find(key);

@@ -7,12 +7,19 @@
 //        the job is decided, and none else is published
 //   I5   a terminal state never changes
 //   I6   no attempt uid comes twice
-//   I10  failures and epochs stay within their limits
-//   I11  one live attempt for each task on workers that are not lost
+//   I10  failures and epochs stay within their limits; to be stopped is no
+//        failure
+//   I11  one live attempt for each task on workers that are not lost, or two of
+//        which one is speculative; those within the cluster's limit,
+//        none of a job without speculation; one that is beaten does not go on
 //   I12  nothing of a lost worker wins, nothing of an old epoch, no failed uid
 //   I13  what the winning reduces read is what the winning maps wrote
 //   I17  snapshot and tail are what the whole log says (ClusterSim compares)
-//   I19  a runnable task and a free slot do not stay together for 5 s
+//   I19  a runnable task and a free slot do not stay together for 5 s, unless
+//        the slot's worker is shown as excluded or avoided; a lost map does not
+//        wait for 20 s while reduces of its job have all slots
+//   sick a worker on which everything fails is excluded; at most a third of the
+//        workers are, and never all
 //   loss a worker that is away for 13 s is declared lost
 //   I20  of an ended job nothing is left anywhere
 //   I21  a failed job has a cause
@@ -20,6 +27,7 @@
 #define MILLRACE_TESTS_SIM_CHECKER_H_
 
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <set>
 #include <string>
@@ -32,6 +40,12 @@
 #include "tests/sim/model_worker.h"
 
 namespace millrace::sim {
+
+// What people are shown of the scheduler's judgement.
+struct Shown {
+  std::map<std::string, std::string> workers;  // Name -> state.
+  std::map<JobId, std::set<std::string>> avoided;
+};
 
 class Checker {
  public:
@@ -59,7 +73,8 @@ class Checker {
 
   // Every second of virtual time. `settled`: the leader has been one for so
   // long that it knows everybody.
-  void OnSecond(absl::Duration now, bool settled, const master::State& state);
+  void OnSecond(absl::Duration now, bool settled, const master::State& state,
+                const Shown& shown);
   // Nothing more is going to happen.
   void OnEnd(const master::State& state, const std::set<JobId>& staging,
              const std::map<std::string, JobId>& outputs);
@@ -70,6 +85,16 @@ class Checker {
   void CheckJob(const master::Job& job);
   void CheckWin(const proto::AttemptRef& attempt, const std::string& worker);
   void CheckDecided(const master::Job& job);
+  void CheckSecond(const ModelWorker& worker, const proto::Grant& grant,
+                   const master::State& state);
+  void CheckLostMaps(absl::Duration now, bool settled,
+                     const master::State& state);
+  void CheckExcluded(absl::Duration now, bool settled,
+                     const master::State& state, const Shown& shown);
+  void CheckBeaten(absl::Duration now, bool settled,
+                   const master::State& state);
+  // The process is there and has not been declared lost.
+  static bool Alive(const ModelWorker& worker, const master::State& state);
   bool Runnable(const master::Job& job, const master::TaskId& task,
                 const master::State& state) const;
   // Whether the process that the log knows as alive is there.
@@ -94,6 +119,12 @@ class Checker {
   std::map<TaskKey, absl::Duration> idle_since_;
   std::map<TaskKey, WorkerIncarnation> granted_to_;  // Last.
   std::map<master::WorkerNumber, absl::Duration> away_since_;
+  std::map<AttemptUid, absl::Duration> beaten_since_;
+  std::map<TaskKey, absl::Duration> lost_since_;
+  // By incarnation: failures of the machine since the last success there, and
+  // when the last ones were seen.
+  std::map<std::string, int> sick_;
+  std::map<std::string, std::deque<std::pair<absl::Duration, int>>> sickness_;
 };
 
 }  // namespace millrace::sim

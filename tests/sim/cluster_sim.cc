@@ -4,78 +4,13 @@
 #include <utility>
 
 #include "common/strings.h"
+#include "tests/sim/entry_text.h"
 
 namespace millrace::sim {
 
 using master::Event;
 
 namespace {
-
-std::string Uid(const std::string& bytes) {
-  return HexEncode(bytes.substr(0, 3));
-}
-
-std::string Text(const proto::AttemptRef& ref) {
-  return Cat("job ", Uid(ref.job_id()), " ",
-             master::ToString(master::TaskId::From(ref.task())), " attempt ",
-             Uid(ref.attempt_uid()));
-}
-
-// An entry in one line.
-std::string Text(const proto::LogEntry& entry) {
-  switch (entry.entry_case()) {
-    case proto::LogEntry::kTermStarted:
-      return "TermStarted";
-    case proto::LogEntry::kJobSubmitted:
-      return Cat("JobSubmitted ", Uid(entry.job_submitted().job_id()), " ",
-                 entry.job_submitted().spec().name());
-    case proto::LogEntry::kPlanned:
-      return Cat("Planned ", Text(entry.planned().attempt()));
-    case proto::LogEntry::kMapWon:
-      return Cat("MapWon ", Text(entry.map_won().attempt()));
-    case proto::LogEntry::kMapReoffered:
-      return Cat("MapReoffered ", Uid(entry.map_reoffered().job_id()), " map ",
-                 entry.map_reoffered().map_index());
-    case proto::LogEntry::kReduceWon:
-      return Cat("ReduceWon ", Text(entry.reduce_won().attempt()), " epoch ",
-                 entry.reduce_won().epoch());
-    case proto::LogEntry::kAttemptFailed:
-      return Cat("AttemptFailed ", Text(entry.attempt_failed().attempt()),
-                 " cause ", entry.attempt_failed().cause());
-    case proto::LogEntry::kMapLost:
-      return Cat("MapLost ", Uid(entry.map_lost().job_id()), " map ",
-                 entry.map_lost().map_index(), " attempt ",
-                 Uid(entry.map_lost().attempt_uid()), ": ",
-                 entry.map_lost().message());
-    case proto::LogEntry::kOutputLost:
-      return Cat("OutputLost ", Uid(entry.output_lost().job_id()), " task ",
-                 entry.output_lost().task().index());
-    case proto::LogEntry::kWorkerJoined:
-      return Cat("WorkerJoined ", entry.worker_joined().name(), " ",
-                 Uid(entry.worker_joined().incarnation()));
-    case proto::LogEntry::kWorkerLost:
-      return Cat("WorkerLost ", Uid(entry.worker_lost().incarnation()), ": ",
-                 entry.worker_lost().reason());
-    case proto::LogEntry::kWorkerDrained:
-      return Cat("WorkerDrained ", entry.worker_drained().name());
-    case proto::LogEntry::kDecided:
-      return Cat("Decided ", Uid(entry.decided().job_id()));
-    case proto::LogEntry::kCommitted:
-      return Cat("Committed ", Uid(entry.committed().job_id()));
-    case proto::LogEntry::kCancelled:
-      return Cat("Cancelled ", Uid(entry.cancelled().job_id()));
-    case proto::LogEntry::kFailed:
-      return Cat("Failed ", Uid(entry.failed().job_id()), " cause ",
-                 entry.failed().failure().cause());
-    case proto::LogEntry::kEvicted:
-      return Cat("Evicted ", Uid(entry.evicted().job_id()));
-    case proto::LogEntry::kCleaned:
-      return Cat("Cleaned ", Uid(entry.cleaned().job_id()));
-    case proto::LogEntry::ENTRY_NOT_SET:
-      break;
-  }
-  return "nothing";
-}
 
 constexpr absl::Duration kLivenessLimit = absl::Minutes(15);
 constexpr size_t kEventsKept = 100;
@@ -239,6 +174,9 @@ void ClusterSim::ApplyEntry(const Proposal& proposal) {
     result_.workers_lost += proposal.entry.has_worker_lost();
     result_.reoffered += proposal.entry.has_map_reoffered();
     result_.epochs += result.epoch_raised;
+    result_.speculative_won +=
+        proposal.entry.map_won().attempt().speculative() ||
+        proposal.entry.reduce_won().attempt().speculative();
     for (const master::LostWinner& lost : result.lost) {
       result_.maps_lost += lost.task.kind == proto::MAP_TASK;
     }
@@ -447,6 +385,7 @@ proto::FailureCause ClusterSim::Publish(
 
 void ClusterSim::OnGranted(ModelWorker& worker, const proto::Grant& grant) {
   Note(Cat(worker.name(), " is granted ", Text(grant.attempt())));
+  result_.speculative += grant.attempt().speculative();
   checker_.OnGranted(worker, grant, *state_);
 }
 
@@ -466,12 +405,32 @@ bool ClusterSim::Finished() const {
   });
 }
 
+Shown ClusterSim::WhatIsShown() const {
+  Shown shown;
+  if (core_ == nullptr || !core_->leading()) return shown;
+  proto::ListWorkersReply workers;
+  core_->FillWorkers(0, &workers);
+  for (const proto::WorkerStatus& worker : workers.workers()) {
+    shown.workers[worker.name()] = worker.state();
+  }
+  for (const auto& [index, job] : state_->live_jobs()) {
+    proto::GetJobReply reply;
+    core_->FillAvoided(*job, &reply);
+    for (const proto::AvoidedWorker& avoided : reply.avoided()) {
+      shown.avoided[job->id].insert(avoided.worker());
+    }
+  }
+  return shown;
+}
+
 void ClusterSim::EverySecond() {
   // A loop that stood still waits for its workers' reports once more.
   const absl::Duration since = std::max(leader_since_, stalled_until_);
   const bool settled = leading_ && core_ != nullptr && core_->leading() &&
                        proposals_.size() < 3 && queue_.now() - since > kSettled;
-  if (state_ != nullptr) checker_.OnSecond(queue_.now(), settled, *state_);
+  if (state_ != nullptr) {
+    checker_.OnSecond(queue_.now(), settled, *state_, WhatIsShown());
+  }
   if (!faults_) {
     // Drains are lifted, also those that a lost term had swallowed.
     for (const auto& worker : workers_) {

@@ -51,7 +51,9 @@ struct SimResult {
   uint64_t maps_lost = 0;
   uint64_t reoffered = 0;
   uint64_t epochs = 0;
-  uint64_t refused = 0;  // Entries.
+  uint64_t refused = 0;          // Entries.
+  uint64_t speculative = 0;      // Attempts,
+  uint64_t speculative_won = 0;  // and those of them that won.
   uint64_t snapshots = 0;
   uint64_t restored = 0;   // Starts from one.
   uint64_t installed = 0;  // In the place of a standby's state.
@@ -126,6 +128,7 @@ class ClusterSim final : private WorkerWorld {
   void Fault();
   void KillWorker(ModelWorker& worker, absl::Duration down);
   void EverySecond();
+  Shown WhatIsShown() const;
   bool Finished() const;
   // Jobs fail for what is in them, or too many losses.
   void CheckCauses();

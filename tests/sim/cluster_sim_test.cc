@@ -58,6 +58,8 @@ TEST(ClusterSimTest, InvariantsHoldUnderRandomFaults) {
     sum.reoffered += result.reoffered;
     sum.epochs += result.epochs;
     sum.refused += result.refused;
+    sum.speculative += result.speculative;
+    sum.speculative_won += result.speculative_won;
     sum.snapshots += result.snapshots;
     sum.restored += result.restored;
     sum.installed += result.installed;
@@ -67,10 +69,11 @@ TEST(ClusterSimTest, InvariantsHoldUnderRandomFaults) {
             << ", steps " << sum.steps << ", terms " << sum.terms
             << ", workers lost " << sum.workers_lost << ", maps lost "
             << sum.maps_lost << ", re-offered " << sum.reoffered
-            << ", epochs raised " << sum.epochs << ", snapshots "
-            << sum.snapshots << ", starts from one " << sum.restored
-            << ", sent to a standby " << sum.installed << ", succeeded "
-            << sum.jobs[proto::SUCCEEDED] << ", failed "
+            << ", epochs raised " << sum.epochs << ", speculative attempts "
+            << sum.speculative << ", of which won " << sum.speculative_won
+            << ", snapshots " << sum.snapshots << ", starts from one "
+            << sum.restored << ", sent to a standby " << sum.installed
+            << ", succeeded " << sum.jobs[proto::SUCCEEDED] << ", failed "
             << sum.jobs[proto::FAILED] << ", killed " << sum.jobs[proto::KILLED]
             << "\n";
   if (only_seed != 0 || seeds < 500) return;
@@ -81,6 +84,8 @@ TEST(ClusterSimTest, InvariantsHoldUnderRandomFaults) {
   EXPECT_GT(sum.reoffered, seeds / 20);
   EXPECT_GT(sum.epochs, seeds / 50);
   EXPECT_GT(sum.refused, seeds / 10);
+  EXPECT_GT(sum.speculative, seeds / 5);
+  EXPECT_GT(sum.speculative_won, seeds / 20);
   EXPECT_GT(sum.snapshots, seeds);
   EXPECT_GT(sum.restored, seeds / 4);
   EXPECT_GT(sum.installed, seeds / 4);
@@ -157,6 +162,22 @@ TEST(ClusterSimTest, MutantsAreCaught) {
                [](SimOptions* options) {
                  options->scheduler_mutant.regrant_at_once = true;
                });
+  ExpectCaught("beaten attempts go on", [](SimOptions* options) {
+    options->scheduler_mutant.keep_beaten = true;
+  });
+  ExpectCaught("being stopped counts as a failure", [](SimOptions* options) {
+    options->scheduler_mutant.blame_beaten = true;
+  });
+  ExpectCaught("as many tasks run twice as there are slots",
+               [](SimOptions* options) {
+                 options->scheduler_mutant.speculate_freely = true;
+               });
+  ExpectCaught("no worker is ever excluded", [](SimOptions* options) {
+    options->scheduler_mutant.never_exclude = true;
+  });
+  ExpectCaught("no reduce makes way for a lost map", [](SimOptions* options) {
+    options->scheduler_mutant.never_preempt = true;
+  });
   ExpectCaught("an entry behind a snapshot is left out",
                [](SimOptions* options) {
                  options->snapshots = true;

@@ -9,6 +9,12 @@ namespace millrace::sim {
 
 using master::TaskId;
 
+namespace {
+
+constexpr int64_t kRecordsOfMap = 1000;
+
+}  // namespace
+
 ModelWorker::ModelWorker(std::string name, uint32_t slots, WorkerWorld& world)
     : name_(std::move(name)), slots_(slots), world_(world) {}
 
@@ -142,7 +148,7 @@ void ModelWorker::SayHello() {
     *running->mutable_attempt() = attempt.grant.attempt();
     running->set_epoch(attempt.grant.epoch());
     running->mutable_progress()->set_attempt_uid(std::string(uid.bytes()));
-    running->mutable_progress()->set_phase(attempt.phase);
+    FillProgress(attempt, running->mutable_progress());
   }
   for (const auto& [uid, outcome] : outcomes_) {
     *hello->add_outcomes() = outcome;
@@ -170,20 +176,31 @@ void ModelWorker::SendUpdate(proto::Update update) {
 void ModelWorker::Heartbeat() {
   proto::Update update;
   for (const auto& [uid, attempt] : attempts_) {
-    proto::AttemptProgress* progress = update.add_progress();
-    progress->set_attempt_uid(std::string(uid.bytes()));
-    progress->set_phase(attempt.phase);
+    FillProgress(attempt, update.add_progress());
   }
   SendUpdate(std::move(update));
   Later(absl::Seconds(1), [this] { Heartbeat(); });
 }
 
+void ModelWorker::FillProgress(const Attempt& attempt,
+                               proto::AttemptProgress* progress) {
+  progress->set_attempt_uid(std::string(attempt.uid.bytes()));
+  progress->set_phase(attempt.phase);
+  if (attempt.phase != proto::EXECUTING || !TakesSlot(attempt)) return;
+  const absl::Duration since = world_.queue().now() - attempt.executing_since;
+  progress->set_executing_ms(
+      static_cast<uint64_t>(absl::ToInt64Milliseconds(since)));
+  if (attempt.task.kind == proto::MAP_TASK) {
+    progress->set_records(static_cast<uint64_t>(
+        kRecordsOfMap *
+        std::min(1.0, absl::FDivDuration(since, attempt.execution_time))));
+  }
+}
+
 void ModelWorker::SendPhase(const Attempt& attempt) {
   if (attempt.task.kind != proto::REDUCE_TASK) return;
   proto::Update update;
-  proto::AttemptProgress* progress = update.add_progress();
-  progress->set_attempt_uid(std::string(attempt.uid.bytes()));
-  progress->set_phase(attempt.phase);
+  FillProgress(attempt, update.add_progress());
   SendUpdate(std::move(update));
 }
 
@@ -415,20 +432,29 @@ void ModelWorker::Ready(const AttemptUid& uid) {
 
 void ModelWorker::StartNext() {
   while (executing_ < slots_ && !waiting_.empty()) {
-    const AttemptUid uid = waiting_.front();
-    waiting_.pop_front();
+    // Maps first, as a worker does.
+    auto next = std::find_if(
+        waiting_.begin(), waiting_.end(), [this](const AttemptUid& one) {
+          return attempts_.at(one).task.kind != proto::REDUCE_TASK;
+        });
+    if (next == waiting_.end()) next = waiting_.begin();
+    const AttemptUid uid = *next;
+    waiting_.erase(next);
     Attempt& attempt = attempts_.at(uid);
     attempt.phase = proto::EXECUTING;
     ++executing_;
+    attempt.executing_since = world_.queue().now();
+    attempt.execution_time = ExecutionTime(attempt);
     SendPhase(attempt);
-    Later(ExecutionTime(attempt), [this, uid] { Finish(uid); });
+    Later(attempt.execution_time, [this, uid] { Finish(uid); });
   }
 }
 
 absl::Duration ModelWorker::ExecutionTime(const Attempt& attempt) {
+  if (sick_) return Between(1, 50);
   const SimJob* job = world_.FindJob(attempt.job);
   const double mean = absl::ToDoubleMilliseconds(job->task_time);
-  const double factor = Chance(job->long_task) ? 20 : 1;
+  const double factor = (Chance(job->long_task) ? 20 : 1) * slowness_;
   return Between(0.2 * mean * factor, 1.8 * mean * factor);
 }
 
@@ -457,6 +483,10 @@ void ModelWorker::FinishMap(const Attempt& attempt,
                             proto::AttemptOutcome* outcome) {
   const SimJob& job = *world_.FindJob(attempt.job);
   proto::TaskDone* done = outcome->mutable_done();
+  proto::Counter* read = done->add_counters();
+  read->set_group("map");
+  read->set_name("MAP_INPUT_RECORDS");
+  read->set_value(kRecordsOfMap);
   if (job.partitions == 0) {
     done->mutable_output()->set_path(Cat(job.output, ".staging/part"));
     done->mutable_output()->set_records(7);
@@ -495,6 +525,7 @@ void ModelWorker::Finish(const AttemptUid& uid) {
   const Attempt& attempt = found->second;
   const SimJob& job = *world_.FindJob(attempt.job);
   if (Chance(job.user_failure)) return Fail(uid, proto::USER_EXCEPTION, true);
+  if (sick_ && TakesSlot(attempt)) return Fail(uid, proto::DISK_FULL, true);
   if (Chance(job.infra_failure)) return Fail(uid, proto::DISK_FULL, true);
   const bool last =
       attempt.task.kind ==

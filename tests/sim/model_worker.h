@@ -66,6 +66,8 @@ class ModelWorker {
     master::TaskId task;
     AttemptUid uid;
     proto::AttemptPhase phase = proto::PREPARING;
+    absl::Duration executing_since;
+    absl::Duration execution_time;
     std::vector<AttemptUid> winners;  // Of a check or publication.
     // Reduces: map -> root of what was read.
     std::map<uint32_t, std::string> read;
@@ -85,6 +87,10 @@ class ModelWorker {
   void Pause();
   void Resume();
   void LoseSpoolFile();  // Some held output is gone.
+  // Tasks that start from now on take so many times as long.
+  void SetSlowness(double factor) { slowness_ = factor; }
+  // Tasks find the disk full.
+  void SetSick(bool sick) { sick_ = sick; }
   bool dead() const { return !running_; }
   bool paused() const { return paused_; }
 
@@ -121,6 +127,7 @@ class ModelWorker {
   void Heartbeat();
   void SendUpdate(proto::Update update);
   void SendPhase(const Attempt& attempt);
+  void FillProgress(const Attempt& attempt, proto::AttemptProgress* progress);
   void OnGrant(const proto::Grant& grant);
   void OnLocations(const proto::Locations& locations);
   void OnDropJob(const proto::DropJob& drop);
@@ -146,6 +153,8 @@ class ModelWorker {
   std::set<JobId> jobs_;  // Have a directory: introduced, and not dropped.
   // Of these: the staging directory may be there because of this worker.
   std::set<JobId> made_staging_;
+  double slowness_ = 1;
+  bool sick_ = false;
 
   // Of the process.
   bool running_ = false;

@@ -31,6 +31,7 @@ void ClusterSim::MakeJobs() {
     job.user_failure = Chance(0.3) ? 0.1 : 0;
     job.infra_failure = Chance(0.2) ? 0.2 : 0;
     job.other_records = Chance(0.3) ? (Chance(0.5) ? 0.1 : 0.4) : 0;
+    job.speculation_off = Chance(0.2);
     job.poisoned = Chance(0.05);
     job.hopeless = Chance(0.03);
     job.wrong_ledger = Chance(0.03);
@@ -63,6 +64,7 @@ void ClusterSim::Submit(size_t index) {
   submit.spec.add_inputs("/in");
   submit.spec.set_program_sha256(std::string(32, 'x'));
   submit.spec.set_max_attempts(job.job.max_attempts);
+  submit.spec.set_speculation_off(job.job.speculation_off);
   submits_[submit.tag] = index;
   Feed(submit);
   if (Chance(0.1)) {  // The network repeats it.
@@ -100,7 +102,7 @@ void ClusterSim::Fault() {
   if (!faults_) return;
   queue_.After(Between(50, 8000 / severity_), [this] { Fault(); });
   ModelWorker& worker = AnyWorker();
-  uint64_t kind = random_->Uniform(15);
+  uint64_t kind = random_->Uniform(17);
   if (options_.focus == Focus::kEpochs && Chance(0.7)) kind = 7;
   if (options_.focus == Focus::kLosses && Chance(0.7)) kind = 3;
   switch (kind) {
@@ -155,6 +157,16 @@ void ClusterSim::Fault() {
       return LoseTerm();
     case 12:
       return Stall(Between(100, Chance(0.3) ? 14'000 : 1500));
+    case 14:
+      Note(Cat(worker.name(), " becomes slow"));
+      worker.SetSlowness(10);
+      queue_.After(Between(5000, 60'000), [&worker] { worker.SetSlowness(1); });
+      return;
+    case 15:
+      Note(Cat(worker.name(), " has no disk space"));
+      worker.SetSick(true);
+      queue_.After(Between(5000, 60'000), [&worker] { worker.SetSick(false); });
+      return;
     case 13:
       Feed(master::ClientDrain{next_tag_++, worker.name(), Chance(0.5)});
       return;
@@ -174,6 +186,8 @@ void ClusterSim::Heal() {
   for (const auto& worker : workers_) {
     if (worker->dead()) worker->Start();
     if (worker->paused()) worker->Resume();
+    worker->SetSlowness(1);
+    worker->SetSick(false);
   }
 }
 

@@ -22,11 +22,12 @@ struct SimJob {
   uint32_t maps = 1;
   uint32_t partitions = 1;
   uint32_t max_attempts = 4;
-  absl::Duration task_time;     // Mean.
-  double long_task = 0;         // Share of tasks that take 20 times as long.
-  double user_failure = 0;      // Share of attempts that throw.
-  double infra_failure = 0;     // ... that find the disk full.
-  double other_records = 0;     // Share of map runs with other records.
+  absl::Duration task_time;  // Mean.
+  double long_task = 0;      // Share of tasks that take 20 times as long.
+  double user_failure = 0;   // Share of attempts that throw.
+  double infra_failure = 0;  // ... that find the disk full.
+  double other_records = 0;  // Share of map runs with other records.
+  bool speculation_off = false;
   bool poisoned = false;        // Its last task fails every time.
   bool hopeless = false;        // Its plan fails and says so.
   bool wrong_ledger = false;    // Its reduces lose a record.

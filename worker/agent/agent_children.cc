@@ -57,6 +57,7 @@ bool AgentCore::Place(Attempt& attempt) {
     if (child.job == attempt.job && child.state == ChildState::kIdle) {
       attempt.state = State::kExecuting;
       attempt.child = number;
+      attempt.executing_since = now_;
       attempt.progress_news = true;
       child.attempt = attempt.uid;
       Give(attempt, number, child);
@@ -70,6 +71,7 @@ bool AgentCore::Place(Attempt& attempt) {
   child.attempt = attempt.uid;
   attempt.state = State::kExecuting;
   attempt.child = number;
+  attempt.executing_since = now_;
   attempt.progress_news = true;
   Do(MakeStartChild(number, attempt.job, attempt.uid, *SpecOf(attempt.job),
                     options_.layout));

@@ -129,9 +129,8 @@ std::vector<proto::Hello> AgentCore::MakeHello() {
     proto::RunningAttempt running;
     *running.mutable_attempt() = attempt.grant.attempt();
     running.set_epoch(attempt.grant.epoch());
+    NoteStanding(attempt);
     *running.mutable_progress() = attempt.progress;
-    running.mutable_progress()->set_phase(PhaseOf(
-        attempt.state == State::kPreparing, attempt.state == State::kWaiting));
     *parts.For(running).add_running() = std::move(running);
   }
   for (const auto& [id, job] : jobs_) {
@@ -295,12 +294,20 @@ void AgentCore::LoseIncarnation() {
 
 // --------------------------------------------------------------------- news
 
+void AgentCore::NoteStanding(Attempt& attempt) const {
+  attempt.progress.set_phase(PhaseOf(attempt.state == State::kPreparing,
+                                     attempt.state == State::kWaiting));
+  if (attempt.state == State::kExecuting) {
+    attempt.progress.set_executing_ms(static_cast<uint64_t>(
+        absl::ToInt64Milliseconds(now_ - attempt.executing_since)));
+  }
+}
+
 void AgentCore::FillProgress(rpc::Parts<proto::Update>* updates) {
   for (auto& [uid, attempt] : attempts_) {
     if (attempt.state == State::kOver || !attempt.progress_news) continue;
     attempt.progress_news = false;
-    attempt.progress.set_phase(PhaseOf(attempt.state == State::kPreparing,
-                                       attempt.state == State::kWaiting));
+    NoteStanding(attempt);
     *updates->For(attempt.progress).add_progress() = attempt.progress;
   }
 }

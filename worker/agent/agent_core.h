@@ -121,8 +121,9 @@ class AgentCore {
     WinnerFiles winners;                      // Of a check or publication.
     std::vector<proto::MapOutputRef> inputs;  // Of a reduce.
     uint64_t place = 0;                       // kWaiting: in the queue.
-    ChildNumber child = 0;                    // kExecuting.
-    proto::TaskDone done;                     // kStoring, of a planning task.
+    ChildNumber child = 0;                    // kExecuting, and since when.
+    absl::Duration executing_since;
+    proto::TaskDone done;  // kStoring, of a planning task.
     proto::AttemptProgress progress;
     bool progress_news = false;
 
@@ -175,6 +176,8 @@ class AgentCore {
   std::vector<proto::Hello> MakeHello();
   void AddHeld(rpc::Parts<proto::Hello>* parts);
   void TellNews();
+  // Phase and time in the attempt's progress, as of now.
+  void NoteStanding(Attempt& attempt) const;
   void FillProgress(rpc::Parts<proto::Update>* updates);
 
   // agent_commands.cc: what the leader commands.

@@ -141,6 +141,12 @@ TEST(JobJsonTest, DescribeHasAllOfIt) {
   task.mutable_task()->set_kind(proto::REDUCE_TASK);
   task.mutable_task()->set_index(2);
   task.set_state("waiting");
+  task.set_worker("worker-1");
+  task.set_second_worker("worker-3");
+  proto::AvoidedWorker& avoided = *job.add_avoided();
+  avoided.set_worker("worker-7");
+  avoided.set_tasks(3);
+  avoided.set_why("no licence found");
   proto::Counter& counter = *job.add_counters();
   counter.set_group("millrace");
   counter.set_name("MAP_INPUT_RECORDS");
@@ -150,11 +156,16 @@ TEST(JobJsonTest, DescribeHasAllOfIt) {
   EXPECT_EQ(json["spec"]["inputs"].dump(), R"(["/data/in"])");
   EXPECT_EQ(json["tasks"][0]["task"], "r2");
   EXPECT_EQ(json["tasks"][0]["last_failure"], nullptr);
+  EXPECT_EQ(json["tasks"][0]["second_worker"], "worker-3");
+  EXPECT_EQ(json["avoided_workers"].dump(),
+            R"([{"tasks":3,"why":"no licence found","worker":"worker-7"}])");
   EXPECT_EQ(json["counters"].dump(),
             R"([{"group":"millrace","name":"MAP_INPUT_RECORDS","value":17}])");
   const std::string text = JobDetailText(job, kNow);
-  for (const char* part : {"Tokenize::Map", "looking up", "r2", "/data/in",
-                           "MAP_INPUT_RECORDS", "m17/3 on worker-2"}) {
+  for (const char* part :
+       {"Tokenize::Map", "looking up", "r2", "/data/in", "MAP_INPUT_RECORDS",
+        "m17/3 on worker-2", "worker-1 + worker-3",
+        "worker-7: 3 tasks failed there"}) {
     EXPECT_THAT(text, HasSubstr(part));
   }
   EXPECT_THAT(text, Not(HasSubstr("\x1b")));
@@ -177,7 +188,8 @@ TEST(JobJsonTest, WorkersAndMastersAreContracts) {
             R"("state":"up","host":"h1",)"
             R"("incarnation":"01010101010101010101010101010101",)"
             R"("slots":4,"running":2,"free_disk_bytes":5368709120,)"
-            R"("version":"0.1.0"})");
+            R"("version":"0.1.0","why":null,"excluded_for_ms":0,)"
+            R"("outputs_needed":0})");
   EXPECT_EQ(WorkersTable({worker}, false),
             "ID        ADDRESS          PID  STATE  SLOTS  RUNNING\n"
             "worker-1  127.0.0.1:7001  4711  up         4        2\n");
@@ -186,6 +198,20 @@ TEST(JobJsonTest, WorkersAndMastersAreContracts) {
             "FREE DISK  VERSION  INCARNATION\n"
             "worker-1  127.0.0.1:7001  4711  up         4        2  h1    "
             "  5.0 GiB  0.1.0    01010101010101010101010101010101\n");
+  proto::WorkerStatus sick = worker;
+  sick.set_state("excluded");
+  sick.set_why("map 3 of job 0a0b: disk full");
+  sick.set_excluded_for_ms(25'000);
+  proto::WorkerStatus leaving = worker;
+  leaving.set_state("draining");
+  leaving.set_outputs_needed(2);
+  EXPECT_EQ(WorkersTable({sick, worker, leaving}, false),
+            "ID        ADDRESS          PID  STATE     SLOTS  RUNNING  NOTE\n"
+            "worker-1  127.0.0.1:7001  4711  excluded      4        2  "
+            "for 25 s more: map 3 of job 0a0b: disk full\n"
+            "worker-1  127.0.0.1:7001  4711  up            4        2\n"
+            "worker-1  127.0.0.1:7001  4711  draining      4        2  "
+            "2 map outputs still needed\n");
 
   proto::ClusterReply cluster;
   proto::MasterStatus& master = *cluster.add_masters();

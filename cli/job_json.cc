@@ -63,6 +63,7 @@ Json SpecJson(const proto::JobSpec& spec) {
   }
   json["paranoid"] = spec.paranoid();
   json["fresh_process"] = spec.fresh_process();
+  json["speculation"] = !spec.speculation_off();
   return json;
 }
 
@@ -71,6 +72,8 @@ Json TaskJson(const proto::TaskStatus& task) {
   json["task"] = TaskText(task.task());
   json["state"] = task.state();
   json["worker"] = task.worker().empty() ? Json(nullptr) : Json(task.worker());
+  json["second_worker"] =
+      task.second_worker().empty() ? Json(nullptr) : Json(task.second_worker());
   json["attempt_uid"] = HexEncode(task.attempt_uid());
   json["records"] = task.records();
   json["failures"] = task.failures();
@@ -123,6 +126,12 @@ Json JobDetailJson(const proto::GetJobReply& job) {
   for (const proto::TaskStatus& task : job.tasks()) {
     json["tasks"].push_back(TaskJson(task));
   }
+  json["avoided_workers"] = Json::array();
+  for (const proto::AvoidedWorker& avoided : job.avoided()) {
+    json["avoided_workers"].push_back({{"worker", avoided.worker()},
+                                       {"tasks", avoided.tasks()},
+                                       {"why", avoided.why()}});
+  }
   json["counters"] = CountersJson(job.counters());
   return json;
 }
@@ -149,6 +158,9 @@ Json WorkerJson(const proto::WorkerStatus& worker) {
   json["running"] = worker.running();
   json["free_disk_bytes"] = worker.free_disk_bytes();
   json["version"] = worker.version();
+  json["why"] = worker.why().empty() ? Json(nullptr) : Json(worker.why());
+  json["excluded_for_ms"] = worker.excluded_for_ms();
+  json["outputs_needed"] = worker.outputs_needed();
   return json;
 }
 

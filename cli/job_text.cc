@@ -97,7 +97,10 @@ std::string SpecText(const proto::JobSpec& spec) {
 std::string TasksTable(const proto::GetJobReply& job) {
   std::vector<std::vector<std::string>> rows;
   for (const proto::TaskStatus& task : job.tasks()) {
-    rows.push_back({TaskText(task.task()), task.state(), task.worker(),
+    rows.push_back({TaskText(task.task()), task.state(),
+                    task.second_worker().empty()
+                        ? task.worker()
+                        : Cat(task.worker(), " + ", task.second_worker()),
                     Cat(task.records()), Cat(task.failures()),
                     task.last_failure()});
   }
@@ -269,6 +272,13 @@ std::string JobDetailText(const proto::GetJobReply& job, absl::Time now) {
   if (!failure.log_tail().empty()) {
     text += "  the end of its log\n" + Indented(failure.log_tail());
   }
+  for (const proto::AvoidedWorker& avoided : job.avoided()) {
+    text +=
+        Line("avoids", Cat(Printable(avoided.worker()), ": ",
+                           Counted(avoided.tasks(), "task"),
+                           " failed there and not elsewhere, the last one: ",
+                           Printable(avoided.why(), 400)));
+  }
   if (job.tasks_size() > 0) text += "\n" + TasksTable(job);
   if (job.counters_size() > 0) text += "\n" + CountersTable(job.counters());
   return text;
@@ -282,6 +292,25 @@ std::string CountersTable(const Counters& counters) {
   return FormatTable({{"GROUP"}, {"NAME"}, {"VALUE", true}}, rows);
 }
 
+namespace {
+
+// What there is to say of a worker's state; "": nothing.
+std::string WorkerNote(const proto::WorkerStatus& worker) {
+  if (worker.outputs_needed() > 0) {
+    return Cat(Counted(worker.outputs_needed(), "map output"), " still needed");
+  }
+  if (worker.why().empty()) return "";
+  const std::string when =
+      worker.excluded_for_ms() > 0
+          ? Cat("for ",
+                HumanDuration(absl::Milliseconds(worker.excluded_for_ms())),
+                " more: ")
+          : std::string();
+  return when + Printable(worker.why(), 200);
+}
+
+}  // namespace
+
 std::string WorkersTable(const std::vector<proto::WorkerStatus>& workers,
                          bool wide) {
   std::vector<Column> columns = {{"ID"},    {"ADDRESS"},     {"PID", true},
@@ -291,6 +320,12 @@ std::string WorkersTable(const std::vector<proto::WorkerStatus>& workers,
         columns.end(),
         {{"HOST"}, {"FREE DISK", true}, {"VERSION"}, {"INCARNATION"}});
   }
+  // A column of its own while there is anything in it.
+  const bool notes = std::any_of(workers.begin(), workers.end(),
+                                 [](const proto::WorkerStatus& worker) {
+                                   return !WorkerNote(worker).empty();
+                                 });
+  if (notes) columns.push_back({"NOTE"});
   std::vector<std::vector<std::string>> rows;
   for (const proto::WorkerStatus& worker : workers) {
     std::vector<std::string> row = {worker.name(),       worker.address(),
@@ -301,6 +336,7 @@ std::string WorkersTable(const std::vector<proto::WorkerStatus>& workers,
                  {worker.host_id(), HumanBytes(worker.free_disk_bytes()),
                   worker.version(), HexEncode(worker.incarnation())});
     }
+    if (notes) row.push_back(WorkerNote(worker));
     rows.push_back(std::move(row));
   }
   return FormatTable(columns, rows);

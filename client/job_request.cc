@@ -136,6 +136,7 @@ void CopySettings(const JobSettings& settings, const std::string& program_name,
   spec.set_job_seed(Hash64Seeded(program_name, settings.seed));
   spec.set_paranoid(settings.paranoid);
   spec.set_fresh_process(settings.fresh_process);
+  spec.set_speculation_off(!settings.speculation);
 }
 
 }  // namespace

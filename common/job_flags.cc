@@ -99,6 +99,10 @@ void JobFlagSet::AddTaskFlags(CLI::App& app) {
             ~uint64_t{0});
   app.add_flag("--fresh-process", values_.fresh_process,
                "A new process for every task");
+  app.add_option("--speculation", speculation_,
+                 "On a cluster: run a task that is much slower than others a "
+                 "second time beside the first")
+      ->check(CLI::IsMember({"on", "off"}));
   app.add_flag("--paranoid", values_.paranoid,
                "Read every part file again before it is published");
 }
@@ -116,6 +120,7 @@ absl::StatusOr<JobSettings> JobFlagSet::Take(const JobShape& shape) const {
   }
   settings.log_limit_bytes = *ParseBytes(log_limit_);
   settings.task_timeout = *ParseSeconds(timeout_);
+  settings.speculation = speculation_ == "on";
   for (const std::string& text : side_files_) {
     const size_t equals = text.find('=');
     if (equals == 0 || equals == std::string::npos) {

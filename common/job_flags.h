@@ -42,6 +42,7 @@ class JobFlagSet {
   std::string split_ = "0";
   std::string log_limit_ = "64MiB";
   std::string timeout_ = "600s";
+  std::string speculation_ = "on";
   std::vector<std::string> side_files_;
 };
 

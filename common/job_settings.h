@@ -35,6 +35,7 @@ struct JobSettings {
   uint64_t seed = 0;
   bool fresh_process = false;
   bool paranoid = false;
+  bool speculation = true;  // On a cluster: slow tasks get a second attempt.
   // Name -> path.
   std::vector<std::pair<std::string, std::string>> side_files;
 };

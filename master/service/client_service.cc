@@ -65,6 +65,7 @@ class ClientServiceImpl final : public proto::ClientService::CallbackService {
         if (request->with_counters()) core.FillCounters(job, reply);
         if (request->with_tasks()) {
           const TaskId after = TaskId::From(request->tasks_after());
+          if (!request->has_tasks_after()) core.FillAvoided(job, reply);
           core.FillTasks(job, request->has_tasks_after() ? &after : nullptr,
                          reply);
         }

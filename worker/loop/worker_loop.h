@@ -122,6 +122,8 @@ class WorkerLoop final : public MasterLink::Observer, public Fetcher::Observer {
   // supervisor -> core
   void PumpSupervisor();
   void OnChildEvent(supervisor::ChildEvent& event);
+  // Why and where the task was when its process ended, at the end of its log.
+  static void NoteEnd(Process& process, ChildExited& exited);
   ChildExited MakeExited(const Process& process,
                          const supervisor::ChildExit& exit);
   void OpenLog(Process& process, const JobId& job, const AttemptUid& attempt);

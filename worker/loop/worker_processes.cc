@@ -143,6 +143,7 @@ void WorkerLoop::OnChildEvent(ChildEvent& event) {
     }
     case ChildEvent::Kind::kExited: {
       ChildExited exited = MakeExited(process, event.exit);
+      if (event.exit.was_running_task) NoteEnd(process, exited);
       CloseLog(process);
       processes_.erase(at->second);
       numbers_.erase(at);
@@ -150,6 +151,18 @@ void WorkerLoop::OnChildEvent(ChildEvent& event) {
       return;
     }
   }
+}
+
+void WorkerLoop::NoteEnd(Process& process, ChildExited& exited) {
+  if (exited.cause == proto::FAILURE_CAUSE_UNSPECIFIED ||
+      exited.cause == proto::CANCELLED) {
+    return;  // It was told to go.
+  }
+  const std::string words =
+      Cat(exited.log.empty() || exited.log.back() == '\n' ? "" : "\n",
+          "millrace: ", exited.message, "\n", exited.stack);
+  exited.log += words;
+  if (*process.log != nullptr) (*process.log)->Append(words);
 }
 
 ChildExited WorkerLoop::MakeExited(const Process& process,

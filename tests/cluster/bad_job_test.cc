@@ -104,6 +104,18 @@ TEST_F(BadJobTest, WhatFailedAttemptsPrintedCanBeRead) {
     EXPECT_THAT(logs.out, testing::HasSubstr("==> m0/0 on w0 <==\nxxxx"));
     EXPECT_THAT(logs.out, testing::HasSubstr("==> m0/1 on w0 <==\nxxxx"));
   }
+  // A task that hangs prints nothing; its log says where it was.
+  const std::string hung =
+      cluster_
+          ->Cli({"submit", MILLRACE_FAULT_JOB, "--input", data_ / "input",
+                 "--output", data_ / "out", "--task-timeout", "1s",
+                 "--max-attempts", "1", "--detach", "--", "hang",
+                 data_ / "pid"})
+          .out.substr(0, 32);
+  EXPECT_EQ(cluster_->Cli({"wait", hung}).exit_code, kJobFailed);
+  const ProgramResult where = cluster_->Cli({"logs", hung, "--task", "m0"});
+  EXPECT_THAT(where.out, testing::HasSubstr("no progress for 1s"));
+  EXPECT_THAT(where.out, testing::HasSubstr("Hang"));
 }
 
 TEST_F(BadJobTest, WhatAttemptsOfAnEndedJobPrintedCanBeRead) {

@@ -3,7 +3,8 @@
 // Every attempt appends a line "map|reduce <task> <attempt> <uid>" to DIR/log.
 //
 //   plain          nothing more
-//   slow           each record takes MS milliseconds
+//   slow           each record takes MS milliseconds; as many times as long
+//                  where BEHAVIOUR_SLOWNESS says so, which workers pass on
 //   meet-maps      a map task waits until another one is running, too
 //   meet-reduces   a reduce task does
 //   late-reduce    reduce task 0 begins MS milliseconds late
@@ -29,6 +30,8 @@ class Behaviour {
     name_ = context.arguments().at(0);
     directory_ = context.arguments().at(1);
     if (context.arguments().size() > 2) ms_ = std::stoi(context.arguments()[2]);
+    const char* slowness = std::getenv("BEHAVIOUR_SLOWNESS");
+    if (slowness != nullptr) ms_ *= std::stoi(slowness);
   }
   bool Is(const char* name) const { return name_ == name; }
   int ms() const { return ms_; }

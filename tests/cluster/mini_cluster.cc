@@ -100,9 +100,14 @@ MiniCluster::MiniCluster(const Options& options) : options_(options) {
         {program, "--masters", Masters(), "--dir", Path(name), "--name", name,
          "--slots", Cat(options.slots), "--host-id",
          options.same_host ? "h" : Cat("h", i), "--listen", "127.0.0.1:0"});
+    std::vector<std::string> environment = FaultsOf(options.worker_faults, i);
+    if (const auto more = options.worker_environment.find(i);
+        more != options.worker_environment.end()) {
+      environment.push_back(more->second);
+    }
     workers_.push_back(std::make_unique<Daemon>(
         std::move(argv), Path(Cat(name, ".log")), Path(Cat(name, ".address")),
-        FaultsOf(options.worker_faults, i)));
+        std::move(environment)));
     workers_.back()->Start();
   }
 }

@@ -3,6 +3,7 @@
 #ifndef MILLRACE_TESTS_CLUSTER_MINI_CLUSTER_H_
 #define MILLRACE_TESTS_CLUSTER_MINI_CLUSTER_H_
 
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -34,6 +35,9 @@ class MiniCluster {
     // temporary directory, %n the number of the process.
     std::string master_faults = {};
     std::string worker_faults = {};
+    // Number of a worker -> what it has in its environment besides, as have the
+    // job processes that it starts: "NAME=value".
+    std::map<int, std::string> worker_environment = {};
   };
 
   // Starts the processes; the workers have not found their master yet.

@@ -52,9 +52,11 @@ function draw_arrows() {
   # supervisor: process descriptors and tables, for cluster up and down.
   arrows["client"] = "rpc supervisor common proto/messages proto/services" \
                      " google grpc grpcpp nlohmann"
+  # client: the record of a local cluster and the start of its processes.
+  arrows["chaos"] = "client supervisor common CLI nlohmann"
   # storage: cat and verify read committed outputs without a cluster.
   # supervisor: what to do about a failed attempt.
-  arrows["cli"] = "client storage supervisor common proto/messages CLI" \
+  arrows["cli"] = "client chaos storage supervisor common proto/messages CLI" \
                   " nlohmann google"
   arrows["tests"] = "*"
   arrows["bench"] = "*"
@@ -136,8 +138,9 @@ function check_link(name,    to) {
   sub(/^raft_/, "raft/", to)
   sub(/^master_.*/, "master", to)  # master_state, master_scheduler.
   sub(/^worker_.*/, "worker", to)
+  sub(/^chaos_.*/, "chaos", to)
   if (to == "testing") to = "tests"
-  if (to == "sha256" || to == "job_flags") to = "common"
+  if (to == "sha256" || to == "job_flags" || to == "tcp_proxy") to = "common"
   if (to == "fake_cluster") to = "client"
   if (!allowed(layer_of(FILENAME), to) && layer_of(FILENAME) != "api") {
     finding(FNR, "arrow", "the target of " layer_of(FILENAME) \

@@ -11,12 +11,12 @@
 #include <vector>
 
 #include "common/strings.h"
+#include "common/tcp_proxy.h"
 #include "raft/node/testing/list_sink.h"
 #include "raft/node/testing/node_group.h"
 #include "raft/replicated_log.h"
 #include "raft/transport/grpc_transport.h"
 #include "rpc/server.h"
-#include "tests/testing/tcp_proxy.h"
 
 namespace millrace::raft {
 namespace {

@@ -14,10 +14,10 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
 #include "common/strings.h"
+#include "common/tcp_proxy.h"
 #include "raft/node/testing/list_sink.h"
 #include "raft/replicated_log.h"
 #include "rpc/server.h"
-#include "tests/testing/tcp_proxy.h"
 
 namespace millrace::raft {
 namespace {

@@ -11,9 +11,9 @@
 #include <vector>
 
 #include "absl/time/time.h"
+#include "common/tcp_proxy.h"
 #include "tests/cluster/daemon.h"
 #include "tests/testing/run_program.h"
-#include "tests/testing/tcp_proxy.h"
 #include "tests/testing/temp_dir.h"
 
 namespace millrace {

@@ -15,11 +15,11 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/synchronization/notification.h"
 #include "common/strings.h"
+#include "common/tcp_proxy.h"
 #include "proto/services/cluster.grpc.pb.h"
 #include "rpc/limits.h"
 #include "rpc/server.h"
 #include "rpc/status.h"
-#include "tests/testing/tcp_proxy.h"
 
 namespace millrace::worker {
 namespace {

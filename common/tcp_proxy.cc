@@ -1,4 +1,4 @@
-#include "tests/testing/tcp_proxy.h"
+#include "common/tcp_proxy.h"
 
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -56,18 +56,21 @@ absl::Duration Now() { return Clock::Real().Monotonic(); }
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<TcpProxy>> TcpProxy::Start(
-    const std::string& target) {
+    const std::string& target, const std::string& listen_on) {
   const int listener =
       socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (listener < 0) return ErrnoStatus(errno, "make", "a socket");
-  sockaddr_in here = LoopbackAt("127.0.0.1:0");
+  sockaddr_in here = LoopbackAt(listen_on);
   socklen_t length = sizeof(here);
+  // At an address that was ours before, connections of then may linger.
+  const int one = 1;
+  setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
   if (bind(listener, reinterpret_cast<sockaddr*>(&here), length) != 0 ||
       listen(listener, 64) != 0 ||
       getsockname(listener, reinterpret_cast<sockaddr*>(&here), &length) != 0) {
     const int error = errno;
     close(listener);
-    return ErrnoStatus(error, "listen on", "127.0.0.1");
+    return ErrnoStatus(error, "listen on", listen_on);
   }
   const int wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
   if (wake < 0) {
@@ -114,7 +117,10 @@ void TcpProxy::Cut() {
   {
     absl::MutexLock lock(&mu_);
     cut_ = true;
-    for (Connection& connection : connections_) connection.broken = true;
+    for (Connection& connection : connections_) {
+      if (!connection.broken) ++cut_connections_;
+      connection.broken = true;
+    }
   }
   Wake();
 }
@@ -167,6 +173,25 @@ int TcpProxy::connections() const {
 uint64_t TcpProxy::bytes(Direction direction) const {
   absl::MutexLock lock(&mu_);
   return bytes_[static_cast<int>(direction)];
+}
+
+uint64_t TcpProxy::held(Direction direction) const {
+  absl::MutexLock lock(&mu_);
+  uint64_t bytes = 0;
+  for (const Connection& connection : connections_) {
+    bytes += connection.pipes[static_cast<int>(direction)].waiting;
+  }
+  return bytes;
+}
+
+uint64_t TcpProxy::cut_connections() const {
+  absl::MutexLock lock(&mu_);
+  return cut_connections_;
+}
+
+uint64_t TcpProxy::corrupted() const {
+  absl::MutexLock lock(&mu_);
+  return corrupted_;
 }
 
 bool TcpProxy::WaitForConnection() const {
@@ -262,6 +287,7 @@ void TcpProxy::Accept() {
         accept4(listener_, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (client < 0) return;
     if (cut_) {
+      ++cut_connections_;
       ResetAndClose(client);
       continue;
     }
@@ -331,6 +357,7 @@ void TcpProxy::Drain(Connection& connection, int direction) {
     if (here && corrupt_in > passed) {
       bytes[corrupt_in - 1] = static_cast<char>(bytes[corrupt_in - 1] ^ 1);
     }
+    if (here && corrupt_in <= passed) ++corrupted_;
     corrupt_in -= std::min<uint64_t>(corrupt_in, passed);
     bytes_[direction] += passed;
     pipe.waiting -= passed;

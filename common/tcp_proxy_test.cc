@@ -1,4 +1,4 @@
-#include "tests/testing/tcp_proxy.h"
+#include "common/tcp_proxy.h"
 
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
@@ -145,6 +145,8 @@ TEST_F(TcpProxyTest, CutResetsAndRefusesUntilItIsHealed) {
   EXPECT_EQ(client_->Read(1), "reset");
   EXPECT_EQ(server_->Read(1), "reset");
   EXPECT_EQ(Dial()->Read(1), "reset");
+  // The one that was open and the one that was refused.
+  EXPECT_EQ(proxy_->cut_connections(), 2u);
   proxy_->Heal();
   Connect();
   ASSERT_TRUE(client_->Write("again"));
@@ -158,8 +160,11 @@ TEST_F(TcpProxyTest, StallHoldsBytesBackInOneDirection) {
   ASSERT_TRUE(server_->Write("prompt"));
   EXPECT_EQ(client_->Read(6), "prompt");
   EXPECT_FALSE(server_->Readable(50));
+  EXPECT_EQ(proxy_->held(Direction::kToServer), 4u);
+  EXPECT_EQ(proxy_->held(Direction::kToClient), 0u);
   proxy_->Heal();
   EXPECT_EQ(server_->Read(4), "late");
+  EXPECT_EQ(proxy_->held(Direction::kToServer), 0u);
 }
 
 TEST_F(TcpProxyTest, StalledConnectionsAreMadeAndHang) {
@@ -187,8 +192,10 @@ TEST_F(TcpProxyTest, DelayKeepsTheOrder) {
 TEST_F(TcpProxyTest, CorruptFlipsOneBitOfOneByte) {
   Connect();
   proxy_->Corrupt(Direction::kToClient, 3);
+  EXPECT_EQ(proxy_->corrupted(), 0u);
   ASSERT_TRUE(server_->Write("aaaaa"));
   EXPECT_EQ(client_->Read(5), "aa`aa");
+  EXPECT_EQ(proxy_->corrupted(), 1u);
   ASSERT_TRUE(server_->Write("aaaaa"));
   EXPECT_EQ(client_->Read(5), "aaaaa");
 }
@@ -197,6 +204,19 @@ TEST_F(TcpProxyTest, BreaksConnectionsOnce) {
   Connect();
   proxy_->BreakConnections();
   EXPECT_EQ(client_->Read(1), "reset");
+  Connect();
+  ASSERT_TRUE(client_->Write("x"));
+  EXPECT_EQ(server_->Read(1), "x");
+}
+
+TEST_F(TcpProxyTest, ListensAgainWhereItDid) {
+  Connect();
+  const std::string address = proxy_->address();
+  proxy_.reset();
+  auto again = TcpProxy::Start(target_, address);
+  ASSERT_TRUE(again.ok()) << again.status();
+  proxy_ = *std::move(again);
+  EXPECT_EQ(proxy_->address(), address);
   Connect();
   ASSERT_TRUE(client_->Write("x"));
   EXPECT_EQ(server_->Read(1), "x");

@@ -7,8 +7,8 @@
 //              Cut, Stall, Delay, Corrupt, Heal
 //
 // Each fault is for all connections, those that are open and those to come.
-#ifndef MILLRACE_TESTS_TESTING_TCP_PROXY_H_
-#define MILLRACE_TESTS_TESTING_TCP_PROXY_H_
+#ifndef MILLRACE_COMMON_TCP_PROXY_H_
+#define MILLRACE_COMMON_TCP_PROXY_H_
 
 #include <cstdint>
 #include <deque>
@@ -29,10 +29,10 @@ class TcpProxy {
  public:
   enum class Direction { kToServer, kToClient };
 
-  // Listens on a free port of 127.0.0.1. `target`: "127.0.0.1:port"; it need
-  // not listen yet.
+  // Listens on `listen`, by default on a free port. `target`: "127.0.0.1:port";
+  // it need not listen yet.
   static absl::StatusOr<std::unique_ptr<TcpProxy>> Start(
-      const std::string& target);
+      const std::string& target, const std::string& listen = "127.0.0.1:0");
   // Breaks all connections off.
   ~TcpProxy();
 
@@ -59,6 +59,12 @@ class TcpProxy {
   int connections() const;
   // Passed since the start.
   uint64_t bytes(Direction direction) const;
+  // Arrived and not passed yet, of the connections that are open.
+  uint64_t held(Direction direction) const;
+  // Since the start: connections that a Cut has broken off or refused, and
+  // bytes that passed with a bit flipped.
+  uint64_t cut_connections() const;
+  uint64_t corrupted() const;
   // Returns once a connection has been made since the proxy was started; false:
   // not within a minute.
   bool WaitForConnection() const;
@@ -113,6 +119,8 @@ class TcpProxy {
   uint64_t corrupt_in_[2] ABSL_GUARDED_BY(mu_) = {0, 0};  // 0: none.
   uint64_t bytes_[2] ABSL_GUARDED_BY(mu_) = {0, 0};
   uint64_t accepted_ ABSL_GUARDED_BY(mu_) = 0;
+  uint64_t cut_connections_ ABSL_GUARDED_BY(mu_) = 0;
+  uint64_t corrupted_ ABSL_GUARDED_BY(mu_) = 0;
   std::list<Connection> connections_ ABSL_GUARDED_BY(mu_);
 
   std::thread thread_;
@@ -120,4 +128,4 @@ class TcpProxy {
 
 }  // namespace millrace
 
-#endif  // MILLRACE_TESTS_TESTING_TCP_PROXY_H_
+#endif  // MILLRACE_COMMON_TCP_PROXY_H_

@@ -56,6 +56,7 @@ struct Flags {
   uint32_t slots = static_cast<uint32_t>(UsableCores());
   std::string host_id;
   std::string listen = "127.0.0.1:0";
+  std::string advertise;
   std::string address_file;
   std::string shuffle_memory = "256MiB";
   std::string free_disk_min = "1GiB";
@@ -92,6 +93,9 @@ void AddFlags(CLI::App& app, Flags& flags) {
                  "a free one. Off loopback this needs TLS, which is not built "
                  "yet")
       ->capture_default_str();
+  app.add_option("--advertise", flags.advertise,
+                 "Address at which the other workers and the masters reach "
+                 "this one, if it is not the one of --listen");
   app.add_option("--address-file", flags.address_file,
                  "Write host:port here once it serves");
   AddBytes(app, "--shuffle-memory", flags.shuffle_memory,
@@ -150,7 +154,8 @@ class Process {
     shuffle_ = std::make_unique<ShuffleServer>(fs, *store_);
     MR_ASSIGN_OR_RETURN(server_, rpc::Server::Start(credentials, flags.listen,
                                                     {shuffle_->service()}));
-    options.address = server_->address().ToString();
+    options.address = flags.advertise.empty() ? server_->address().ToString()
+                                              : flags.advertise;
 
     FetchOptions fetch;
     fetch.host_id = options.host_id;
@@ -287,6 +292,10 @@ int main(int argc, char** argv) {
   }
   if (const absl::Status faults = TakeFaultsFromEnvironment(); !faults.ok()) {
     return Complain(kUsage, ToStd(faults.message()));
+  }
+  if (!flags.advertise.empty() && !rpc::ParseAddress(flags.advertise).ok()) {
+    return Complain(kUsage, Cat("--advertise: \"", Printable(flags.advertise),
+                                "\" is not HOST:PORT"));
   }
   InitLogging(argv[0], 0);
   return Serve(flags, *masters);

@@ -32,7 +32,7 @@ TEST(WorkerProgramTest, HelpNamesEveryFlagAndCode) {
   EXPECT_EQ(help.exit_code, 0) << help;
   for (const char* flag :
        {"--masters", "--dir", "--name", "--slots", "--host-id", "--listen",
-        "--address-file", "--config", "--shuffle-memory", "--min-free-disk",
+        "--advertise", "--address-file", "--config", "--shuffle-memory", "--min-free-disk",
         "Exit codes: 0 stopped by a signal, 2 usage, 5 refused"}) {
     EXPECT_THAT(help.out, HasSubstr(flag));
   }
@@ -49,6 +49,7 @@ TEST(WorkerProgramTest, WrongFlagsAreOneLineAndCodeTwo) {
       {"--masters", "nonsense", "--dir", dir},
       {"--masters", kNobody, "--dir", dir, "--slots", "0"},
       {"--masters", kNobody, "--dir", dir, "--shuffle-memory", "much"},
+      {"--masters", kNobody, "--dir", dir, "--advertise", "here"},
       {"--masters", kNobody, "--dir", dir, "--no-such-flag"}};
   for (const std::vector<std::string>& flags : wrong) {
     const ProgramResult result = RunProgram(Worker(flags));

@@ -5,7 +5,9 @@
 #include <spawn.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <string_view>
 
 #include "common/errno_status.h"
 #include "supervisor/unique_fd.h"
@@ -73,9 +75,21 @@ absl::StatusOr<pid_t> Spawn(const SpawnCommand& command) {
   std::vector<char*> argv;
   for (std::string& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);
+  std::vector<std::string> added = command.environment;
+  std::vector<char*> environment;
+  for (char** at = environ; *at != nullptr; ++at) {
+    const std::string_view old(*at);
+    const std::string_view name = old.substr(0, old.find('=') + 1);
+    const bool replaced = std::any_of(
+        added.begin(), added.end(),
+        [&](const std::string& set) { return set.rfind(name, 0) == 0; });
+    if (!replaced) environment.push_back(*at);
+  }
+  for (std::string& set : added) environment.push_back(set.data());
+  environment.push_back(nullptr);
   pid_t pid = 0;
   error = posix_spawn(&pid, command.executable.c_str(), &spawn.actions,
-                      &spawn.attributes, argv.data(), environ);
+                      &spawn.attributes, argv.data(), environment.data());
   if (error != 0) return ErrnoStatus(error, "start", command.executable);
   return pid;
 }

@@ -13,8 +13,9 @@
 namespace millrace::client {
 
 struct SpawnCommand {
-  std::string executable;              // A path; not looked up in PATH.
-  std::vector<std::string> arguments;  // Without argv[0].
+  std::string executable;                     // A path; not looked up in PATH.
+  std::vector<std::string> arguments;         // Without argv[0].
+  std::vector<std::string> environment = {};  // "NAME=value", over ours.
   int stdout_fd = -1;
   int stderr_fd = -1;
   // A session of its own: no signal of our terminal reaches it, and it may

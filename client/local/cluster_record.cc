@@ -13,6 +13,14 @@ constexpr char kName[] = "cluster.json";
 constexpr uint64_t kBytesMax = 1 << 20;
 constexpr int kFormatVersion = 1;
 
+LocalRole RoleNamed(std::string_view name) {
+  for (const LocalRole role :
+       {LocalRole::kMaster, LocalRole::kWorker, LocalRole::kChaos}) {
+    if (name == RoleName(role)) return role;
+  }
+  return LocalRole::kWorker;
+}
+
 std::string PathIn(const std::string& directory) {
   return JoinPath(directory, kName);
 }
@@ -28,7 +36,7 @@ std::string SerializeCluster(const LocalCluster& cluster,
   json["processes"] = nlohmann::ordered_json::array();
   for (const LocalProcess& process : cluster.processes) {
     json["processes"].push_back({{"name", process.name},
-                                 {"master", process.master},
+                                 {"role", RoleName(process.role)},
                                  {"pid", process.identity.pid},
                                  {"start_ticks", process.identity.start_ticks},
                                  {"address", process.address},
@@ -55,7 +63,11 @@ absl::StatusOr<LocalCluster> ParseCluster(std::string_view text,
     for (const nlohmann::json& entry : json.at("processes")) {
       LocalProcess process;
       process.name = entry.at("name").get<std::string>();
-      process.master = entry.at("master").get<bool>();
+      // Clusters of before there was chaos say whether it is a master.
+      process.role = entry.contains("role")
+                         ? RoleNamed(entry.at("role").get<std::string>())
+                     : entry.at("master").get<bool>() ? LocalRole::kMaster
+                                                      : LocalRole::kWorker;
       process.identity.pid = entry.at("pid").get<pid_t>();
       process.identity.start_ticks = entry.at("start_ticks").get<uint64_t>();
       process.address = entry.at("address").get<std::string>();

@@ -136,12 +136,13 @@ bool IsRunning(const ProcessIdentity& process) {
 
 absl::StatusOr<ProcessIdentity> StartDaemon(
     const std::string& executable, const std::vector<std::string>& arguments,
-    const std::string& log) {
+    const std::string& log, const std::vector<std::string>& environment) {
   const UniqueFd out(
       open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666));
   if (!out.valid()) return ErrnoStatus(errno, "open", log);
   MR_ASSIGN_OR_RETURN(const pid_t pid, Spawn({.executable = executable,
                                               .arguments = arguments,
+                                              .environment = environment,
                                               .stdout_fd = out.get(),
                                               .stderr_fd = out.get(),
                                               .detached = true}));

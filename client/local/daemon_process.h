@@ -33,10 +33,10 @@ std::string BootId();
 bool IsRunning(const ProcessIdentity& process);
 
 // Starts a program in a session of its own, stdout and stderr appended to the
-// file `log`, which is created.
+// file `log`, which is created. `environment`: "NAME=value", over ours.
 absl::StatusOr<ProcessIdentity> StartDaemon(
     const std::string& executable, const std::vector<std::string>& arguments,
-    const std::string& log);
+    const std::string& log, const std::vector<std::string>& environment = {});
 
 // SIGTERM to all of them that still are what their identities say; SIGKILL to
 // those that have not ended after `grace`; then SIGKILL to what they had

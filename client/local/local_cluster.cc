@@ -1,6 +1,7 @@
 #include "client/local/local_cluster.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/file.h>
 #include <unistd.h>
 
@@ -14,6 +15,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "client/cluster_client.h"
+#include "client/local/chaos_process.h"
 #include "client/local/cluster_record.h"
 #include "common/errno_status.h"
 #include "common/file_system.h"
@@ -21,6 +23,7 @@
 #include "common/strings.h"
 #include "common/usable_cores.h"
 #include "rpc/address.h"
+#include "supervisor/pidfd.h"
 #include "supervisor/unique_fd.h"
 
 namespace millrace::client {
@@ -111,6 +114,7 @@ class Start {
     deadline_ = options_.clock->Monotonic() + options_.patience;
     MR_RETURN_IF_ERROR(MakeDirectories(FileSystem::Posix(), In("logs")));
     MR_RETURN_IF_ERROR(MakeDirectories(FileSystem::Posix(), In("run")));
+    if (!options_.chaos.empty()) MR_RETURN_IF_ERROR(StartChaos());
     MR_RETURN_IF_ERROR(StartMasters());
     const int slots = options_.slots > 0
                           ? options_.slots
@@ -120,19 +124,60 @@ class Start {
     for (int i = 1; i <= options_.workers; ++i) {
       const std::string name = Cat("worker-", i);
       MR_RETURN_IF_ERROR(StartProcess(
-          name, false, "millrace-worker",
+          name, LocalRole::kWorker, "millrace-worker",
           {"--masters", cluster_.masters, "--name", name, "--slots", Cat(slots),
            "--host-id", options_.same_host ? "local" : name}));
     }
     MR_RETURN_IF_ERROR(AwaitAddresses());
-    return AwaitWorkers();
+    MR_RETURN_IF_ERROR(AwaitWorkers());
+    if (options_.chaos.empty()) return absl::OkStatus();
+    return WriteWholeFile(FileSystem::Posix(),
+                          ChaosBeginPath(options_.directory), "");
+  }
+
+  // Masters of earlier starts in the directory.
+  int KnownMasters() const {
+    int known = 0;
+    while (!KeptAddress(MasterNamed(known + 1)).empty()) ++known;
+    return known;
+  }
+
+  int MastersToStart() const {
+    return options_.masters > 0 ? options_.masters
+                                : std::max(KnownMasters(), 1);
+  }
+
+  absl::Status StartChaos() {
+    Say("starting chaos");
+    FileSystem& fs = FileSystem::Posix();
+    for (const std::string& path : {ChaosReadyPath(options_.directory),
+                                    ChaosBeginPath(options_.directory)}) {
+      const absl::Status removed = fs.RemoveFile(path);
+      if (!absl::IsNotFound(removed)) MR_RETURN_IF_ERROR(removed);
+    }
+    std::vector<std::string> arguments = {"--dir",     options_.directory,
+                                          "--masters", Cat(MastersToStart()),
+                                          "--workers", Cat(options_.workers)};
+    arguments.insert(arguments.end(), options_.chaos.begin(),
+                     options_.chaos.end());
+    LocalProcess process;
+    process.name = kChaosName;
+    process.role = LocalRole::kChaos;
+    MR_RETURN_IF_ERROR(Launch(std::move(process), "millrace-chaos", arguments));
+    for (;;) {
+      auto starts = ReadChaosReady(options_.directory);
+      if (starts.ok()) {
+        chaos_starts_ = *std::move(starts);
+        return absl::OkStatus();
+      }
+      if (!absl::IsNotFound(starts.status())) return starts.status();
+      MR_RETURN_IF_ERROR(WaitALittle("chaos to be ready"));
+    }
   }
 
   absl::Status StartMasters() {
-    int known = 0;
-    while (!KeptAddress(MasterNamed(known + 1)).empty()) ++known;
-    const int count =
-        options_.masters > 0 ? options_.masters : std::max(known, 1);
+    const int known = KnownMasters();
+    const int count = MastersToStart();
     if (count < known) {
       return absl::InvalidArgumentError(
           Av(Cat("the cluster in ", options_.directory, " has ", known,
@@ -144,12 +189,13 @@ class Start {
       // The first one founds the group.
       std::vector<std::string> arguments;
       if (i > 1) arguments.push_back("--join");
-      MR_RETURN_IF_ERROR(StartProcess(MasterNamed(i), true, "millrace-master",
-                                      std::move(arguments)));
+      MR_RETURN_IF_ERROR(StartProcess(MasterNamed(i), LocalRole::kMaster,
+                                      "millrace-master", std::move(arguments)));
     }
     MR_RETURN_IF_ERROR(AwaitAddresses());
     std::vector<std::string> addresses;
     for (const LocalProcess& process : cluster_.processes) {
+      if (process.role != LocalRole::kMaster) continue;
       MR_RETURN_IF_ERROR(KeepAddress(process));
       addresses.push_back(process.address);
     }
@@ -162,11 +208,15 @@ class Start {
     MR_ASSIGN_OR_RETURN(const std::unique_ptr<ClusterClient> client, Client());
     MasterChangeOptions look;
     look.timeout = absl::ZeroDuration();  // We ask again ourselves.
-    for (size_t i = 1; i < cluster_.processes.size(); ++i) {
-      const std::string name = cluster_.processes[i].name;
+    for (const LocalProcess& process : std::vector(cluster_.processes)) {
+      const std::string& name = process.name;
+      // The first one has founded the group.
+      if (process.role != LocalRole::kMaster || name == MasterNamed(1)) {
+        continue;
+      }
       for (;;) {
         const absl::Status added =
-            client->AddMaster(cluster_.processes[i].address, look).status();
+            client->AddMaster(process.address, look).status();
         if (added.ok()) break;
         if (!absl::IsDeadlineExceeded(added) && !absl::IsUnavailable(added)) {
           return Annotate(added, name);
@@ -203,7 +253,7 @@ class Start {
   static std::string MasterNamed(int i) { return Cat("master-", i); }
 
   std::string ListenFile(const std::string& name) const {
-    return JoinPath(In("run"), name + ".listen");
+    return ListenPath(options_.directory, name);
   }
 
   // "" if the process has never served.
@@ -237,27 +287,40 @@ class Start {
     return JoinPath(In("run"), name + ".address");
   }
 
-  absl::Status StartProcess(const std::string& name, bool master,
+  absl::Status StartProcess(const std::string& name, LocalRole role,
                             std::string_view program,
                             std::vector<std::string> arguments) {
     LocalProcess process;
     process.name = name;
-    process.master = master;
-    process.log = JoinPath(In("logs"), name + ".log");
-    process.running = true;
+    process.role = role;
     MR_RETURN_IF_ERROR(MakeDirectories(FileSystem::Posix(), In(name)));
     const absl::Status removed =
         FileSystem::Posix().RemoveFile(AddressFile(name));
     if (!absl::IsNotFound(removed)) MR_RETURN_IF_ERROR(removed);
-    const std::string kept = master ? KeptAddress(name) : "";
+    const ChaosStart& chaos = chaos_starts_[name];
+    std::string kept = role == LocalRole::kMaster ? KeptAddress(name) : "";
+    if (!chaos.advertise.empty()) {
+      // What listens there hands on to wherever the process is.
+      kept.clear();
+      arguments.insert(arguments.end(), {"--advertise", chaos.advertise});
+    }
+    arguments.insert(arguments.end(), chaos.flags.begin(), chaos.flags.end());
     const std::vector<std::string> common = {
         "--dir",          In(name),
         "--listen",       kept.empty() ? "127.0.0.1:0" : kept,
         "--address-file", AddressFile(name)};
     arguments.insert(arguments.end(), common.begin(), common.end());
-    MR_ASSIGN_OR_RETURN(process.identity,
-                        StartDaemon(JoinPath(options_.bin_directory, program),
-                                    arguments, process.log));
+    return Launch(std::move(process), program, arguments);
+  }
+
+  absl::Status Launch(LocalProcess process, std::string_view program,
+                      const std::vector<std::string>& arguments) {
+    process.log = JoinPath(In("logs"), process.name + ".log");
+    process.running = true;
+    MR_ASSIGN_OR_RETURN(
+        process.identity,
+        StartDaemon(JoinPath(options_.bin_directory, program), arguments,
+                    process.log, chaos_starts_[process.name].environment));
     cluster_.processes.push_back(std::move(process));
     // At once, so that a later `down` finds it whatever becomes of us.
     return WriteClusterRecord(cluster_);
@@ -298,6 +361,7 @@ class Start {
 
   absl::Status AwaitAddresses() {
     for (LocalProcess& process : cluster_.processes) {
+      if (process.role == LocalRole::kChaos) continue;
       while (process.address.empty()) {
         process.address = ReadAddress(process.name);
         if (!process.address.empty()) break;
@@ -326,7 +390,7 @@ class Start {
           client->ListWorkers();
       std::vector<std::string> missing;
       for (const LocalProcess& process : cluster_.processes) {
-        if (process.master) continue;
+        if (process.role != LocalRole::kWorker) continue;
         if (!listed.ok() || !HasJoined(*listed, process)) {
           missing.push_back(process.name);
         }
@@ -343,12 +407,42 @@ class Start {
 
   const LocalClusterOptions& options_;
   LocalCluster cluster_;
+  std::map<std::string, ChaosStart> chaos_starts_;  // By name.
   std::map<std::string, std::string> seen_;  // In address files, by name.
   absl::Duration deadline_;
   bool kept_ = false;
 };
 
+// Returns when chaos, if there is any, has put everything right that can be.
+// What it has started again in place of what it killed is in the record then.
+void EndChaos(const LocalCluster& cluster, absl::Duration grace, Clock& clock) {
+  for (const LocalProcess& process : cluster.processes) {
+    if (process.role != LocalRole::kChaos || !process.running) continue;
+    const supervisor::UniqueFd pidfd(
+        supervisor::PidfdOpen(process.identity.pid));
+    if (!pidfd.valid() || !IsRunning(process.identity)) continue;
+    supervisor::PidfdSendSignal(pidfd.get(), SIGUSR1);
+    const absl::Duration deadline = clock.Monotonic() + grace;
+    while (IsRunning(process.identity) && clock.Monotonic() < deadline &&
+           FileSystem::Posix().Stat(ChaosBeginPath(cluster.directory)).ok()) {
+      WaitForEndOfAny({process.identity}, kLookInterval);
+    }
+  }
+}
+
 }  // namespace
+
+std::string_view RoleName(LocalRole role) {
+  switch (role) {
+    case LocalRole::kMaster:
+      return "master";
+    case LocalRole::kWorker:
+      return "worker";
+    case LocalRole::kChaos:
+      return "chaos";
+  }
+  return "";
+}
 
 bool LocalCluster::AnyRunning() const {
   return std::any_of(processes.begin(), processes.end(),
@@ -363,7 +457,10 @@ bool LocalCluster::AllRunning() const {
 absl::StatusOr<LocalCluster> StartLocalCluster(
     const LocalClusterOptions& options) {
   MR_RETURN_IF_ERROR(CheckOptions(options));
-  for (const char* program : {"millrace-master", "millrace-worker"}) {
+  std::vector<std::string_view> programs = {"millrace-master",
+                                            "millrace-worker"};
+  if (!options.chaos.empty()) programs.push_back("millrace-chaos");
+  for (const std::string_view program : programs) {
     const std::string path = JoinPath(options.bin_directory, program);
     if (!FileSystem::Posix().Stat(path).ok()) {
       return absl::NotFoundError(
@@ -407,12 +504,15 @@ absl::StatusOr<LocalCluster> StopLocalCluster(const std::string& directory,
   MR_RETURN_IF_ERROR(ReadClusterRecord(directory).status());
   MR_ASSIGN_OR_RETURN(const supervisor::UniqueFd lock,
                       LockDirectory(directory));
-  MR_ASSIGN_OR_RETURN(const LocalCluster cluster, ReadClusterRecord(directory));
+  MR_ASSIGN_OR_RETURN(LocalCluster cluster, ReadClusterRecord(directory));
+  EndChaos(cluster, grace, clock);
+  MR_ASSIGN_OR_RETURN(cluster, ReadClusterRecord(directory));
   // Workers first: they say good-bye to a master that still listens.
-  for (const bool masters : {false, true}) {
+  for (const LocalRole role :
+       {LocalRole::kWorker, LocalRole::kMaster, LocalRole::kChaos}) {
     std::vector<ProcessIdentity> identities;
     for (const LocalProcess& process : cluster.processes) {
-      if (process.master == masters && process.running) {
+      if (process.role == role && process.running) {
         identities.push_back(process.identity);
       }
     }

@@ -8,6 +8,7 @@
 //   DIR/run/NAME.listen   of a master: the host:port that it keeps, so that the
 //                         others find it again at a later start
 //   DIR/NAME/             its data; a later start in DIR goes on with them
+//   DIR/run/chaos.ready, chaos.begin   see local/chaos_process.h
 //
 // The processes are detached: they outlive whoever started them and are stopped
 // by StopLocalCluster, of any later process.
@@ -36,6 +37,9 @@ struct LocalClusterOptions {
   int workers = 2;
   int slots = 0;           // Of each worker; 0: the cores, shared out.
   bool same_host = false;  // All workers have one host id: the short cut.
+  // What millrace-chaos is told beside --dir, --masters and --workers; empty:
+  // no such process.
+  std::vector<std::string> chaos = {};
   absl::Duration patience = absl::Seconds(60);  // Until all have joined.
   Clock* clock = &Clock::Real();
   // Ends the waiting; what was started is stopped again. May be null.
@@ -44,9 +48,15 @@ struct LocalClusterOptions {
   std::function<void(std::string_view)> on_step = nullptr;
 };
 
+// kChaos: the process that does harm to the others on purpose (chaos/).
+enum class LocalRole { kMaster, kWorker, kChaos };
+
+// "master", "worker", "chaos".
+std::string_view RoleName(LocalRole role);
+
 struct LocalProcess {
-  std::string name;  // "master-1", "worker-2".
-  bool master = false;
+  std::string name;  // "master-1", "worker-2", "chaos".
+  LocalRole role = LocalRole::kWorker;
   ProcessIdentity identity;
   std::string address;  // "" until it serves.
   std::string log;      // Path.
@@ -56,7 +66,7 @@ struct LocalProcess {
 struct LocalCluster {
   std::string directory;
   std::string masters;  // "host:port,...": for ClusterClient::Connect.
-  std::vector<LocalProcess> processes;  // Masters first.
+  std::vector<LocalProcess> processes;  // Chaos, masters, workers.
 
   bool AnyRunning() const;
   bool AllRunning() const;
@@ -80,8 +90,9 @@ absl::StatusOr<LocalCluster> StartLocalCluster(
 // nothing was, or it was stopped.
 absl::StatusOr<LocalCluster> ReadLocalCluster(const std::string& directory);
 
-// Stops exactly the recorded processes, workers first, and forgets them. The
-// data stay. Returns what it was. kNotFound as above.
+// Stops exactly the recorded processes, workers first, and forgets them; what
+// chaos has on is ended before. The data stay. Returns what it was. kNotFound
+// as above.
 absl::StatusOr<LocalCluster> StopLocalCluster(const std::string& directory,
                                               absl::Duration grace,
                                               Clock& clock);

@@ -42,7 +42,8 @@ class LocalClusterTest : public ::testing::Test {
   LocalClusterTest() {
     FileSystem& fs = FileSystem::Posix();
     EXPECT_TRUE(fs.MakeDirectory(temp_ / "bin").ok());
-    for (const char* name : {"bin/millrace-master", "bin/millrace-worker"}) {
+    for (const char* name :
+         {"bin/millrace-master", "bin/millrace-worker", "bin/millrace-chaos"}) {
       EXPECT_EQ(symlink(MILLRACE_FAKE_DAEMON, (temp_ / name).c_str()), 0);
     }
     options_.directory = temp_ / "deep/cluster";
@@ -100,6 +101,34 @@ TEST_F(LocalClusterTest, UpWaitsUntilAllHaveJoinedAndDownStopsAll) {
   EXPECT_TRUE(absl::IsNotFound(Down(absl::Seconds(1))));
 }
 
+TEST_F(LocalClusterTest, ChaosSaysHowTheOthersAreStartedAndEndsBeforeThem) {
+  options_.chaos = {"--spec", "havoc"};
+  const auto cluster = StartLocalCluster(options_);
+  ASSERT_TRUE(cluster.ok()) << cluster.status();
+  ASSERT_EQ(cluster->processes.size(), 4u);
+  EXPECT_EQ(cluster->processes[0].name, "chaos");
+  EXPECT_EQ(cluster->processes[0].role, LocalRole::kChaos);
+  EXPECT_EQ(cluster->masters, cluster->processes[1].address);
+  EXPECT_EQ(ReadIn("run/chaos.flags"), "havoc");
+  const std::string flags = ReadIn("worker-1/flags");
+  EXPECT_THAT(flags, HasSubstr("--advertise=127.0.0.1:7\n"));
+  EXPECT_THAT(flags, HasSubstr("--slow=3\n"));
+  EXPECT_EQ(ReadIn("worker-1/chaos"), "here");
+  EXPECT_THAT(ReadIn("worker-2/flags"),
+              ::testing::Not(HasSubstr("--advertise")));
+  const std::string begin = temp_ / "deep/cluster/run/chaos.begin";
+  EXPECT_TRUE(FileSystem::Posix().Stat(begin).ok()) << "all are ready";
+  const auto seen = ReadLocalCluster(options_.directory);
+  ASSERT_TRUE(seen.ok());
+  EXPECT_EQ(seen->processes[0].role, LocalRole::kChaos);
+  ASSERT_TRUE(Down(absl::Seconds(10)).ok());
+  EXPECT_FALSE(FileSystem::Posix().Stat(begin).ok());
+  EXPECT_EQ(ReadIn("run/chaos.calm"), "");
+  for (const LocalProcess& process : cluster->processes) {
+    EXPECT_FALSE(IsRunning(process.identity)) << process.name;
+  }
+}
+
 TEST_F(LocalClusterTest, SeveralMastersAreMadeOneGroup) {
   options_.masters = 3;
   const auto cluster = StartLocalCluster(options_);
@@ -109,7 +138,7 @@ TEST_F(LocalClusterTest, SeveralMastersAreMadeOneGroup) {
   for (int i = 1; i <= 3; ++i) {
     const LocalProcess& master = cluster->processes[static_cast<size_t>(i - 1)];
     EXPECT_EQ(master.name, Cat("master-", i));
-    EXPECT_TRUE(master.master);
+    EXPECT_EQ(master.role, LocalRole::kMaster);
     all += Cat(i > 1 ? "," : "", master.address);
     const std::string flags = ReadIn(Cat("master-", i, "/flags"));
     EXPECT_EQ(flags.find("--join=") != std::string::npos, i > 1) << flags;
@@ -231,7 +260,7 @@ LocalCluster OneProcess(const ProcessIdentity& identity) {
   cluster.directory = "/d";
   cluster.masters = "127.0.0.1:5";
   cluster.processes.push_back({.name = "master-1",
-                               .master = true,
+                               .role = LocalRole::kMaster,
                                .identity = identity,
                                .address = "127.0.0.1:5",
                                .log = "/d/log"});
@@ -257,8 +286,19 @@ TEST(ClusterRecordTest, ComesBackAsItWas) {
   ASSERT_EQ(parsed->processes.size(), 1u);
   EXPECT_EQ(parsed->processes[0].identity, Self());
   EXPECT_EQ(parsed->processes[0].log, "/d/log");
-  EXPECT_TRUE(parsed->processes[0].master);
+  EXPECT_EQ(parsed->processes[0].role, LocalRole::kMaster);
   EXPECT_TRUE(parsed->processes[0].running);
+}
+
+TEST(ClusterRecordTest, RecordsOfBeforeThereWasChaosAreRead) {
+  std::string old = SerializeCluster(OneProcess(Self()), "boot");
+  const std::string role = "\"role\": \"master\"";
+  const size_t at = old.find(role);
+  ASSERT_NE(at, std::string::npos) << old;
+  old.replace(at, role.size(), "\"master\": true");
+  const auto parsed = ParseCluster(old, "/d", "boot");
+  ASSERT_TRUE(parsed.ok()) << parsed.status();
+  EXPECT_EQ(parsed->processes[0].role, LocalRole::kMaster);
 }
 
 TEST(ClusterRecordTest, ThisBootHasAName) {

@@ -1,5 +1,9 @@
-// Stands in for millrace-master and millrace-worker, by the name it is called
-// by, with their flags: for tests of bringing clusters up and down.
+// Stands in for millrace-master, millrace-worker and millrace-chaos, by the
+// name it is called by, with their flags: for tests of bringing clusters up and
+// down.
+//
+// Chaos has a worker-1 that is reached elsewhere, with a flag and a variable of
+// its own (FAKE_DAEMON_CHAOS), and does nothing but what it is told at the end.
 //
 // A master adds others at once, as far as anybody can see; each leads.
 //
@@ -43,10 +47,11 @@ void WriteAtomically(const std::string& path, const std::string& text) {
 }
 
 // Readable when SIGTERM has come.
-int BlockSigterm() {
+int BlockSigterm(int another = SIGTERM) {
   sigset_t signals;
   sigemptyset(&signals);
   sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, another);
   sigprocmask(SIG_BLOCK, &signals, nullptr);
   return signalfd(-1, &signals, SFD_CLOEXEC);
 }
@@ -104,6 +109,24 @@ int RunMaster(const std::map<std::string, std::string>& flags) {
   return 0;
 }
 
+int RunChaos(const std::map<std::string, std::string>& flags) {
+  const int signals = BlockSigterm(SIGUSR1);
+  const std::string run = JoinPath(flags.at("--dir"), "run");
+  WriteAtomically(JoinPath(run, "chaos.flags"), flags.at("--spec"));
+  WriteAtomically(
+      JoinPath(run, "chaos.ready"),
+      R"({"worker-1": {"advertise": "127.0.0.1:7", "flags": ["--slow", "3"],
+          "environment": ["FAKE_DAEMON_CHAOS=here"]}})");
+  for (;;) {
+    if (!Terminated(signals)) continue;
+    signalfd_siginfo info = {};
+    if (read(signals, &info, sizeof info) != sizeof info) return 1;
+    if (info.ssi_signo == SIGTERM) return 0;
+    FileSystem::Posix().RemoveFile(JoinPath(run, "chaos.begin")).IgnoreError();
+    WriteAtomically(JoinPath(run, "chaos.calm"), "");
+  }
+}
+
 int RunWorker(const std::map<std::string, std::string>& flags) {
   const std::string& name = flags.at("--name");
   const std::string& directory = flags.at("--dir");
@@ -114,6 +137,9 @@ int RunWorker(const std::map<std::string, std::string>& flags) {
   const int signals = BlockSigterm();
   StartJobProcess(directory);
   WriteFlags(flags);
+  if (const char* chaos = std::getenv("FAKE_DAEMON_CHAOS")) {
+    WriteAtomically(JoinPath(directory, "chaos"), chaos);
+  }
   WriteAtomically(flags.at("--address-file"), "127.0.0.1:1\n");
   if (!Is("FAKE_DAEMON_SHY", name)) {
     WriteAtomically(JoinPath(directory, "joined"), Cat(getpid()));
@@ -134,7 +160,8 @@ int main(int argc, char** argv) {
     flags[argv[i]] = has_value ? argv[i + 1] : "";
     if (has_value) ++i;
   }
-  return millrace::BaseName(argv[0]) == "millrace-master"
-             ? millrace::client::RunMaster(flags)
-             : millrace::client::RunWorker(flags);
+  const std::string name = millrace::BaseName(argv[0]);
+  if (name == "millrace-master") return millrace::client::RunMaster(flags);
+  if (name == "millrace-chaos") return millrace::client::RunChaos(flags);
+  return millrace::client::RunWorker(flags);
 }

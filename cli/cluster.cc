@@ -7,9 +7,12 @@
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <system_error>
 
+#include "chaos/small_disk.h"
+#include "chaos/spec.h"
 #include "cli/commands.h"
 #include "cli/context.h"
 #include "cli/interrupt.h"
@@ -19,6 +22,7 @@
 #include "client/job_request.h"
 #include "client/local/local_cluster.h"
 #include "common/flag_kinds.h"
+#include "common/random.h"
 #include "common/status_macros.h"
 #include "common/strings.h"
 
@@ -34,6 +38,8 @@ struct ClusterFlags {
   int workers = 2;
   int slots = 0;
   bool same_host = false;
+  std::string chaos;
+  std::optional<uint64_t> seed;
   std::string timeout = "60s";
   std::string format = "table";
 };
@@ -102,7 +108,7 @@ Json ClusterJson(const client::LocalCluster& cluster) {
   for (const client::LocalProcess& process : cluster.processes) {
     json["processes"].push_back(
         {{"id", process.name},
-         {"role", process.master ? "master" : "worker"},
+         {"role", std::string(client::RoleName(process.role))},
          {"master_id", IdOf(process, ids)},
          {"address", process.address},
          {"pid", process.identity.pid},
@@ -130,6 +136,35 @@ std::string DirectoryFlag(const ClusterFlags& flags) {
   return flags.directory.empty() ? "" : Cat(" --dir ", flags.directory);
 }
 
+// Flags of millrace-chaos. Disks of their own are for a cluster that nobody
+// else sees into: this process gets mounts of its own, and so do those that it
+// starts.
+std::vector<std::string> ChaosFlags(const ClusterFlags& flags,
+                                    const chaos::ChaosSpec& spec) {
+  // Small enough to be typed again.
+  constexpr uint64_t kSeedsDrawn = 1'000'000;
+  const uint64_t seed = flags.seed.has_value()
+                            ? *flags.seed
+                            : Random::Entropy()->Uniform(kSeedsDrawn);
+  std::vector<std::string> words = {"--spec", flags.chaos, "--seed", Cat(seed)};
+  std::fprintf(
+      stderr,
+      "millrace cluster up: chaos with --seed %s; what it does to whom "
+      "is in logs/chaos.log and chaos.jsonl\n",
+      words.back().c_str());
+  if (!spec.needs_small_disks()) return words;
+  const absl::Status mounts = chaos::EnterPrivateMounts();
+  if (mounts.ok()) {
+    words.emplace_back("--private-mounts");
+  } else {
+    std::fprintf(stderr,
+                 "millrace cluster up: full-disk and read-only-disk are left "
+                 "out: %s\n",
+                 std::string(ToStd(mounts.message())).c_str());
+  }
+  return words;
+}
+
 ExitCode RunUp(const ClusterFlags& flags) {
   const absl::StatusOr<std::string> directory = DirectoryOf(flags);
   if (!directory.ok()) return Fail(directory.status(), "cluster up");
@@ -143,6 +178,17 @@ ExitCode RunUp(const ClusterFlags& flags) {
   options.workers = flags.workers;
   options.slots = flags.slots;
   options.same_host = flags.same_host;
+  if (!flags.chaos.empty()) {
+    const auto spec = chaos::ParseSpec(flags.chaos);
+    if (!spec.ok()) {
+      return Fail(kUsage, "cluster up",
+                  Cat("--chaos: ", ToStd(spec.status().message())),
+                  "the faults there are: millrace cluster up --help");
+    }
+    options.chaos = ChaosFlags(flags, *spec);
+  } else if (flags.seed.has_value()) {
+    return Fail(kUsage, "cluster up", "--seed is for --chaos alone");
+  }
   options.patience = *ParseSeconds(flags.timeout);
   options.stop = &interrupt.signal();
   options.on_step = [](std::string_view step) {
@@ -176,9 +222,11 @@ ExitCode RunUp(const ClusterFlags& flags) {
                  std::string(ToStd(context.message())).c_str(),
                  cluster->masters.c_str());
   }
-  const int masters = static_cast<int>(std::count_if(
-      cluster->processes.begin(), cluster->processes.end(),
-      [](const client::LocalProcess& process) { return process.master; }));
+  const int masters = static_cast<int>(
+      std::count_if(cluster->processes.begin(), cluster->processes.end(),
+                    [](const client::LocalProcess& process) {
+                      return process.role == client::LocalRole::kMaster;
+                    }));
   std::fprintf(
       stderr,
       "millrace cluster up: %d %s and %d %s are ready, data and logs in %s\n"
@@ -258,13 +306,24 @@ void AddCluster(CLI::App& app, Globals&, Action& action) {
             1024);
   up->add_flag("--same-host", flags->same_host,
                "Workers read each other's files instead of the network");
+  up->add_option("--chaos", flags->chaos,
+                 "Do harm to the cluster: kill, stop and cut off its "
+                 "processes, damage its data; see below")
+      ->type_name("SPEC");
+  up->add_option("--seed", flags->seed,
+                 "Decides when which harm is done to whom; default: any")
+      ->type_name("N");
   AddSeconds(*up, "--timeout", flags->timeout, "Give up after so long");
   AddFormat(*up, flags->format, {"table", "wide", "json"});
   up->footer(
       "The processes outlive this command; later commands find the cluster by "
       "themselves.\nA start in the directory of an earlier cluster goes on "
       "with "
-      "its jobs.");
+      "its jobs.\n\nChaos (--chaos): for tests of jobs and of what submits "
+      "them.\n" +
+      chaos::SpecHelp() +
+      "Example: --chaos kill-worker:every=20s,stop-worker:for=5s,cut-link "
+      "--seed 7");
 
   CLI::App* down = add("down", "Stop the cluster; its data stay", RunDown);
   down->footer("Exit code 4 when no cluster was started in the directory.");

@@ -80,7 +80,8 @@ MasterIds IdsOfMasters(const client::LocalCluster& cluster) {
   MasterIds ids;
   if (!std::any_of(cluster.processes.begin(), cluster.processes.end(),
                    [](const client::LocalProcess& process) {
-                     return process.master && process.running;
+                     return process.role == client::LocalRole::kMaster &&
+                            process.running;
                    })) {
     return ids;
   }
@@ -96,7 +97,9 @@ MasterIds IdsOfMasters(const client::LocalCluster& cluster) {
 
 std::string IdOf(const client::LocalProcess& process, const MasterIds& ids) {
   const auto found = ids.find(process.address);
-  return process.master && found != ids.end() ? found->second : "";
+  return process.role == client::LocalRole::kMaster && found != ids.end()
+             ? found->second
+             : "";
 }
 
 Json ClusterJson(const client::LocalCluster& cluster) {

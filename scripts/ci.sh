@@ -10,13 +10,15 @@
 #   scripts/ci.sh sim [SECONDS]         groups of masters in simulation, many seeds
 #   scripts/ci.sh sim-sum               its account as sums, to be kept in the tree
 #   scripts/ci.sh mutants               rules of Raft left out, one at a time
+#   scripts/ci.sh chaos [SECONDS]       clusters of real processes under faults
 #
 # Everything is built under build/<preset>. MILLRACE_JOBS bounds the number of
 # compilers at a time (default: one per core), MILLRACE_FUZZ_SECONDS is how long a
 # fuzzer runs (default: 600), MILLRACE_SIM_SEEDS how many seeds sim is to run in
-# all (default: 200000). What sim and mutants have done is in build/long/, and
-# the next run goes on from there; so it does from tests/sim/records/, where sums
-# of earlier runs are kept.
+# all (default: 200000), MILLRACE_CHAOS_RUNS how many runs chaos is (default: 150).
+# What sim, mutants and chaos have done is in build/long/, and the next run goes
+# on from there; so it does from tests/sim/records/, where sums of earlier runs of
+# sim are kept.
 set -euo pipefail
 
 cd "$(dirname "$0")/.."
@@ -25,7 +27,7 @@ jobs=${MILLRACE_JOBS:-$(nproc)}
 # Tests that are themselves steps of this script.
 readonly NOT_HERE='^(long|meta)$'
 
-usage() { sed -n '4,19s/^# \{0,1\}//p' "$0"; }
+usage() { sed -n '4,21s/^# \{0,1\}//p' "$0"; }
 
 # build PRESET [TARGET...]: configures and builds; quiet when all is well.
 build() {
@@ -128,6 +130,20 @@ case "$step" in
       "build/release/tests/$test" --gtest_filter='*MutantTest*' --gtest_brief=1
     done
     build/release/tests/raft_sim --mutants --record=build/long/raft_mutants.jsonl
+    ;;
+  chaos)
+    build release chaos_runs
+    mkdir -p build/long
+    runs=${MILLRACE_CHAOS_RUNS:-150}
+    # What the runs are about is what is in the programs, not tests or documents.
+    sources=$(git ls-tree HEAD api chaos client cli common engine master proto \
+      raft rpc storage supervisor worker tests/chaos 2>/dev/null |
+      sha256sum | cut -c 1-16)
+    # A run has some 20 effective faults; 2,000 in 150 are to be there.
+    build/release/tests/chaos_runs --record=build/long/chaos.jsonl \
+      --keep=build/long/chaos-failed --runs="$runs" --seconds="${1:-0}" \
+      --effective="$((${1:-0} > 0 ? 0 : runs * 2000 / 150))" \
+      --commit="$(git rev-parse HEAD 2>/dev/null || true)" --sources="$sources"
     ;;
   -h | --help) usage ;;
   *)

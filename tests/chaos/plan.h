@@ -1,0 +1,48 @@
+// What a run is made of, as its seed says: which jobs, which chaos. Pure.
+#ifndef MILLRACE_TESTS_CHAOS_PLAN_H_
+#define MILLRACE_TESTS_CHAOS_PLAN_H_
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace millrace::chaostest {
+
+inline constexpr int kMasters = 3;
+inline constexpr int kWorkers = 4;
+inline constexpr int kSlots = 2;
+inline constexpr int kReducers = 4;
+
+// How a job must end.
+enum class Expected {
+  kReferenceBytes,  // It succeeds with the bytes of a local run.
+  kPairs,           // It succeeds with pairs of nonces, or says why it cannot.
+  kUserFailure,     // It fails for what its own code does.
+};
+
+struct JobKind {
+  std::string_view name;          // In records.
+  std::string_view program;       // chaos_count, chaos_sort, chaos_mixed.
+  std::string_view kind;          // See tests/chaos/jobs.
+  std::string_view misbehaviour;  // Likewise.
+  bool empty_input;
+  Expected expected;
+};
+
+std::span<const JobKind> JobKinds();
+
+struct RunPlan {
+  uint64_t seed = 0;
+  std::vector<const JobKind*> jobs;  // At the same time.
+  std::string chaos;                 // --chaos
+};
+
+// Every kind comes once in as many consecutive seeds as there are kinds, beside
+// a second one that is drawn.
+RunPlan PlanRun(uint64_t seed);
+
+}  // namespace millrace::chaostest
+
+#endif  // MILLRACE_TESTS_CHAOS_PLAN_H_

@@ -22,11 +22,18 @@ constexpr std::string_view kTemporaryPrefix = "tmp-";
 }  // namespace
 
 BlobCache::BlobCache(FileSystem& fs, BlobClient& client,
-                     const WorkerLayout& layout, uint64_t spare_bytes_max)
+                     const WorkerLayout& layout, uint64_t spare_bytes_max,
+                     MakeExecutable make_executable)
     : fs_(fs),
       client_(client),
       layout_(layout),
-      spare_bytes_max_(spare_bytes_max) {}
+      spare_bytes_max_(spare_bytes_max),
+      make_executable_(std::move(make_executable)) {}
+
+absl::Status BlobCache::ChangeMode(const std::string& path) {
+  if (chmod(path.c_str(), 0555) == 0) return absl::OkStatus();
+  return ErrnoStatus(errno, "change mode of", path);
+}
 
 absl::Status BlobCache::Open() {
   MR_ASSIGN_OR_RETURN(const std::vector<DirEntry> entries,
@@ -58,9 +65,7 @@ std::string BlobCache::TemporaryPath() {
 
 absl::Status BlobCache::Adopt(const std::string& temporary,
                               const std::string& sha256) {
-  if (chmod(temporary.c_str(), 0555) != 0) {
-    return ErrnoStatus(errno, "change mode of", temporary);
-  }
+  MR_RETURN_IF_ERROR(make_executable_(temporary));
   absl::MutexLock lock(&mu_);
   MR_RETURN_IF_ERROR(fs_.Rename(temporary, layout_.Blob(sha256)));
   verified_.insert(sha256);

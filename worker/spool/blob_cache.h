@@ -4,6 +4,7 @@
 #define MILLRACE_WORKER_SPOOL_BLOB_CACHE_H_
 
 #include <cstdint>
+#include <functional>
 #include <set>
 #include <string>
 
@@ -21,10 +22,16 @@ namespace millrace::worker {
 // its name, and what was there at the start is hashed before its first use.
 class BlobCache {
  public:
+  // Gives a file mode 0555, for which FileSystem has no word.
+  using MakeExecutable = std::function<absl::Status(const std::string& path)>;
+  static absl::Status ChangeMode(const std::string& path);
+
   // All arguments outlive the cache. `spare_bytes_max`: of blobs that no job
   // needs, which may come handy when the same program is submitted again.
+  // `make_executable` goes with `fs`.
   BlobCache(FileSystem& fs, BlobClient& client, const WorkerLayout& layout,
-            uint64_t spare_bytes_max);
+            uint64_t spare_bytes_max,
+            MakeExecutable make_executable = &ChangeMode);
 
   // Removes what an earlier run left half done. Call once, first.
   absl::Status Open();
@@ -64,6 +71,7 @@ class BlobCache {
   BlobClient& client_;
   const WorkerLayout layout_;
   const uint64_t spare_bytes_max_;
+  const MakeExecutable make_executable_;
 
   absl::Mutex mu_;
   std::set<std::string> wanted_ ABSL_GUARDED_BY(mu_);

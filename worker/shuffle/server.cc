@@ -19,6 +19,7 @@
 #include "rpc/status.h"
 #include "worker/shuffle/open_outputs.h"
 #include "worker/shuffle/pump.h"
+#include "worker/shuffle/served_partition.h"
 #include "worker/shuffle/slice_pool.h"
 #include "worker/shuffle/wire.h"
 #include "worker/spool/log_labels.h"
@@ -31,16 +32,6 @@ constexpr size_t kLogSliceBytes = 64 << 10;
 // An index beyond this goes in a message of its own, without data beside it.
 constexpr size_t kIndexBesideDataMax = 1 << 20;
 
-// What a valid request names.
-struct FetchTarget {
-  JobId job;
-  uint32_t map_index = 0;
-  AttemptUid uid;
-  uint32_t partition = 0;
-  uint64_t offset = 0;
-  bool want_index = false;
-};
-
 absl::StatusOr<FetchTarget> ParseFetch(const grpc::ByteBuffer& bytes) {
   grpc::Slice slice;
   proto::FetchRequest request;
@@ -48,19 +39,7 @@ absl::StatusOr<FetchTarget> ParseFetch(const grpc::ByteBuffer& bytes) {
       !request.ParseFromArray(slice.begin(), static_cast<int>(slice.size()))) {
     return absl::InvalidArgumentError("the request cannot be read");
   }
-  const auto job = JobId::FromBytes(request.job_id());
-  const auto uid = AttemptUid::FromBytes(request.attempt_uid());
-  if (!job.has_value() || !uid.has_value()) {
-    return absl::InvalidArgumentError("an id is not 16 bytes long");
-  }
-  FetchTarget target;
-  target.job = *job;
-  target.map_index = request.map_index();
-  target.uid = *uid;
-  target.partition = request.partition();
-  target.offset = request.offset();
-  target.want_index = request.want_index();
-  return target;
+  return TargetOf(request);
 }
 
 void DestroyBuffer(void* buffer) {
@@ -73,9 +52,9 @@ class FetchPump final : public Pump<grpc::ByteBuffer> {
   FetchPump(ThreadPool& pool, std::function<void()> on_done,
             const FetchTarget& target, OpenOutputs& outputs, SlicePool& slices)
       : Pump(pool, std::move(on_done)),
-        target_(target),
         outputs_(outputs),
-        slices_(slices) {}
+        slices_(slices),
+        partition_(target) {}
 
  private:
   Item Produce() override {
@@ -88,77 +67,38 @@ class FetchPump final : public Pump<grpc::ByteBuffer> {
   // An invalid buffer: there is no more.
   absl::StatusOr<grpc::ByteBuffer> Next() {
     proto::FetchHeader header;
-    const bool first = output_.file == nullptr;
-    if (first) MR_RETURN_IF_ERROR(Open(&header));
-    if (!first && offset_ == entry_.bytes) return grpc::ByteBuffer();
+    const bool first = !partition_.is_open();
+    if (first) MR_RETURN_IF_ERROR(partition_.Open(outputs_, &header));
+    if (!first && partition_.left() == 0) return grpc::ByteBuffer();
+    const uint64_t offset = partition_.offset();
     if (header.index().size() > kIndexBesideDataMax) {
-      return Encode(&header, nullptr, 0);
+      return Encode(&header, offset, nullptr, 0);
     }
     const size_t size =
-        std::min<uint64_t>(entry_.bytes - offset_, slices_.slice_bytes());
+        std::min<uint64_t>(partition_.left(), slices_.slice_bytes());
     std::unique_ptr<SlicePool::Buffer> buffer;
     if (size > 0) {
       buffer = slices_.Take();
-      const absl::StatusOr<size_t> got =
-          output_.file->ReadAt(entry_.offset + offset_, buffer->data(), size);
-      if (!got.ok()) return Unreadable(got.status().code());
-      if (*got != size) return Unreadable(absl::StatusCode::kDataLoss);
+      MR_RETURN_IF_ERROR(partition_.Read(buffer->data(), size));
     }
-    return Encode(first ? &header : nullptr, std::move(buffer), size);
+    return Encode(first ? &header : nullptr, offset, std::move(buffer), size);
   }
 
-  absl::Status Open(proto::FetchHeader* header) {
-    MR_ASSIGN_OR_RETURN(
-        output_, outputs_.Open(target_.job, target_.map_index, target_.uid));
-    const auto& partitions = output_.index->summary.partitions;
-    if (target_.partition >= partitions.size()) {
-      return absl::InvalidArgumentError(
-          Av(Cat("partition ", target_.partition, " of ", partitions.size())));
-    }
-    entry_ = partitions[target_.partition];
-    offset_ = target_.offset;
-    if (offset_ > entry_.bytes) {
-      return absl::InvalidArgumentError(
-          Av(Cat("offset ", offset_, " of ", entry_.bytes)));
-    }
-    header->set_partition_bytes(entry_.bytes);
-    header->set_index_offset(output_.index->index_offset);
-    if (target_.want_index) {
-      absl::StatusOr<std::string> index = output_.ReadIndexBytes();
-      if (!index.ok()) return Unreadable(index.status().code());
-      *header->mutable_index() = *std::move(index);
-    }
-    return absl::OkStatus();
-  }
-
-  // Without the file's path, which is nobody else's business.
-  absl::Status Unreadable(absl::StatusCode code) const {
-    return absl::Status(
-        code, Av(Cat("map output ", target_.map_index, " of job ",
-                     target_.job.ToShort(), ", attempt ", target_.uid.ToShort(),
-                     " cannot be read to its end")));
-  }
-
-  grpc::ByteBuffer Encode(const proto::FetchHeader* header,
-                          std::unique_ptr<SlicePool::Buffer> buffer,
-                          size_t size) {
-    const std::string prefix = EncodeSlicePrefix(header, offset_, size);
+  static grpc::ByteBuffer Encode(const proto::FetchHeader* header,
+                                 uint64_t offset,
+                                 std::unique_ptr<SlicePool::Buffer> buffer,
+                                 size_t size) {
+    const std::string prefix = EncodeSlicePrefix(header, offset, size);
     grpc::Slice parts[2] = {grpc::Slice(prefix), grpc::Slice()};
     if (size == 0) return grpc::ByteBuffer(parts, 1);
-    offset_ += size;
     char* const data = buffer->data();
     parts[1] = grpc::Slice(data, size, &DestroyBuffer, buffer.release());
     return grpc::ByteBuffer(parts, 2);
   }
 
-  const FetchTarget target_;
   OpenOutputs& outputs_;
   SlicePool& slices_;
-
-  // Confined to Produce().
-  OpenOutput output_;
-  engine::PartitionEntry entry_;
-  uint64_t offset_ = 0;  // Of the next byte.
+  ServedPartition partition_;  // Confined to Produce().
 };
 
 // The log of one attempt, to its end or for as long as it may grow.

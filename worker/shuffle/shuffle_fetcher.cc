@@ -19,6 +19,7 @@
 #include "engine/format/map_output_reader.h"
 #include "worker/shuffle/container.h"
 #include "worker/shuffle/remote_index.h"
+#include "worker/shuffle/transfer_receiver.h"
 
 namespace millrace::worker {
 namespace {
@@ -27,11 +28,11 @@ using fetch::Effect;
 using fetch::Event;
 using fetch::StartTransfer;
 using fetch::TransferEnded;
-using Blame = TransferEnded::Blame;
+using Target = TransferReceiver::Target;
 
 constexpr char kDiskName[] = "fetch-sections";
 
-class ShuffleFetcher final : public Fetcher {
+class ShuffleFetcher final : public Fetcher, private TransferReceiver::Edge {
  public:
   ShuffleFetcher(const FetchOptions& options, Clock& clock, FileSystem& fs,
                  std::unique_ptr<Random> random, FetchTransport& transport)
@@ -75,17 +76,17 @@ class ShuffleFetcher final : public Fetcher {
   void ForgetJob(const JobId& job) override { Step(fetch::ForgetJob{job}); }
 
  private:
-  // Where a transfer writes.
-  struct Target {
-    SectionTarget section;
-    absl::StatusOr<std::shared_ptr<Container>> container;
-  };
   // Both made when they are first needed.
   struct Containers {
     std::shared_ptr<Container> memory;
     std::shared_ptr<Container> disk;
   };
   using Calls = std::vector<std::function<void(Observer&)>>;
+
+  std::optional<Target> OnHeader(const fetch::HeaderArrived& arrived) override {
+    return Step(arrived, arrived.transfer);
+  }
+  void OnStored(const fetch::Stored& stored) override { Step(stored); }
 
   // One step of the core, and all that follows from it. Returns where transfer
   // `self` is to write, if the core said so.
@@ -133,8 +134,8 @@ class ShuffleFetcher final : public Fetcher {
   std::thread timer_;
 };
 
-std::optional<ShuffleFetcher::Target> ShuffleFetcher::Step(const Event& event,
-                                                           TransferId self) {
+std::optional<Target> ShuffleFetcher::Step(const Event& event,
+                                           TransferId self) {
   std::optional<Target> target;
   const absl::MutexLock calls_lock(&calls_mu_);
   Calls calls;
@@ -162,8 +163,17 @@ void ShuffleFetcher::Execute(Effect& effect, TransferId self,
     transfer_pool_.Run([this, s = std::move(*start)] { RunTransfer(s); });
   } else if (auto* write = std::get_if<fetch::WriteTo>(&effect)) {
     CHECK_EQ(write->transfer, self);
-    auto container = ContainerFor(*write);
-    target->emplace(Target{std::move(write->target), std::move(container)});
+    absl::StatusOr<std::shared_ptr<Container>> container = ContainerFor(*write);
+    if (!container.ok()) {
+      target->emplace(Target{std::move(write->target), container.status()});
+    } else {
+      const auto append = [to = *container](uint64_t offset,
+                                            std::string_view bytes) {
+        return to->WriteAt(offset, bytes);
+      };
+      target->emplace(
+          Target{std::move(write->target), TransferReceiver::Write(append)});
+    }
   } else if (auto* cancel = std::get_if<fetch::CancelTransfer>(&effect)) {
     const auto it = streams_.find(cancel->transfer);
     if (it != streams_.end()) {
@@ -248,60 +258,18 @@ void ShuffleFetcher::RunTransfer(const StartTransfer& start) {
 
 TransferEnded ShuffleFetcher::Receive(const StartTransfer& start,
                                       FetchStream& stream) {
-  TransferEnded ended;
-  ended.transfer = start.transfer;
-  // What is wrong here ends the stream; what the stream says then is noise.
-  const auto end = [&](Blame blame, absl::Status status) {
+  TransferReceiver receiver(start, *this);
+  proto::FetchSlice slice;
+  while (stream.Read(&slice)) {
+    std::optional<TransferEnded> ended = receiver.Take(slice);
+    if (!ended.has_value()) continue;
+    // What is wrong here ends the stream; what the stream says then is noise.
     stream.Cancel();
     stream.Finish().IgnoreError();
-    ended.blame = blame;
-    ended.status = std::move(status);
-    return ended;
-  };
-  proto::FetchSlice slice;
-  std::optional<Target> target;
-  while (stream.Read(&slice)) {
-    if (!target.has_value()) {
-      fetch::HeaderArrived arrived{start.transfer, nullptr,
-                                   slice.header().partition_bytes()};
-      if (start.want_index) {
-        auto index = VerifyRemoteIndex(
-            slice.header().index(), slice.header().index_offset(),
-            start.identity, start.num_partitions, start.root);
-        if (!index.ok()) return end(Blame::kData, index.status());
-        arrived.index =
-            std::make_shared<const engine::MapOutputSummary>(*std::move(index));
-      }
-      target = Step(arrived, start.transfer);
-      if (!target.has_value()) {
-        return end(Blame::kData,
-                   absl::DataLossError("the holder announces another length of "
-                                       "the partition than the index"));
-      }
-      if (!target->container.ok()) {
-        return end(Blame::kLocal, target->container.status());
-      }
-    }
-    if (slice.data().empty()) continue;
-    BlockVerifier& verifier = *target->section.verifier;
-    if (slice.offset() != verifier.bytes()) {
-      return end(Blame::kData,
-                 absl::DataLossError(
-                     Av(Cat("bytes from ", slice.offset(), " where those from ",
-                            verifier.bytes(), " were due"))));
-    }
-    const uint64_t offset = target->section.placement.offset + slice.offset();
-    if (absl::Status s = verifier.Add(slice.data()); !s.ok()) {
-      return end(Blame::kData, std::move(s));
-    }
-    if (absl::Status s = (*target->container)->WriteAt(offset, slice.data());
-        !s.ok()) {
-      return end(Blame::kLocal, std::move(s));
-    }
-    Step(fetch::Stored{start.transfer, slice.data().size()});
+    return *std::move(ended);
   }
-  ended.status = stream.Finish();
-  return ended;
+  return TransferEnded{start.transfer, TransferEnded::Blame::kSource,
+                       stream.Finish()};
 }
 
 absl::StatusOr<std::shared_ptr<Container>> ShuffleFetcher::ContainerFor(

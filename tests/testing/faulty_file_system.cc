@@ -52,6 +52,11 @@ class FaultyFileSystem::Writer final : public WriteFile {
   const std::string path_;
 };
 
+void FaultyFileSystem::SetEarlyFault(Fault fault) {
+  absl::MutexLock lock(&mu_);
+  early_fault_ = std::move(fault);
+}
+
 void FaultyFileSystem::SetFault(Fault fault) {
   absl::MutexLock lock(&mu_);
   fault_ = std::move(fault);
@@ -77,6 +82,12 @@ uint64_t FaultyFileSystem::operations() const {
 }
 
 absl::Status FaultyFileSystem::Ask(FileOp op, const std::string& path) {
+  Fault early;
+  {
+    absl::MutexLock lock(&mu_);
+    early = early_fault_;
+  }
+  if (early) MR_RETURN_IF_ERROR(early(op, path));
   absl::MutexLock lock(&mu_);
   absl::Status status = fault_ ? fault_(op, path) : absl::OkStatus();
   ++operations_;

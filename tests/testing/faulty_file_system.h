@@ -47,6 +47,9 @@ class FaultyFileSystem final : public FileSystem {
   explicit FaultyFileSystem(FileSystem& base) : base_(base) {}
 
   void SetFault(Fault fault);
+  // Asked before that, and under no lock: may use this file system, and let
+  // other things happen before it answers.
+  void SetEarlyFault(Fault fault);
   // Operation number `n`, counted from 0 since construction, fails; the first
   // kind only it, the second also all that follow.
   void FailOnce(uint64_t n, absl::Status status);
@@ -80,6 +83,7 @@ class FaultyFileSystem final : public FileSystem {
   FileSystem& base_;
   mutable absl::Mutex mu_;
   Fault fault_ ABSL_GUARDED_BY(mu_);
+  Fault early_fault_ ABSL_GUARDED_BY(mu_);
   uint64_t operations_ ABSL_GUARDED_BY(mu_) = 0;
 };
 

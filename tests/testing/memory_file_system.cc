@@ -218,6 +218,15 @@ void MemoryFileSystem::SetContents(const std::string& path,
   node->identity.mtime_ns = ++now_ns_;
 }
 
+void MemoryFileSystem::FlipBit(const std::string& path, uint64_t bit) {
+  absl::MutexLock lock(&mu_);
+  Place place;
+  CHECK_EQ(Find(path, &place), 0) << path;
+  CHECK(place.node != nullptr && bit / 8 < place.node->data.size()) << path;
+  char& byte = place.node->data[bit / 8];
+  byte = static_cast<char>(byte ^ (1 << (bit % 8)));
+}
+
 bool MemoryFileSystem::Exists(const std::string& path) {
   return Stat(path).ok();
 }

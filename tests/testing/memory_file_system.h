@@ -41,6 +41,9 @@ class MemoryFileSystem final : public FileSystem {
   // new file with them (with its parent directories). Modification time and
   // synced state are those of an ordinary, synced write.
   void SetContents(const std::string& path, std::string_view bytes);
+  // As a disk that rots: nothing else of the file changes, not its modification
+  // time either. REQUIRES: a file with that bit.
+  void FlipBit(const std::string& path, uint64_t bit);
   bool Exists(const std::string& path);
   bool IsReadOnly(const std::string& path);
   // Paths of all files below `directory`, sorted: for "nothing was left

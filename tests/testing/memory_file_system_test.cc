@@ -120,5 +120,14 @@ TEST(FaultyFileSystemTest, FailsTheOperationsAskedFor) {
   EXPECT_TRUE(fs.Stat("/f").ok());
 }
 
+TEST(MemoryFileSystemTest, RotChangesOneBitAndNothingElse) {
+  MemoryFileSystem fs;
+  fs.SetContents("/f", "ab");
+  const FileIdentity before = fs.Stat("/f")->identity;
+  fs.FlipBit("/f", 8);
+  EXPECT_EQ(fs.Contents("/f"), "ac");
+  EXPECT_EQ(fs.Stat("/f")->identity, before);
+}
+
 }  // namespace
 }  // namespace millrace

@@ -203,7 +203,8 @@ void AgentCore::On(const FetchAborted& event) {
   Attempt* attempt = FindIn(event.attempt, State::kPreparing);
   if (attempt == nullptr) return;
   proto::AttemptFailure failure;
-  failure.set_cause(supervisor::CauseOf(event.status, proto::INTERNAL));
+  // What keeps this worker from storing its input is nobody's code's fault.
+  failure.set_cause(supervisor::CauseOf(event.status, proto::INFRASTRUCTURE));
   failure.set_message(Cat("fetch: ", ToStd(event.status.message())));
   failure.set_retryable(true);
   Fail(*attempt, std::move(failure));

@@ -205,6 +205,18 @@ TEST_F(AgentTest, AFailedFetchIsToldAtOnceAndTheReduceWaits) {
   EXPECT_THAT(Of<CancelFetch>(), SizeIs(1));
 }
 
+// A disk that fails while it stores a reduce's input must not use up the
+// attempts that the job's own code has.
+TEST_F(AgentTest, AFetchThatCannotBeStoredCountsAsInfrastructure) {
+  Begin();
+  Give(proto::REDUCE_TASK, 2, 3);
+  Supply(2);
+  Tell(FetchAborted{Uid(2), absl::DataLossError("input/output error")});
+  ASSERT_THAT(Outcomes(), SizeIs(1));
+  EXPECT_EQ(Outcomes()[0].failed().cause(), proto::INFRASTRUCTURE);
+  EXPECT_TRUE(Outcomes()[0].failed().retryable());
+}
+
 TEST_F(AgentTest, ALostMapOutputIsNamedAndNotOfferedAgain) {
   options_.slots = 1;
   Make({{Job('a'), 0, Uid(100), std::string(16, 'r')}});

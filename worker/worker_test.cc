@@ -86,8 +86,8 @@ TEST_F(WorkerTest, AJobRunsFromPlanToPublishedOutput) {
   EXPECT_THAT(directory_.Names(),
               Not(testing::Contains(HasSubstr(".millrace-"))));
   EXPECT_THAT(directory_.Names(Cat("w/logs/", job.ToHex())),
-              SizeIs(1 + num_maps + 3))
-      << "logs outlive their job";
+              SizeIs(2 * (1 + num_maps + 3)))
+      << "logs and their labels outlive their job";
 }
 
 TEST_F(WorkerTest, OneProcessServesManyTasksOfAJob) {

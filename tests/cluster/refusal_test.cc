@@ -259,8 +259,8 @@ TEST_F(RefusalTest, DaemonsThatMayNotStart) {
       start({worker, "--masters", address, "--dir", cluster_->Path("w0")}),
       kRefused, {cluster_->Path("w0")});
   ExpectFailure(start({worker, "--masters", address, "--dir", data_ / "w",
-                       "--listen", cluster_->worker(0).address()}),
-                kRefused, {cluster_->worker(0).address()});
+                       "--listen", address}),
+                kRefused, {address});
   ExpectFailure(start({worker, "--masters", "nowhere", "--dir", data_ / "w"}),
                 kUsage, {"nowhere"});
   ExpectFailure(start({worker, "--masters", address}), kUsage, {"--dir"});

@@ -88,6 +88,7 @@ TEST(JobJsonTest, StatusIsAContract) {
     "lost": 0,
     "speculative": 1
   },
+  "bad_records": 0,
   "epoch": 0,
   "input_bytes": 1073741824,
   "input_bytes_done": 419430400,

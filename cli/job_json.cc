@@ -61,6 +61,7 @@ Json SpecJson(const proto::JobSpec& spec) {
     json["side_files"].push_back(
         {{"name", side.name()}, {"sha256", HexEncode(side.sha256())}});
   }
+  json["skip_bad_records"] = spec.skip_bad_records();
   json["paranoid"] = spec.paranoid();
   json["fresh_process"] = spec.fresh_process();
   json["speculation"] = !spec.speculation_off();
@@ -101,6 +102,7 @@ Json JobJson(const proto::JobStatus& status) {
                       {"failed", status.attempts().failed()},
                       {"lost", status.attempts().lost()},
                       {"speculative", status.attempts().speculative()}};
+  json["bad_records"] = status.bad_records();
   json["epoch"] = status.epoch();
   json["input_bytes"] = status.input_bytes();
   json["input_bytes_done"] = status.input_bytes_done();

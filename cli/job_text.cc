@@ -240,6 +240,9 @@ std::string JobText(const proto::JobStatus& status, absl::Time now) {
                                       status.shuffle_bytes_total()));
   }
   text += Line("attempts", AttemptsText(status.attempts()));
+  if (status.bad_records() > 0) {
+    text += Line("passed over", Counted(status.bad_records(), "bad record"));
+  }
   if (status.epoch() > 0) {
     text += Line("epoch", Cat(status.epoch(),
                               ": a map gave other records when it ran again"));

@@ -134,6 +134,7 @@ void CopySettings(const JobSettings& settings, const std::string& program_name,
   spec.set_map_output_codec(settings.codec);
   // As a local run does, so that both give the same bytes.
   spec.set_job_seed(Hash64Seeded(program_name, settings.seed));
+  spec.set_skip_bad_records(settings.skip_bad_records);
   spec.set_paranoid(settings.paranoid);
   spec.set_fresh_process(settings.fresh_process);
   spec.set_speculation_off(!settings.speculation);

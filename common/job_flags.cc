@@ -89,6 +89,10 @@ void JobFlagSet::AddTaskFlags(CLI::App& app) {
              "Kill a task that makes no progress for so long; 0: never");
   AddNumber(app, "--max-attempts", values_.max_attempts,
             "Failed attempts of one task at which the job fails", 1, 100);
+  AddNumber(app, "--skip-bad-records", values_.skip_bad_records,
+            "Pass over so many input records of the job that crash the mapper, "
+            "and keep them in OUTPUT/_dead_letter-*",
+            0, kSkipBadRecordsMax);
   AddBytes(app, "--log-limit", log_limit_,
            "Bytes a task may write to stdout and stderr; 0: no limit", 1);
   app.add_option("--codec", values_.codec, "Compression of intermediate data")

@@ -19,6 +19,10 @@ struct JobShape {
   bool reduces = true;
 };
 
+// Each costs another run of its map task from the beginning, and the masters
+// remember where it is and how it failed.
+inline constexpr uint32_t kSkipBadRecordsMax = 1000;
+
 struct JobSettings {
   std::vector<std::string> inputs;
   std::string output;
@@ -28,7 +32,8 @@ struct JobSettings {
   uint64_t memory_limit_bytes = 0;  // Resident memory at which it is killed.
   absl::Duration task_timeout;      // 0: none.
   int max_attempts = 4;
-  uint64_t log_limit_bytes = 0;  // 0: none.
+  uint32_t skip_bad_records = 0;  // At most so many, of the whole job.
+  uint64_t log_limit_bytes = 0;   // 0: none.
   std::string codec = "none";
   uint64_t rows = 0;
   uint32_t sequence_splits = 0;  // 0: from the rows.

@@ -44,6 +44,14 @@ bool HasLeftProcesses();
 std::string TakeThrowStack();
 void SetThrowRecording(bool on);
 
+// A function that writes to the status page what is known only in memory, such
+// as the key that a combiner has. Called when a signal ends the process and
+// user code has thrown, so it is async-signal-safe and reads what may be
+// damaged. Null: none. Of the main thread; one at a time.
+using CrashNote = void (*)(void* argument);
+void SetCrashNote(CrashNote note, void* argument);
+void RunCrashNote();
+
 }  // namespace millrace::supervisor
 
 #endif  // MILLRACE_SUPERVISOR_CHILD_MAIN_H_

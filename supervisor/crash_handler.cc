@@ -13,6 +13,7 @@
 #include <csignal>
 #include <cstdint>
 
+#include "supervisor/child_main.h"
 #include "supervisor/stack_trace.h"
 
 namespace millrace::supervisor {
@@ -36,6 +37,9 @@ std::atomic<pid_t> g_crashing_thread{0};
 // Processes that user code forks inherit the handlers and the page, but their
 // deaths are not this process's.
 std::atomic<pid_t> g_owner{0};
+
+std::atomic<CrashNote> g_note{nullptr};
+std::atomic<void*> g_note_argument{nullptr};
 
 struct Registers {
   uintptr_t pc = 0;
@@ -149,6 +153,7 @@ void OnCrash(int signal_number, siginfo_t* info, void* context) {
   page.crash_overflow.store(overflow, std::memory_order_relaxed);
   page.crash_stack.Set("");
   page.crash_signal.store(signal_number, std::memory_order_release);
+  RunCrashNote();  // If it crashes itself, what is on the page must do.
 
   signal(SIGALRM, SIG_DFL);
   sigset_t alarm_only;
@@ -172,6 +177,19 @@ void OnStackWanted(int signal_number, siginfo_t*, void* context) {
 }
 
 }  // namespace
+
+void SetCrashNote(CrashNote note, void* argument) {
+  g_note.store(nullptr, std::memory_order_relaxed);
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+  g_note_argument.store(argument, std::memory_order_relaxed);
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+  g_note.store(note, std::memory_order_relaxed);
+}
+
+void RunCrashNote() {
+  const CrashNote note = g_note.load(std::memory_order_relaxed);
+  if (note != nullptr) note(g_note_argument.load(std::memory_order_relaxed));
+}
 
 void InstallCrashHandlers(StatusPage* page) {
   g_owner.store(getpid(), std::memory_order_relaxed);

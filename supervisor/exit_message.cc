@@ -13,6 +13,24 @@ namespace {
 
 constexpr size_t kPathShownBytes = 4096;
 constexpr size_t kKeyShownBytes = 64;
+// They are kept by the masters for as long as the job runs.
+constexpr size_t kBadRecordMessageBytesMax = 1024;
+constexpr size_t kBadRecordStackBytesMax = 2048;
+
+// What a message can carry: not too long, whole lines if there are several, and
+// UTF-8.
+std::string Bounded(const std::string& text, size_t bytes_max) {
+  std::string cut = text.substr(0, bytes_max);
+  const size_t line_end = cut.rfind('\n');
+  if (cut.size() < text.size() && line_end != std::string::npos) {
+    cut.resize(line_end + 1);
+  }
+  for (size_t half = 0; half < 4 && half < cut.size(); ++half) {
+    const std::string whole = cut.substr(0, cut.size() - half);
+    if (IsUtf8(whole)) return whole;  // Without half a character.
+  }
+  return Printable(cut, bytes_max / 4);
+}
 
 // The task itself is not at fault when nothing says so: who else kills?
 std::string KilledText(int signal_number) {
@@ -79,6 +97,17 @@ std::string PositionSuffix(const StatusPage& page) {
   }
   const std::string file = page.file.Get();
   const std::string key = page.key.Get();
+  const uint64_t value = page.value_ordinal.load(std::memory_order_relaxed);
+  if (phase == TaskPhase::kCombine) {
+    // Whatever record the mapper has by now, it is not the one that this value
+    // came from.
+    if (!key.empty()) {
+      text += Cat(", key \"", Printable(key, kKeyShownBytes), "\"");
+    }
+    const bool emitted =
+        page.value_is_emitted.load(std::memory_order_relaxed) != 0;
+    return Cat(text, emitted ? ", emitted record " : ", value ", value + 1);
+  }
   if (!file.empty()) {
     text += Cat(", ", Printable(file, kPathShownBytes));
     const uint64_t offset = page.record_offset.load(std::memory_order_relaxed);
@@ -89,7 +118,34 @@ std::string PositionSuffix(const StatusPage& page) {
     return text;
   }
   const uint64_t before = page.record_ordinal.load(std::memory_order_relaxed);
+  if (file.empty()) {
+    return Cat(text, " (group ", before + 1, "), value ", value + 1);
+  }
   return Cat(text, " (record ", before + 1, ")");
+}
+
+bool EndedByItself(int wait_status, const StatusPage& page) {
+  if (WIFEXITED(wait_status)) return true;
+  return IsCrash(page.crash_signal.load(std::memory_order_acquire)) ||
+         (WIFSIGNALED(wait_status) && IsCrash(WTERMSIG(wait_status)));
+}
+
+std::optional<proto::BadRecord> RecordAtFault(const StatusPage& page,
+                                              proto::FailureCause cause,
+                                              const std::string& message,
+                                              const std::string& stack) {
+  const uint64_t offset = page.record_offset.load(std::memory_order_relaxed);
+  if (page.phase.load(std::memory_order_relaxed) != TaskPhase::kMap ||
+      offset == ~uint64_t{0}) {
+    return std::nullopt;
+  }
+  proto::BadRecord record;
+  record.set_file(page.record_file.load(std::memory_order_relaxed));
+  record.set_offset(offset);
+  record.set_cause(cause);
+  record.set_message(Bounded(message, kBadRecordMessageBytesMax));
+  record.set_stack(Bounded(stack, kBadRecordStackBytesMax));
+  return record;
 }
 
 std::string SignalText(int signal_number) {

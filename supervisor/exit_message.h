@@ -2,6 +2,7 @@
 #ifndef MILLRACE_SUPERVISOR_EXIT_MESSAGE_H_
 #define MILLRACE_SUPERVISOR_EXIT_MESSAGE_H_
 
+#include <optional>
 #include <string>
 
 #include "proto/messages/task.pb.h"
@@ -12,7 +13,10 @@ namespace millrace::supervisor {
 // Where the task is, to be appended to a message; empty when that is not known:
 //
 //   ", in map, /data/x.txt offset 1234 (record 17)"     records count from one
-//   ", in reduce, key \"word\" (record 3)"
+//   ", in reduce, key \"word\" (group 3), value 1"         the value it has
+//   ", in combine, key \"word\", value 2"                 when runs are merged
+//   ", in combine, key \"word\", emitted record 512"      before they are
+//   written
 std::string PositionSuffix(const StatusPage& page);
 
 // "signal 11 (Segmentation fault)".
@@ -30,6 +34,19 @@ struct ExitVerdict {
 // EXITED, or SPAWN_FAILED for an exit before it was ready.
 ExitVerdict JudgeExit(int wait_status, ExitMoment moment,
                       const StatusPage& page);
+
+// Whether the process ended by its own doing: a fatal signal that it raised, or
+// an exit. False: somebody killed it.
+bool EndedByItself(int wait_status, const StatusPage& page);
+
+// The input record that the user's map had when it failed with `cause`. Nothing
+// when it was not in the map, or when what it was in is not the record's doing:
+// combiner and partitioner work on what earlier records have emitted. Texts are
+// cut to what a job's masters keep.
+std::optional<proto::BadRecord> RecordAtFault(const StatusPage& page,
+                                              proto::FailureCause cause,
+                                              const std::string& message,
+                                              const std::string& stack);
 
 }  // namespace millrace::supervisor
 

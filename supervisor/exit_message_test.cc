@@ -47,7 +47,72 @@ TEST_F(ExitMessageTest, PositionInFile) {
 TEST_F(ExitMessageTest, PositionAtKey) {
   page().phase.store(TaskPhase::kReduce);
   page().key.Set(std::string("a\0z", 3));
-  EXPECT_EQ(PositionSuffix(page()), ", in reduce, key \"a\\x00z\" (record 1)");
+  EXPECT_EQ(PositionSuffix(page()),
+            ", in reduce, key \"a\\x00z\" (group 1), value 1");
+  page().record_ordinal.store(2);
+  page().value_ordinal.store(6);
+  EXPECT_EQ(PositionSuffix(page()),
+            ", in reduce, key \"a\\x00z\" (group 3), value 7");
+}
+
+TEST_F(ExitMessageTest, PositionInACombinerIsNotThatOfTheMapper) {
+  page().phase.store(TaskPhase::kCombine);
+  page().file.Set("/data/x");
+  page().record_offset.store(1234);
+  page().key.Set("word");
+  page().value_ordinal.store(1);
+  EXPECT_EQ(PositionSuffix(page()), ", in combine, key \"word\", value 2");
+  page().value_is_emitted.store(1);
+  EXPECT_EQ(PositionSuffix(page()),
+            ", in combine, key \"word\", emitted record 2");
+}
+
+TEST_F(ExitMessageTest, ARecordIsAtFaultInTheMapAlone) {
+  page().record_file.store(3);
+  page().record_offset.store(~uint64_t{0});
+  page().phase.store(TaskPhase::kMap);
+  const auto at_fault = [&] {
+    return RecordAtFault(page(), proto::CRASHED, "died", "  at Map()\n");
+  };
+  EXPECT_FALSE(at_fault().has_value()) << "no record yet";
+  page().record_offset.store(1234);
+  const std::optional<proto::BadRecord> record = at_fault();
+  ASSERT_TRUE(record.has_value());
+  EXPECT_EQ(record->file(), 3u);
+  EXPECT_EQ(record->offset(), 1234u);
+  EXPECT_EQ(record->cause(), proto::CRASHED);
+  EXPECT_EQ(record->message(), "died");
+  EXPECT_EQ(record->stack(), "  at Map()\n");
+  for (const TaskPhase phase :
+       {TaskPhase::kIdle, TaskPhase::kSetup, TaskPhase::kCombine,
+        TaskPhase::kPartition, TaskPhase::kSpill, TaskPhase::kReduce,
+        TaskPhase::kCleanup, TaskPhase::kCommit}) {
+    page().phase.store(phase);
+    EXPECT_FALSE(at_fault().has_value()) << TaskPhaseName(phase);
+  }
+}
+
+TEST_F(ExitMessageTest, TextsOfABadRecordAreBoundedAndUtf8) {
+  page().phase.store(TaskPhase::kMap);
+  std::string stack;
+  while (stack.size() < 100'000) stack += "  at Frame\u00f6()\n";
+  const std::optional<proto::BadRecord> record =
+      RecordAtFault(page(), proto::CRASHED, std::string(5000, '\xff'), stack);
+  ASSERT_TRUE(record.has_value());
+  EXPECT_LE(record->message().size(), 1100u);
+  EXPECT_EQ(record->message().substr(0, 4), "\\xff");
+  EXPECT_LE(record->stack().size(), 2048u);
+  EXPECT_EQ(stack.substr(0, record->stack().size()), record->stack());
+  EXPECT_EQ(record->stack().back(), '\n');
+}
+
+TEST_F(ExitMessageTest, WhoWasKilledDidNotEndByItself) {
+  EXPECT_TRUE(EndedByItself(W_EXITCODE(0, 0), page()));
+  EXPECT_TRUE(EndedByItself(W_EXITCODE(0, SIGSEGV), page()));
+  EXPECT_FALSE(EndedByItself(W_EXITCODE(0, SIGKILL), page()));
+  EXPECT_FALSE(EndedByItself(W_EXITCODE(0, SIGTERM), page()));
+  page().crash_signal.store(SIGABRT);  // Its handler was ended by its alarm.
+  EXPECT_TRUE(EndedByItself(W_EXITCODE(0, SIGALRM), page()));
 }
 
 TEST_F(ExitMessageTest, EveryPhaseHasAName) {

@@ -19,6 +19,8 @@ std::string_view AdviceFor(proto::FailureCause cause, RanOn where) {
       return "hold less in memory, or raise --memory-limit";
     case proto::LOG_LIMIT:
       return "print less, or raise --log-limit";
+    case proto::BAD_RECORD_LIMIT:
+      return "mend the mapper, or raise --skip-bad-records";
     case proto::BAD_PARTITION:
       return "a partitioner must answer with 0 to N - 1 for N partitions";
     case proto::INPUT_CHANGED:

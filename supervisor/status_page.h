@@ -58,11 +58,17 @@ struct StatusPage {
   std::atomic<uint64_t> progress;
   std::atomic<TaskPhase> phase;
   // Position of the record that user code has, or had when it died.
+  std::atomic<uint32_t> record_file;     // Index of `file` in the plan.
   std::atomic<uint64_t> record_offset;   // In `file`; -1: none.
   std::atomic<uint64_t> record_ordinal;  // Records before it in this task.
-  std::atomic<uint64_t> input_bytes;     // Read so far by this task.
-  SharedText<4096> file;                 // Path of the input file.
-  SharedText<128> key;                   // Reduce: the group's encoded key.
+  // Values of the key before the one that reducer or combiner has;
+  // value_is_emitted: records emitted before the one that the combiner has.
+  std::atomic<uint64_t> value_ordinal;
+  std::atomic<uint32_t> value_is_emitted;
+  std::atomic<uint64_t> input_bytes;  // Read so far by this task.
+  SharedText<4096> file;              // Path of the input file.
+  // Encoded, of the group or of what is combined.
+  SharedText<128> key;
 
   // Written by the signal handler.
   std::atomic<int32_t> crash_signal;

@@ -194,7 +194,9 @@ absl::Status SupervisorImpl::Run(ChildId id, const proto::RunTask& task) {
   StatusPage& status = page(*child);
   status.phase.store(TaskPhase::kIdle, std::memory_order_relaxed);
   status.record_offset.store(~uint64_t{0}, std::memory_order_relaxed);
+  status.record_file.store(0, std::memory_order_relaxed);
   status.record_ordinal.store(0, std::memory_order_relaxed);
+  status.value_ordinal.store(0, std::memory_order_relaxed);
   status.input_bytes.store(0, std::memory_order_relaxed);
   status.file.Set("");
   status.key.Set("");
@@ -458,6 +460,11 @@ void SupervisorImpl::OnAnswer(Child& child, ChildEvent event,
   if (event.kind == ChildEvent::Kind::kFailed) {
     event.failed.set_message(event.failed.message() +
                              PositionSuffix(page(child)));
+    if (event.failed.cause() == proto::USER_EXCEPTION) {
+      event.bad_record =
+          RecordAtFault(page(child), event.failed.cause(),
+                        event.failed.message(), event.failed.stack());
+    }
   }
   // Whether a task printed too much must not depend on who was faster.
   DrainLog(child, kLastLogBytes);

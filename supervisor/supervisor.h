@@ -40,6 +40,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -99,6 +100,9 @@ struct ChildEvent {
   proto::TaskDone done;
   proto::TaskFailed failed;  // The message has the position added.
   ChildExit exit;
+  // Of kFailed and kExited: the map's input record at which its code crashed,
+  // threw or ended the process. Not set when anything else was at fault.
+  std::optional<proto::BadRecord> bad_record;
 };
 
 // What a live child is doing, for progress displays.

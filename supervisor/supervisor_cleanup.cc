@@ -311,6 +311,11 @@ void SupervisorImpl::Bury(Child& child) {
   event.child = child.id;
   event.kind = ChildEvent::Kind::kExited;
   event.exit = MakeExit(child);
+  if (!child.verdict.has_value() && child.task_runs && !child.stopping &&
+      EndedByItself(child.wait_status, page(child))) {
+    event.bad_record = RecordAtFault(page(child), event.exit.cause,
+                                     event.exit.message, event.exit.stack);
+  }
   events_.push_back(std::move(event));
   ended_logs_.emplace(child.id, std::move(child.log));
   children_.erase(child.id);

@@ -100,7 +100,8 @@ TEST_F(SupervisorTest, PositionInReduceIsTheKey) {
   const ChildId child = StartReady();
   const ChildEvent event = Perform(child, {"throw"}, proto::REDUCE_TASK);
   EXPECT_EQ(event.failed.message(),
-            "no such word, in reduce, key \"word\" (record 17)");
+            "no such word, in reduce, key \"word\" (group 17), value 1");
+  EXPECT_FALSE(event.bad_record.has_value());
 }
 
 struct Death {
@@ -121,6 +122,8 @@ TEST_P(DeathTest, IsReportedWithSignalStackAndPosition) {
   EXPECT_EQ(event.exit.cause, proto::CRASHED);
   EXPECT_TRUE(event.exit.was_running_task);
   EXPECT_EQ(WTERMSIG(event.exit.exit_status), death.signal_number);
+  // It is the record's doing unless somebody else killed the process.
+  EXPECT_EQ(event.bad_record.has_value(), death.signal_number != SIGKILL);
   EXPECT_THAT(event.exit.message,
               MatchesRegex(Cat(death.message,
                                ", in map, /data/x.txt offset 1234 "

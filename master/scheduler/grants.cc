@@ -1,6 +1,7 @@
 #include "master/scheduler/grants.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "master/state/ledger.h"
@@ -81,6 +82,26 @@ uint32_t SendWinners(SoftState& soft, const Job& job, const Attempt& attempt,
   return stage.total;
 }
 
+// Of the maps that have one: of a job's million, a thousand at most.
+template <typename Grant>
+void AddDeadLetters(const Job& job, Grant* grant) {
+  std::optional<uint32_t> last;
+  for (const auto& [place, record] : *job.bad_records) {
+    if (last == place.map) continue;
+    last = place.map;
+    const UnpackedDone unpacked = UnpackDone(job, {proto::MAP_TASK, place.map});
+    if (!unpacked.done.has_dead_letter()) continue;  // It did not crash there.
+    const proto::OutputFile& file = unpacked.done.dead_letter();
+    proto::DeadLetter* letter = grant->add_dead_letters();
+    letter->set_map_index(place.map);
+    letter->set_attempt_uid(unpacked.done.attempt_uid());
+    letter->set_bytes(file.bytes());
+    letter->set_records(file.records());
+    letter->set_xxh3(file.xxh3());
+    letter->set_inode(file.inode());
+  }
+}
+
 }  // namespace
 
 void GrantPlan(SoftState& soft, SoftJob& job, SoftWorker& worker) {
@@ -99,6 +120,9 @@ void GrantMap(SoftState& soft, SoftJob& job, uint32_t map, SoftWorker& worker,
   proto::MapGrant* grant = message.mutable_grant()->mutable_map();
   grant->set_plan_sha256(job.job->plan_sha256);
   grant->set_num_partitions(job.job->reduces.total);
+  for (const proto::BadRecord* record : job.job->BadRecordsOf(map)) {
+    *grant->add_bad_records() = *record;
+  }
   soft.SendTo(worker, std::move(message));
 }
 
@@ -131,6 +155,7 @@ void GrantCheck(SoftState& soft, SoftJob& job, SoftWorker& worker) {
   for (const auto& [line, value] : LedgerLines(record.totals.ledger)) {
     (*grant->mutable_ledger())[line] = value;
   }
+  AddDeadLetters(record, grant);
   *grant->mutable_plan() = *record.plan;
   grant->set_plan_sha256(record.plan_sha256);
   grant->set_created_at_ms(soft.wall_ms);
@@ -144,6 +169,7 @@ void GrantPublish(SoftState& soft, SoftJob& job, SoftWorker& worker) {
   proto::PublishGrant* grant = message.mutable_grant()->mutable_publish();
   grant->set_num_winners(SendWinners(soft, *job.job, *attempt, worker));
   grant->set_manifest_sha256(job.job->manifest_sha256);
+  AddDeadLetters(*job.job, grant);
   soft.SendTo(worker, std::move(message));
 }
 

@@ -5,6 +5,7 @@
 
 #include "common/logging.h"
 #include "common/strings.h"
+#include "master/scheduler/bad_records.h"
 #include "master/scheduler/cleanup.h"
 #include "master/scheduler/fetch_failures.h"
 #include "master/scheduler/outcomes.h"
@@ -338,6 +339,9 @@ void OnUpdate(SoftState& soft, SoftWorker& worker,
   }
   for (const proto::FetchFailure& failure : update.fetch_failures()) {
     OnFetchFailure(soft, worker, failure);
+  }
+  for (const proto::BadRecordMet& met : update.bad_records()) {
+    OnBadRecord(soft, worker, met);
   }
   for (const std::string& job : update.dropped_jobs()) {
     if (const auto id = JobId::FromBytes(job)) OnDropped(soft, worker, *id);

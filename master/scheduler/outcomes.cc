@@ -5,6 +5,7 @@
 
 #include "common/logging.h"
 #include "common/strings.h"
+#include "master/scheduler/bad_records.h"
 #include "master/scheduler/fetch_failures.h"
 #include "master/scheduler/health.h"
 #include "master/scheduler/locations.h"
@@ -237,8 +238,8 @@ void OnFailed(SoftState& soft, SoftWorker& worker, SoftJob& job,
     proto::LogEntry entry;
     proto::OutputLost* lost = entry.mutable_output_lost();
     lost->set_job_id(std::string(job.job->id.bytes()));
-    TaskId{job.job->map_only() ? proto::MAP_TASK : proto::REDUCE_TASK,
-           failure.map_index()}
+    const bool by_map = job.job->map_only() || failure.dead_letter();
+    TaskId{by_map ? proto::MAP_TASK : proto::REDUCE_TASK, failure.map_index()}
         .To(lost->mutable_task());
     lost->set_attempt_uid(failure.map_uid());
     lost->set_message(failure.message());
@@ -481,6 +482,9 @@ void OnTaskEntry(SoftState& soft, const proto::LogEntry& entry,
     case proto::LogEntry::kAttemptFailed:
       if (result.applied()) BlameWorker(soft, entry.attempt_failed());
       Resolve(soft, entry.attempt_failed().attempt(), result, true);
+      break;
+    case proto::LogEntry::kRecordPassedOver:
+      OnRecordPassedOver(soft, entry.record_passed_over(), result);
       break;
     case proto::LogEntry::kMapLost:
       for (const LostWinner& lost : result.lost) {

@@ -15,7 +15,7 @@ constexpr uint64_t kExecutingMsMax = uint64_t{366} * 24 * 3600 * 1000;
 }  // namespace
 
 void SoftState::Propose(proto::LogEntry entry) {
-  entry.set_version(kLogEntryVersion);
+  entry.set_version(VersionOf(entry));
   entry.set_proposed_at_ms(wall_ms);
   effects.push_back(master::Propose{std::move(entry)});
 }

@@ -163,6 +163,7 @@ void FillTotals(const SoftState& soft, const Job& job,
   status->mutable_attempts()->set_failed(job.attempts_failed);
   status->mutable_attempts()->set_lost(job.attempts_lost);
   status->mutable_attempts()->set_speculative(speculative);
+  status->set_bad_records(job.bad_records_count);
 }
 
 void FillTask(const SoftState& soft, const Job& job, const TaskId& id,

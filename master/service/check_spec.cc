@@ -2,6 +2,7 @@
 
 #include <string_view>
 
+#include "common/job_settings.h"
 #include "common/sha256.h"
 #include "common/strings.h"
 #include "master/state/limits.h"
@@ -112,6 +113,11 @@ absl::Status CheckSpec(const proto::JobSpec& spec) {
   }
   if (absl::Status status = CheckOutput(spec.output()); !status.ok()) {
     return status;
+  }
+  if (spec.skip_bad_records() > kSkipBadRecordsMax) {
+    return Invalid(Cat("at most ", kSkipBadRecordsMax,
+                       " bad records may be passed over, not ",
+                       spec.skip_bad_records()));
   }
   if (spec.num_reducers() > kPartitionsMax) {
     return Invalid(Cat(spec.num_reducers(), " reducers are more than the ",

@@ -40,6 +40,7 @@ class Applier {
   void Apply(const proto::MapReoffered& entry);
   void Apply(const proto::ReduceWon& entry);
   void Apply(const proto::AttemptFailed& entry);
+  void Apply(const proto::RecordPassedOver& entry);
   void Apply(const proto::MapLost& entry);
   void Apply(const proto::OutputLost& entry);
   // apply_workers.cc

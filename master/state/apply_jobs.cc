@@ -50,6 +50,7 @@ void Applier::EndJob(Job* job, proto::JobState state) {
   job->maps.tasks.Reset(0);
   job->reduces.tasks.Reset(0);
   job->troubles.Shorten(kTroublesKept);
+  job->bad_records = Cow<BadRecordTable>();
 }
 
 void Applier::FailJob(Job* job, proto::JobFailure failure) {

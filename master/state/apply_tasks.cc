@@ -330,6 +330,36 @@ void Applier::Apply(const proto::AttemptFailed& entry) {
   FailJob(job, std::move(failure));
 }
 
+void Applier::Apply(const proto::RecordPassedOver& entry) {
+  const Candidate candidate =
+      FindCandidate(entry.attempt(), entry.worker(), proto::MAP_TASK);
+  if (refused()) return;
+  Job* job = candidate.job;
+  const uint32_t limit = job->spec->skip_bad_records();
+  if (limit == 0)
+    return Refuse(Refusal::kMalformed, "the job passes over none");
+  const BadRecordPlace place =
+      BadRecordPlace::Of(candidate.id.index, entry.record());
+  // Whoever met it first: it is one record.
+  if (job->bad_records->contains(place)) return Refuse(Refusal::kRepeated);
+  if (job->bad_records->size() >= limit) {
+    proto::JobFailure failure;
+    failure.set_cause(proto::BAD_RECORD_LIMIT);
+    failure.set_message(Cat("more bad records than the ", limit,
+                            " that --skip-bad-records allows; the last one: ",
+                            entry.record().message()));
+    failure.set_stack(entry.record().stack());
+    *failure.mutable_attempt() = entry.attempt();
+    failure.set_worker(state_.workers_[candidate.worker].name);
+    return FailJob(job, std::move(failure));
+  }
+  proto::BadRecord& record = job->bad_records.Mutable()[place];
+  record = entry.record();
+  record.set_message(CutText(record.message(), kBadRecordMessageBytesMax));
+  record.set_stack(CutText(record.stack(), kBadRecordStackBytesMax));
+  ++job->bad_records_count;
+}
+
 void Applier::Apply(const proto::MapLost& entry) {
   const auto uid = AttemptUid::FromBytes(entry.attempt_uid());
   if (!uid.has_value()) return Refuse(Refusal::kMalformed);
@@ -355,8 +385,11 @@ void Applier::Apply(const proto::OutputLost& entry) {
   if (job == nullptr) return;
   if (!job->planned) return Refuse(Refusal::kNotPlanned);
   const TaskId id = TaskId::From(entry.task());
-  // The outputs of other maps are not job output: MapLost is for those.
-  const bool makes_output = id.kind == proto::REDUCE_TASK ||
+  // The outputs of other maps are not job output: MapLost is for those. But the
+  // records that a map has passed over are.
+  const bool dead_letter = id.kind == proto::MAP_TASK && !job->map_only() &&
+                           !job->BadRecordsOf(id.index).empty();
+  const bool makes_output = id.kind == proto::REDUCE_TASK || dead_letter ||
                             (id.kind == proto::MAP_TASK && job->map_only());
   const Task* task = job->FindTask(id);
   if (task == nullptr || !makes_output) return Refuse(Refusal::kNoSuchTask);
@@ -366,7 +399,7 @@ void Applier::Apply(const proto::OutputLost& entry) {
   Trouble& trouble = job->troubles.Mutable(id);
   if (!trouble.Counted(*uid)) trouble.counted.emplace_back(*uid, task->worker);
   LoseWinner(job, id, entry.message());
-  if (job->open()) LoseMapsOfLostWorkers(job);
+  if (job->open() && !dead_letter) LoseMapsOfLostWorkers(job);
 }
 
 }  // namespace millrace::master

@@ -28,6 +28,15 @@ const Task* Job::FindTask(const TaskId& task) const {
   return &stage->tasks[task.index];
 }
 
+std::vector<const proto::BadRecord*> Job::BadRecordsOf(uint32_t map) const {
+  std::vector<const proto::BadRecord*> records;
+  for (auto at = bad_records->lower_bound({map, 0, 0});
+       at != bad_records->end() && at->first.map == map; ++at) {
+    records.push_back(&at->second);
+  }
+  return records;
+}
+
 void CountReport(const Job& job, proto::TaskKind kind,
                  const UnpackedDone& report, bool gained, Totals* totals) {
   const proto::TaskDone& done = report.done;

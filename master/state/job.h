@@ -3,8 +3,10 @@
 #ifndef MILLRACE_MASTER_STATE_JOB_H_
 #define MILLRACE_MASTER_STATE_JOB_H_
 
+#include <compare>
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -49,6 +51,20 @@ struct FailedAttempt {
   std::string log_tail;
   int64_t at_ms = 0;
 };
+
+// Records that the mapper crashed on, by map, file of the plan and offset.
+struct BadRecordPlace {
+  uint32_t map = 0;
+  uint32_t file = 0;
+  uint64_t offset = 0;
+
+  static BadRecordPlace Of(uint32_t map, const proto::BadRecord& record) {
+    return {map, record.file(), record.offset()};
+  }
+  friend auto operator<=>(const BadRecordPlace&,
+                          const BadRecordPlace&) = default;
+};
+using BadRecordTable = std::map<BadRecordPlace, proto::BadRecord>;
 
 // Sums over the present winners of a job.
 struct Totals {
@@ -101,6 +117,10 @@ struct Job {
   uint64_t attempts_speculative = 0;
   TroubleTable troubles;
   Cow<std::deque<FailedAttempt>> recent_failures;  // Oldest first.
+  // That no attempt of the job is given again: at most
+  // JobSpec.skip_bad_records. Given up when the job ends; the number stays.
+  Cow<BadRecordTable> bad_records;
+  uint32_t bad_records_count = 0;
 
   bool ended() const { return finished_index != 0; }
   // Not ended and not decided.
@@ -112,6 +132,8 @@ struct Job {
   }
   // The map or reduce of that name; null: no such task (or no longer kept).
   const Task* FindTask(const TaskId& task) const;
+  // Those of one map, in the order of the input.
+  std::vector<const proto::BadRecord*> BadRecordsOf(uint32_t map) const;
   const Trouble* FindTrouble(const TaskId& task) const {
     return troubles.Find(task);
   }

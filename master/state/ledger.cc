@@ -28,6 +28,8 @@ void Accumulate(const proto::Ledger& from, uint64_t sign, proto::Ledger* to) {
   to->set_combine_in_records(to->combine_in_records() +
                              sign * from.combine_in_records());
   to->set_output_records(to->output_records() + sign * from.output_records());
+  to->set_skipped_records(to->skipped_records() +
+                          sign * from.skipped_records());
   if (from.has_combine_out()) {
     Accumulate(from.combine_out(), sign, to->mutable_combine_out());
   }
@@ -57,9 +59,9 @@ bool IsZero(const proto::Ledger& ledger) {
     return sum.records() == 0 && sum.hash() == 0;
   };
   return ledger.emitted_records() == 0 && ledger.combine_in_records() == 0 &&
-         ledger.output_records() == 0 && zero(ledger.combine_out()) &&
-         zero(ledger.written()) && zero(ledger.fetched()) &&
-         zero(ledger.merged());
+         ledger.output_records() == 0 && ledger.skipped_records() == 0 &&
+         zero(ledger.combine_out()) && zero(ledger.written()) &&
+         zero(ledger.fetched()) && zero(ledger.merged());
 }
 
 absl::Status CheckMapLedger(const proto::Ledger& map, bool partitioned) {
@@ -97,6 +99,9 @@ std::map<std::string, uint64_t> LedgerLines(const proto::Ledger& ledger) {
   std::map<std::string, uint64_t> lines;
   lines["emitted_records"] = ledger.emitted_records();
   lines["output_records"] = ledger.output_records();
+  if (ledger.skipped_records() > 0) {
+    lines["skipped_records"] = ledger.skipped_records();
+  }
   auto add = [&lines](std::string_view line, const proto::RecordSum& sum) {
     lines[Cat(line, "_records")] = sum.records();
     lines[Cat(line, "_hash")] = sum.hash();

@@ -21,6 +21,10 @@ inline constexpr uint32_t kMaxAttemptsDefault = 4;
 // Re-runs of maps that gave other records; the next one fails the job.
 inline constexpr uint32_t kEpochRaisesMax = 2;
 
+// Of each record that a job passes over; there may be kSkipBadRecordsMax.
+inline constexpr size_t kBadRecordMessageBytesMax = 1024;
+inline constexpr size_t kBadRecordStackBytesMax = 2048;
+
 // What is kept of failed attempts for people: the last ones of each job, and so
 // much of their texts.
 inline constexpr size_t kRecentFailuresMax = 16;

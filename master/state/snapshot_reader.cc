@@ -116,6 +116,7 @@ absl::Status SnapshotReader::ReadJob() {
   const uint32_t troubles = part_.job().troubles();
   const uint32_t failures = part_.job().failures();
   const uint32_t tasks = part_.job().tasks();
+  const uint32_t bad_records = part_.job().bad_records();
   const bool failed = part_.job().failed();
   MR_RETURN_IF_ERROR(ReadJobHead());
   MR_RETURN_IF_ERROR(ReadSpec());
@@ -132,6 +133,7 @@ absl::Status SnapshotReader::ReadJob() {
   MR_RETURN_IF_ERROR(ReadTroubles(troubles));
   MR_RETURN_IF_ERROR(ReadFailures(failures));
   MR_RETURN_IF_ERROR(ReadTasks(tasks));
+  MR_RETURN_IF_ERROR(ReadBadRecords(bad_records));
   MR_RETURN_IF_ERROR(CheckStage());
   MR_RETURN_IF_ERROR(CheckTasks());
   state_.AddJob(std::move(job_));
@@ -181,6 +183,7 @@ absl::Status SnapshotReader::ReadJobHead() {
   job.maps.took_ms = from.maps_took_ms();
   job.reduces.timed = from.reduces_timed();
   job.reduces.took_ms = from.reduces_took_ms();
+  job.bad_records_count = from.bad_records_count();
   if (job.index <= last_index_ || job.index > state_.applied_index_ ||
       job.finished_index > state_.applied_index_ ||
       (job.ended() && job.finished_index <= job.index)) {
@@ -292,6 +295,32 @@ absl::Status SnapshotReader::ReadFailures(uint32_t count) {
       failed.stack = std::move(*from.mutable_stack());
       failed.log_tail = std::move(*from.mutable_log_tail());
       failed.at_ms = from.at_ms();
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status SnapshotReader::ReadBadRecords(uint32_t count) {
+  const Job& job = *job_;
+  if (job.ended() ? count != 0 : count != job.bad_records_count) {
+    return BadJob("its bad records are not as many as it says");
+  }
+  if (job.bad_records_count > job.spec->skip_bad_records()) {
+    return BadJob("more bad records than it may have");
+  }
+  while (job.bad_records->size() < count) {
+    MR_RETURN_IF_ERROR(Next(Part::kBadRecords));
+    if (part_.bad_records().records().empty()) return BadJob("no bad records");
+    BadRecordTable& table = job_->bad_records.Mutable();
+    for (proto::SnapshotBadRecord& from :
+         *part_.mutable_bad_records()->mutable_records()) {
+      const BadRecordPlace place =
+          BadRecordPlace::Of(from.map(), from.record());
+      if (from.map() >= job.maps.total || table.size() == count ||
+          (!table.empty() && place <= table.rbegin()->first)) {
+        return BadJob("a bad record is not possible");
+      }
+      table.emplace(place, std::move(*from.mutable_record()));
     }
   }
   return absl::OkStatus();

@@ -47,6 +47,7 @@ class SnapshotReader {
   absl::Status ReadCounters(uint32_t count);
   absl::Status ReadTroubles(uint32_t count);
   absl::Status ReadFailures(uint32_t count);
+  absl::Status ReadBadRecords(uint32_t count);
   absl::Status ReadTasks(uint32_t count);
   absl::Status AddTasks(const proto::SnapshotTasks& from, TaskId* next);
   absl::Status AddTask(const proto::SnapshotTasks& from, int item,

@@ -105,6 +105,8 @@ absl::Status WriteJobHead(const Job& job, SnapshotOutput& out) {
   to->set_troubles(static_cast<uint32_t>(job.troubles.size()));
   to->set_failures(static_cast<uint32_t>(job.recent_failures->size()));
   to->set_tasks(CountTouched(job.maps.tasks) + CountTouched(job.reduces.tasks));
+  to->set_bad_records(static_cast<uint32_t>(job.bad_records->size()));
+  to->set_bad_records_count(job.bad_records_count);
   return out.Append(part);
 }
 
@@ -193,6 +195,18 @@ absl::Status WriteTasks(const TaskTable& tasks, proto::TaskKind kind,
   return absl::OkStatus();
 }
 
+absl::Status WriteBadRecords(const Job& job, SnapshotOutput& out) {
+  ListWriter list(out);
+  for (const auto& [place, record] : *job.bad_records) {
+    proto::SnapshotBadRecord* to =
+        list.part().mutable_bad_records()->add_records();
+    to->set_map(place.map);
+    *to->mutable_record() = record;
+    MR_RETURN_IF_ERROR(list.Added(to->ByteSizeLong()));
+  }
+  return list.End();
+}
+
 absl::Status WriteJob(const Job& job, SnapshotOutput& out) {
   MR_RETURN_IF_ERROR(WriteJobHead(job, out));
   SnapshotPart part;
@@ -210,7 +224,8 @@ absl::Status WriteJob(const Job& job, SnapshotOutput& out) {
   MR_RETURN_IF_ERROR(WriteTroubles(job, out));
   MR_RETURN_IF_ERROR(WriteFailures(job, out));
   MR_RETURN_IF_ERROR(WriteTasks(job.maps.tasks, proto::MAP_TASK, out));
-  return WriteTasks(job.reduces.tasks, proto::REDUCE_TASK, out);
+  MR_RETURN_IF_ERROR(WriteTasks(job.reduces.tasks, proto::REDUCE_TASK, out));
+  return WriteBadRecords(job, out);
 }
 
 }  // namespace

@@ -65,6 +65,10 @@ std::string_view ToString(Refusal refusal) {
   return "unknown";
 }
 
+uint32_t VersionOf(const proto::LogEntry& entry) {
+  return entry.has_record_passed_over() ? 2 : 1;
+}
+
 State::State(const StateMutant& mutant) : mutant_(mutant) {}
 State::~State() = default;
 
@@ -165,6 +169,9 @@ ApplyResult Applier::Run(const proto::LogEntry& entry) {
       break;
     case Entry::kAttemptFailed:
       Apply(entry.attempt_failed());
+      break;
+    case Entry::kRecordPassedOver:
+      Apply(entry.record_passed_over());
       break;
     case Entry::kMapLost:
       Apply(entry.map_lost());

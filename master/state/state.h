@@ -37,7 +37,11 @@
 
 namespace millrace::master {
 
-inline constexpr uint32_t kLogEntryVersion = 1;
+inline constexpr uint32_t kLogEntryVersion = 2;
+// The version that an entry is written with: the lowest that has it, so that a
+// group whose masters are replaced one by one is stopped by nothing that it
+// does not use.
+uint32_t VersionOf(const proto::LogEntry& entry);
 
 // Why an entry changed nothing.
 enum class Refusal {

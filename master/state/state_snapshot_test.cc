@@ -7,6 +7,7 @@
 
 #include <thread>
 
+#include "common/hash.h"
 #include "common/random.h"
 #include "common/strings.h"
 #include "master/state/packed_done.h"
@@ -270,6 +271,21 @@ TEST(StateSnapshotTest, LaterVersionIsRefusedWithAReason) {
               ::testing::AllOf(::testing::HasSubstr(
                                    "format version 3, this program knows 2"),
                                ::testing::HasSubstr("at least as new")));
+}
+
+// Version 1 is what version 2 is without records that are passed over.
+TEST(StateSnapshotTest, TheEarlierVersionIsRead) {
+  State state;
+  std::string bytes = BytesOf(*FillState(state).Freeze());
+  bytes[8] = 1;
+  const uint64_t checksum =
+      Hash64(std::string_view(bytes).substr(0, bytes.size() - 8));
+  for (size_t i = 0; i < 8; ++i) {
+    bytes[bytes.size() - 8 + i] = static_cast<char>(checksum >> (8 * i));
+  }
+  const auto restored = Restored(bytes);
+  ASSERT_NE(restored, nullptr);
+  EXPECT_EQ(restored->Hash(), state.Hash());
 }
 
 TEST(StateSnapshotTest, StreamsComeInPiecesOfAnySize) {

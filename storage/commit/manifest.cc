@@ -25,6 +25,8 @@ constexpr uint64_t kManifestBytesMax = uint64_t{1} << 30;
 constexpr size_t kReadBytes = 1 << 20;
 
 // The file ends in one line of fixed length and the closing brace.
+constexpr uint64_t kMax32 = 0xFFFFFFFF;
+constexpr uint64_t kMax64 = ~uint64_t{0};
 constexpr std::string_view kSelfBegin = "  \"self_xxh3\": \"";
 constexpr std::string_view kSelfEnd = "\"\n}\n";
 constexpr size_t kHexDigits = 16;
@@ -159,10 +161,28 @@ bool IsFileName(std::string_view name) {
          name.find('\0') == std::string_view::npos && name != kManifestName;
 }
 
+// `names`: of all files of the output so far.
+void ReadFiles(Members& top, const char* list, std::set<std::string>* names,
+               std::vector<ManifestFile>* out, absl::Status* status) {
+  const Json* files = top.Get(list, &Json::is_array, "array");
+  for (size_t i = 0; i < files->size() && status->ok(); ++i) {
+    const std::string where = Cat(list, "[", i, "]");
+    Members members((*files)[i], where, status);
+    ManifestFile& file = out->emplace_back();
+    file.name = members.GetString("name");
+    file.bytes = members.GetUint("bytes", kMax64);
+    file.records = members.GetUint("records", kMax64);
+    file.xxh3 = members.GetHash("xxh3");
+    file.attempt_uid = members.GetString("attempt");
+    if (!IsFileName(file.name) || !names->insert(file.name).second) {
+      members.Fail(Cat(where, " is no file name, or stands there twice: \"",
+                       Printable(file.name), "\""));
+    }
+  }
+}
+
 absl::StatusOr<Manifest> FromJson(const Json& json) {
   absl::Status status;
-  constexpr uint64_t kMax32 = 0xFFFFFFFF;
-  constexpr uint64_t kMax64 = ~uint64_t{0};
   Members top(json, "the manifest", &status);
   if (top.GetString("format") != kFormatName) {
     top.Fail(Cat("its \"format\" is not \"", kFormatName, "\""));
@@ -191,22 +211,10 @@ absl::StatusOr<Manifest> FromJson(const Json& json) {
   out.input_files = top.GetUint("input_files", kMax64);
   out.input_bytes = top.GetUint("input_bytes", kMax64);
 
-  const Json* files = top.Get("files", &Json::is_array, "array");
   std::set<std::string> names;
-  for (size_t i = 0; i < files->size() && status.ok(); ++i) {
-    Members members((*files)[i], Cat("files[", i, "]"), &status);
-    ManifestFile& file = out.files.emplace_back();
-    file.name = members.GetString("name");
-    file.bytes = members.GetUint("bytes", kMax64);
-    file.records = members.GetUint("records", kMax64);
-    file.xxh3 = members.GetHash("xxh3");
-    file.attempt_uid = members.GetString("attempt");
-    if (!IsFileName(file.name) || !names.insert(file.name).second) {
-      members.Fail(Cat("files[", i,
-                       "] is no file name, or stands there twice: "
-                       "\"",
-                       Printable(file.name), "\""));
-    }
+  ReadFiles(top, "files", &names, &out.files, &status);
+  if (json.contains("dead_letters")) {
+    ReadFiles(top, "dead_letters", &names, &out.dead_letters, &status);
   }
   const Json* groups = top.Get("counters", &Json::is_object, "object");
   for (const auto& [group, counters] : groups->items()) {
@@ -239,6 +247,19 @@ absl::StatusOr<Manifest> FromJson(const Json& json) {
   }
   MR_RETURN_IF_ERROR(status);
   return out;
+}
+
+Json FilesJson(const std::vector<ManifestFile>& files) {
+  Json json = Json::array();
+  for (const ManifestFile& file : files) {
+    Json& out = json.emplace_back();
+    out["name"] = Text(file.name);
+    out["bytes"] = file.bytes;
+    out["records"] = file.records;
+    out["xxh3"] = Hex(file.xxh3);
+    out["attempt"] = Text(file.attempt_uid);
+  }
+  return json;
 }
 
 // What is wrong with one file of an output, "" if nothing.
@@ -296,14 +317,9 @@ std::string SerializeManifest(const Manifest& manifest) {
   json["partitions"] = manifest.partitions;
   json["input_files"] = manifest.input_files;
   json["input_bytes"] = manifest.input_bytes;
-  Json& files = json["files"] = Json::array();
-  for (const ManifestFile& file : manifest.files) {
-    Json& out = files.emplace_back();
-    out["name"] = Text(file.name);
-    out["bytes"] = file.bytes;
-    out["records"] = file.records;
-    out["xxh3"] = Hex(file.xxh3);
-    out["attempt"] = Text(file.attempt_uid);
+  json["files"] = FilesJson(manifest.files);
+  if (!manifest.dead_letters.empty()) {
+    json["dead_letters"] = FilesJson(manifest.dead_letters);
   }
   Json& counters = json["counters"] = Json::object();
   for (const auto& [group, values] : manifest.counters) {
@@ -378,12 +394,14 @@ absl::StatusOr<VerifyReport> VerifyOutput(FileSystem& fs,
   };
   const std::unique_ptr<char[]> buffer(new char[kReadBytes]);
   std::set<std::string_view> known;
-  for (const ManifestFile& file : manifest.files) {
-    known.insert(file.name);
-    ++report.files;
-    const std::string problem = CheckFile(fs, JoinPath(output, file.name), file,
-                                          buffer.get(), &report.bytes);
-    if (!problem.empty()) add(file.name, problem);
+  for (const auto* files : {&manifest.files, &manifest.dead_letters}) {
+    for (const ManifestFile& file : *files) {
+      known.insert(file.name);
+      ++report.files;
+      const std::string problem = CheckFile(fs, JoinPath(output, file.name),
+                                            file, buffer.get(), &report.bytes);
+      if (!problem.empty()) add(file.name, problem);
+    }
   }
   // What a later job that reads this directory would take for input.
   std::sort(

@@ -37,6 +37,8 @@ struct Manifest {
   uint64_t input_files = 0;
   uint64_t input_bytes = 0;
   std::vector<ManifestFile> files;  // In partition order.
+  // Records that were passed over, in the order of the map tasks.
+  std::vector<ManifestFile> dead_letters;
   // Group -> name -> value.
   std::map<std::string, std::map<std::string, int64_t>> counters;
   // Ledger line -> records or hash.
@@ -59,8 +61,9 @@ struct VerifyReport {
   uint64_t bytes = 0;
   std::vector<std::string> problems;  // One line each; empty: all is well.
 };
-// Re-reads every file of a committed output and compares it with the manifest;
-// also reports part files that are in the directory and not in the manifest.
+// Re-reads every file of a committed output, dead letters included, and
+// compares it with the manifest; also reports part files that are in the
+// directory and not in the manifest.
 absl::StatusOr<VerifyReport> VerifyOutput(FileSystem& fs,
                                           const std::string& output);
 

@@ -34,6 +34,9 @@ void AddLedger(const proto::Ledger& from, std::map<std::string, uint64_t>* to) {
   std::map<std::string, uint64_t>& lines = *to;
   lines["emitted_records"] += from.emitted_records();
   lines["output_records"] += from.output_records();
+  if (from.skipped_records() > 0) {
+    lines["skipped_records"] += from.skipped_records();
+  }
   const auto add_sum = [&](const char* line, const proto::RecordSum& sum) {
     lines[Cat(line, "_records")] += sum.records();
     lines[Cat(line, "_hash")] += sum.hash();
@@ -48,8 +51,8 @@ void AddLedger(const proto::Ledger& from, std::map<std::string, uint64_t>* to) {
 }
 
 void AddFile(const std::string& name, const proto::OutputFile& file,
-             const AttemptUid& uid, Manifest* manifest) {
-  ManifestFile& out = manifest->files.emplace_back();
+             const AttemptUid& uid, std::vector<ManifestFile>* files) {
+  ManifestFile& out = files->emplace_back();
   out.name = name;
   out.bytes = file.bytes();
   out.records = file.records();

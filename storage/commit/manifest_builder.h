@@ -7,6 +7,7 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "absl/time/time.h"
 #include "common/ids.h"
@@ -35,12 +36,15 @@ void AddCounters(const google::protobuf::RepeatedPtrField<proto::Counter>& from,
 
 // Adds a task's lines to a job's. The lines are "emitted_records",
 // "combine_in_records" and, for combine_out, written, fetched and merged,
-// "<sum>_records" and "<sum>_hash"; "output_records".
+// "<sum>_records" and "<sum>_hash"; "output_records"; "skipped_records" if
+// there are any.
 void AddLedger(const proto::Ledger& from, std::map<std::string, uint64_t>* to);
 
-// The next part file, in partition order, under its published name.
+// The next file of `files`, which is the manifest's list of part files or of
+// dead letters, under its published name. In partition order, or that of the
+// maps.
 void AddFile(const std::string& name, const proto::OutputFile& file,
-             const AttemptUid& uid, Manifest* manifest);
+             const AttemptUid& uid, std::vector<ManifestFile>* files);
 
 }  // namespace millrace::storage
 

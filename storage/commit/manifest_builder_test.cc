@@ -82,7 +82,7 @@ TEST(ManifestBuilderTest, FilesKeepTheirOrderAndPublishedNames) {
   file.set_records(2);
   file.set_xxh3(77);
   AddFile("part-00001", file, *AttemptUid::FromHex(std::string(32, '6')),
-          &manifest);
+          &manifest.files);
   ASSERT_EQ(manifest.files.size(), 1u);
   EXPECT_EQ(manifest.files[0].name, "part-00001");
   EXPECT_EQ(manifest.files[0].bytes, 9u);

@@ -18,6 +18,7 @@ namespace {
 std::string ProgramPath(const std::string& name) {
   if (name == "fault_job") return MILLRACE_FAULT_JOB;
   if (name == "group_job") return MILLRACE_GROUP_JOB;
+  if (name == "poison_job") return MILLRACE_POISON_JOB;
   return JoinPath(MILLRACE_BIN_DIR, name);
 }
 
@@ -125,7 +126,7 @@ void LocalRunTest::ExpectFailure(const ProgramResult& result, int exit_code,
 std::string LocalRunTest::ReadOutput() const {
   std::string all;
   for (const std::string& name : temp_.Names("work/out")) {
-    if (name != "_MANIFEST") all += temp_.Read("work/out/" + name);
+    if (name[0] != '_') all += temp_.Read("work/out/" + name);
   }
   return all;
 }
@@ -133,7 +134,7 @@ std::string LocalRunTest::ReadOutput() const {
 WordCounts LocalRunTest::ReadCounts() const {
   WordCounts counts;
   for (const std::string& name : temp_.Names("work/out")) {
-    if (name == "_MANIFEST") continue;
+    if (name[0] == '_') continue;
     const std::string part = temp_.Read("work/out/" + name);
     std::string previous;
     std::string_view rest = part;

@@ -32,7 +32,7 @@ class LocalRunTest : public ::testing::Test {
   std::string output() const { return temp_ / "work/out"; }
 
   // <program> --input=<in> --output=<out> <flags>. Programs: "wordcount",
-  // "fault_job", "group_job".
+  // "fault_job", "group_job", "poison_job".
   ProgramOptions Command(const std::string& program,
                          const std::vector<std::string>& flags) const;
   ProgramResult Run(const std::string& program,

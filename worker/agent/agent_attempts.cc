@@ -62,18 +62,34 @@ void AgentCore::Prepare(Attempt& attempt) {
     for (const std::string& sha256 : JobBlobs(spec)) WantBlob(attempt, sha256);
     if (grant.has_map()) WantBlob(attempt, grant.map().plan_sha256());
     attempt.input_missing = grant.has_reduce() && grant.reduce().num_maps() > 0;
-    PrepareAttempt prepare;
-    prepare.attempt = attempt.uid;
-    prepare.job = attempt.job;
-    prepare.output = spec.output();
-    prepare.makes_staging = grant.has_plan();
-    prepare.writes_output = WritesPart(grant);
-    Job& job = jobs_[attempt.job];
-    job.made_staging |= prepare.makes_staging;
-    ++job.work;
-    Do(std::move(prepare));
+    attempt.bad_records.assign(grant.map().bad_records().begin(),
+                               grant.map().bad_records().end());
+    PrepareFiles(attempt, /*begins_anew=*/false);
   }
   GoOnIfPrepared(attempt);
+}
+
+void AgentCore::PrepareFiles(Attempt& attempt, bool begins_anew) {
+  PrepareAttempt prepare;
+  prepare.attempt = attempt.uid;
+  prepare.job = attempt.job;
+  prepare.output = SpecOf(attempt.job)->output();
+  prepare.makes_staging = attempt.grant.has_plan();
+  prepare.writes_output =
+      WritesPart(attempt.grant) ||
+      (attempt.grant.has_map() && !attempt.bad_records.empty());
+  prepare.begins_anew = begins_anew;
+  Job& job = jobs_[attempt.job];
+  job.made_staging |= prepare.makes_staging;
+  ++job.work;
+  Do(std::move(prepare));
+}
+
+void AgentCore::BeginAnew(Attempt& attempt) {
+  attempt.state = State::kPreparing;
+  attempt.prepared = false;
+  attempt.progress_news = true;
+  PrepareFiles(attempt, /*begins_anew=*/true);
 }
 
 void AgentCore::WantBlob(Attempt& attempt, const std::string& sha256) {
@@ -270,6 +286,22 @@ void AgentCore::Succeed(Attempt& attempt, proto::TaskDone done) {
   } else {
     done.clear_output();
   }
+  if (grant.has_map() &&
+      (done.dead_letter().records() != attempt.bad_records.size() ||
+       done.ledger().skipped_records() != attempt.bad_records.size())) {
+    proto::AttemptFailure failure;
+    failure.set_cause(proto::INTERNAL);
+    failure.set_message(Cat("passed over ", done.ledger().skipped_records(),
+                            " bad records and wrote ",
+                            done.dead_letter().records(), ", of ",
+                            attempt.bad_records.size()));
+    Fail(attempt, std::move(failure));
+    return;
+  }
+  done.mutable_dead_letter()->clear_path();  // Follows from the attempt.
+  if (!grant.has_map() || attempt.bad_records.empty()) {
+    done.clear_dead_letter();
+  }
   if (grant.has_map() && !WritesPart(grant)) {
     jobs_[attempt.job].held[attempt.uid] = {grant.attempt().task().index(),
                                             done.map_output_root()};
@@ -310,7 +342,9 @@ void AgentCore::Release(Attempt& attempt, bool keep_output) {
       !(keep_output && is_map_output)) {
     const proto::JobSpec* spec = SpecOf(attempt.job);
     wish = DeleteAttempt{attempt.uid, attempt.job, ""};
-    if (!keep_output && WritesPart(grant) && spec != nullptr) {
+    const bool in_staging =
+        WritesPart(grant) || (grant.has_map() && !attempt.bad_records.empty());
+    if (!keep_output && in_staging && spec != nullptr) {
       wish->output = spec->output();
     }
   }

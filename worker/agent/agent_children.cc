@@ -83,7 +83,34 @@ void AgentCore::Give(Attempt& attempt, ChildNumber number, Child& child) {
   Do(RunTask{
       number, attempt.job,
       MakeRunTask(attempt.grant, attempt.job, attempt.uid, *SpecOf(attempt.job),
-                  options_.layout, attempt.inputs)});
+                  options_.layout, attempt.inputs, attempt.bad_records)});
+}
+
+bool AgentCore::Ask(Attempt& attempt,
+                    const std::optional<proto::BadRecord>& record) {
+  const uint32_t limit = SpecOf(attempt.job)->skip_bad_records();
+  if (!record.has_value() || attempt.grant.has_reduce() || limit == 0) {
+    return false;
+  }
+  for (const proto::BadRecord& known : attempt.bad_records) {
+    if (SameRecord(known, *record)) return false;  // It did not pass it over.
+  }
+  if (attempt.grant.has_plan()) {
+    // The sample of a total order has met it; its map counts it.
+    if (attempt.bad_records.size() >= limit) return false;
+    attempt.child = 0;
+    attempt.bad_records.push_back(*record);
+    BeginAnew(attempt);
+    return true;
+  }
+  attempt.met = *record;
+  attempt.state = State::kAsking;
+  attempt.told_at = -absl::InfiniteDuration();
+  attempt.child = 0;
+  attempt.progress.set_records(0);
+  attempt.progress.set_input_bytes(0);
+  attempt.progress_news = true;
+  return true;
 }
 
 void AgentCore::LetIdleGo(size_t wanted) {
@@ -144,6 +171,7 @@ void AgentCore::On(const ChildFailed& event) {
   if (attempt == nullptr) return;
   // What it reported is all there will be; the next attempt gets a fresh one.
   Vacate(event.child, at->second);
+  if (Ask(*attempt, event.bad_record)) return;
   const proto::TaskFailed& failed = event.failed;
   proto::AttemptFailure failure;
   failure.set_cause(failed.cause());
@@ -181,7 +209,8 @@ void AgentCore::On(const ChildExited& event) {
   if (child.last_wish.has_value()) Do(*child.last_wish);
 
   Attempt* attempt = AttemptOf(child);
-  if (attempt != nullptr && attempt->child == event.child) {
+  if (attempt != nullptr && attempt->child == event.child &&
+      !Ask(*attempt, event.bad_record)) {
     attempt->child = 0;
     proto::AttemptFailure failure;
     failure.set_retryable(true);

@@ -1,5 +1,6 @@
 // What the leader commands. Ids of a wrong form are a bug of a master: noted
 // and passed over, since there is nobody to answer for.
+#include <algorithm>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -161,6 +162,22 @@ void AgentCore::OnKill(const proto::Kill& kill) {
   const auto at = attempts_.find(*uid);
   if (at == attempts_.end() || at->second.state == State::kOver) return;
   Fail(at->second, Failure(proto::CANCELLED, kill.reason(), true));
+}
+
+void AgentCore::OnPassOver(const proto::PassOver& pass) {
+  const auto uid = AttemptUid::FromBytes(pass.attempt_uid());
+  if (!uid.has_value()) return;
+  Attempt* attempt = FindIn(*uid, State::kAsking);
+  if (attempt == nullptr) return;
+  const auto& records = pass.bad_records();
+  const bool granted = std::any_of(records.begin(), records.end(),
+                                   [&](const proto::BadRecord& record) {
+                                     return SameRecord(record, attempt->met);
+                                   });
+  if (!granted) return;  // An answer to an earlier question.
+  attempt->bad_records.assign(records.begin(), records.end());
+  attempt->met.Clear();
+  BeginAnew(*attempt);
 }
 
 void AgentCore::OnDropAttempt(const proto::DropAttempt& drop) {

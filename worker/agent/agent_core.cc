@@ -203,6 +203,9 @@ void AgentCore::On(const MasterSays& event) {
     case proto::MasterMessage::kKill:
       OnKill(message.kill());
       break;
+    case proto::MasterMessage::kPassOver:
+      OnPassOver(message.pass_over());
+      break;
     case proto::MasterMessage::kDropAttempt:
       OnDropAttempt(message.drop_attempt());
       break;
@@ -324,6 +327,18 @@ void AgentCore::TellNews() {
       continue;
     }
     *updates.For(attempt.outcome).add_outcomes() = attempt.outcome;
+    attempt.told_at = now_;
+    urgent = true;
+  }
+  for (auto& [uid, attempt] : attempts_) {
+    if (attempt.state != State::kAsking ||
+        now_ - attempt.told_at < options_.retell_interval) {
+      continue;
+    }
+    proto::BadRecordMet met;
+    *met.mutable_attempt() = attempt.grant.attempt();
+    *met.mutable_record() = attempt.met;
+    *updates.For(met).add_bad_records() = std::move(met);
     attempt.told_at = now_;
     urgent = true;
   }

@@ -22,6 +22,10 @@
 //                           v
 //                       forgotten
 //
+// kExecuting -> kAsking: the mapper has crashed on a record that the job may
+// pass over. The leader is asked, and on its PassOver the attempt goes back to
+// kPreparing, to begin anew in a fresh process without the record.
+//
 // From everywhere: failure or Kill -> kOver; DropJob or the loss of the
 // incarnation -> forgotten at once.
 //
@@ -106,7 +110,14 @@ class AgentCore {
   const WorkerIncarnation& incarnation() const { return incarnation_; }
 
  private:
-  enum class State { kPreparing, kWaiting, kExecuting, kStoring, kOver };
+  enum class State {
+    kPreparing,
+    kWaiting,
+    kExecuting,
+    kAsking,
+    kStoring,
+    kOver
+  };
   struct Attempt {
     AttemptUid uid;
     JobId job;
@@ -118,17 +129,19 @@ class AgentCore {
     std::set<std::string> blobs_missing;
     bool input_missing = false;
 
-    WinnerFiles winners;                      // Of a check or publication.
-    std::vector<proto::MapOutputRef> inputs;  // Of a reduce.
-    uint64_t place = 0;                       // kWaiting: in the queue.
-    ChildNumber child = 0;                    // kExecuting, and since when.
+    WinnerFiles winners;                        // Of a check or publication.
+    std::vector<proto::MapOutputRef> inputs;    // Of a reduce.
+    uint64_t place = 0;                         // kWaiting: in the queue.
+    ChildNumber child = 0;                      // kExecuting, and since when.
     absl::Duration executing_since;
-    proto::TaskDone done;  // kStoring, of a planning task.
+    std::vector<proto::BadRecord> bad_records;  // Of a map, to be passed over.
+    proto::BadRecord met;                       // kAsking: whether this, too.
+    proto::TaskDone done;                       // kStoring, of a planning task.
     proto::AttemptProgress progress;
     bool progress_news = false;
 
     proto::AttemptOutcome outcome;  // kOver.
-    // On the present stream, when; infinite past: not yet.
+    // kAsking, kOver: on the present stream, when; infinite past: not yet.
     absl::Duration told_at = -absl::InfiniteDuration();
   };
 
@@ -186,6 +199,7 @@ class AgentCore {
   void OnGrant(const proto::Grant& grant);
   void OnLocations(const proto::Locations& locations);
   void OnKill(const proto::Kill& kill);
+  void OnPassOver(const proto::PassOver& pass);
   void OnDropAttempt(const proto::DropAttempt& drop);
   void OnDropJob(const proto::DropJob& drop);
   void OnAck(const proto::Ack& ack);
@@ -204,6 +218,9 @@ class AgentCore {
   void On(const FetchBroken& event);
   void On(const FetchAborted& event);
   void Prepare(Attempt& attempt);
+  void PrepareFiles(Attempt& attempt, bool begins_anew);
+  // From its beginning, without the bad records that it has now.
+  void BeginAnew(Attempt& attempt);
   void WantBlob(Attempt& attempt, const std::string& sha256);
   void GoOnIfPrepared(Attempt& attempt);
   void Succeed(Attempt& attempt, proto::TaskDone done);
@@ -225,6 +242,9 @@ class AgentCore {
   bool Place(Attempt& attempt);
   void Give(Attempt& attempt, ChildNumber number, Child& child);
   void LetIdleGo(size_t wanted);
+  // True: the failure is a record that the job may pass over, and the leader is
+  // asked, or the attempt begins anew.
+  bool Ask(Attempt& attempt, const std::optional<proto::BadRecord>& record);
   // Lets an idle or spent process go.
   void Vacate(ChildNumber number, Child& child);
   // Null: the process has none, or it is over.

@@ -48,6 +48,7 @@ struct ChildFailed {
   ChildNumber child = 0;
   proto::TaskFailed failed;
   std::string log;  // Head and tail of what the task printed.
+  std::optional<proto::BadRecord> bad_record = {};  // That was at fault.
 };
 // The end of a process, whoever wanted it. Every StartChild gets one.
 struct ChildExited {
@@ -61,6 +62,7 @@ struct ChildExited {
   std::string message;
   std::string stack;
   std::string log;
+  std::optional<proto::BadRecord> bad_record = {};  // That was at fault.
 };
 
 struct BlobReady {
@@ -189,6 +191,8 @@ struct PrepareAttempt {
   std::string output;
   bool makes_staging = false;
   bool writes_output = false;
+  // What the attempt has written there goes first.
+  bool begins_anew = false;
 };
 // Uploads the plan that the attempt wrote and keeps it in the cache.
 struct PutPlan {

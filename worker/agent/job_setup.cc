@@ -3,6 +3,7 @@
 #include "common/sha256.h"
 #include "common/strings.h"
 #include "storage/commit/output_commit.h"
+#include "storage/output/dead_letter.h"
 #include "storage/output/part_writer.h"
 
 namespace millrace::worker {
@@ -89,6 +90,16 @@ std::string OutputPath(const std::string& output, const JobId& job,
   return JoinPath(OutputDirectory(output, job, uid), storage::PartName(index));
 }
 
+bool SameRecord(const proto::BadRecord& a, const proto::BadRecord& b) {
+  return a.file() == b.file() && a.offset() == b.offset();
+}
+
+std::string DeadLetterPath(const std::string& output, const JobId& job,
+                           const AttemptUid& uid, uint32_t map) {
+  return JoinPath(OutputDirectory(output, job, uid),
+                  storage::DeadLetterName(map));
+}
+
 std::string PlanPath(const WorkerLayout& layout, const JobId& job,
                      const AttemptUid& uid) {
   return JoinPath(AttemptSpool(layout.Spool(), job, uid), "plan");
@@ -102,7 +113,8 @@ bool WritesPart(const proto::Grant& grant) {
 proto::RunTask MakeRunTask(const proto::Grant& grant, const JobId& job,
                            const AttemptUid& uid, const proto::JobSpec& spec,
                            const WorkerLayout& layout,
-                           const std::vector<proto::MapOutputRef>& inputs) {
+                           const std::vector<proto::MapOutputRef>& inputs,
+                           const std::vector<proto::BadRecord>& bad_records) {
   const proto::AttemptRef& ref = grant.attempt();
   proto::RunTask run;
   run.set_kind(ref.task().kind());
@@ -120,6 +132,7 @@ proto::RunTask MakeRunTask(const proto::Grant& grant, const JobId& job,
     plan->set_plan_path(PlanPath(layout, job, uid));
     plan->set_sequence_rows(spec.sequence_rows());
     plan->set_sequence_splits(spec.sequence_splits());
+    plan->mutable_bad_records()->Add(bad_records.begin(), bad_records.end());
   } else if (grant.has_map()) {
     proto::MapTask* map = run.mutable_map();
     map->set_plan_path(layout.Blob(grant.map().plan_sha256()));
@@ -127,6 +140,11 @@ proto::RunTask MakeRunTask(const proto::Grant& grant, const JobId& job,
     map->set_scratch_dir(spool);
     map->set_output_path(
         WritesPart(grant) ? part : MapOutputPath(layout.Spool(), job, uid));
+    if (!bad_records.empty()) {
+      map->mutable_bad_records()->Add(bad_records.begin(), bad_records.end());
+      map->set_dead_letter_path(
+          DeadLetterPath(spec.output(), job, uid, ref.task().index()));
+    }
   } else {
     proto::ReduceTask* reduce = run.mutable_reduce();
     reduce->mutable_map_outputs()->Add(inputs.begin(), inputs.end());

@@ -46,11 +46,20 @@ std::string OutputPath(const std::string& output, const JobId& job,
 std::string PlanPath(const WorkerLayout& layout, const JobId& job,
                      const AttemptUid& uid);
 
-// The command for a PLAN, MAP or REDUCE attempt. `inputs`: of a reduce.
+// Both are the record at one place.
+bool SameRecord(const proto::BadRecord& a, const proto::BadRecord& b);
+
+// The file of a map with bad records, beside its part file if it has one.
+std::string DeadLetterPath(const std::string& output, const JobId& job,
+                           const AttemptUid& uid, uint32_t map);
+
+// The command for a PLAN, MAP or REDUCE attempt. `inputs`: of a reduce;
+// `bad_records`: of a map or plan.
 proto::RunTask MakeRunTask(const proto::Grant& grant, const JobId& job,
                            const AttemptUid& uid, const proto::JobSpec& spec,
                            const WorkerLayout& layout,
-                           const std::vector<proto::MapOutputRef>& inputs);
+                           const std::vector<proto::MapOutputRef>& inputs,
+                           const std::vector<proto::BadRecord>& bad_records);
 
 // A map-only job's maps write part files, as reduces do.
 bool WritesPart(const proto::Grant& grant);

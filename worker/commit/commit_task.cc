@@ -9,6 +9,7 @@
 #include "common/strings.h"
 #include "storage/commit/manifest_builder.h"
 #include "storage/commit/output_commit.h"
+#include "storage/output/dead_letter.h"
 #include "storage/output/part_writer.h"
 #include "supervisor/shortage_cause.h"
 #include "worker/agent/job_setup.h"
@@ -53,14 +54,23 @@ proto::AttemptFailure BlobFailure(const absl::Status& status) {
   return Failure(CauseOf(status, proto::BLOB_UNAVAILABLE), status, true);
 }
 
+AttemptUid UidOf(const proto::DeadLetter& letter) {
+  return AttemptUid::FromBytes(letter.attempt_uid()).value_or(AttemptUid());
+}
+
+using DeadLetters = google::protobuf::RepeatedPtrField<proto::DeadLetter>;
+
+// The dead letters come after the part files.
 storage::Decision MakeDecision(const proto::JobSpec& spec, const JobId& job,
-                               const WinnerFiles& winners) {
+                               const WinnerFiles& winners,
+                               const DeadLetters& letters) {
   storage::Decision decision;
   decision.output = spec.output();
   decision.job = job;
-  if (winners == nullptr) return decision;
-  decision.winners.reserve(winners->size());
-  for (const WinnerFile& winner : *winners) {
+  static const auto* const kNone = new std::vector<WinnerFile>;
+  const std::vector<WinnerFile>& parts = winners == nullptr ? *kNone : *winners;
+  decision.winners.reserve(parts.size() + static_cast<size_t>(letters.size()));
+  for (const WinnerFile& winner : parts) {
     const uint32_t index = static_cast<uint32_t>(decision.winners.size());
     storage::Winner& out = decision.winners.emplace_back();
     // Made from ids, so that no job can have another one's file moved.
@@ -69,6 +79,15 @@ storage::Decision MakeDecision(const proto::JobSpec& spec, const JobId& job,
     out.bytes = winner.bytes;
     out.inode = winner.inode;
     out.xxh3 = winner.xxh3;
+  }
+  for (const proto::DeadLetter& letter : letters) {
+    storage::Winner& out = decision.winners.emplace_back();
+    out.staged_path =
+        DeadLetterPath(spec.output(), job, UidOf(letter), letter.map_index());
+    out.final_name = storage::DeadLetterName(letter.map_index());
+    out.bytes = letter.bytes();
+    out.inode = letter.inode();
+    out.xxh3 = letter.xxh3();
   }
   return decision;
 }
@@ -89,6 +108,14 @@ storage::Manifest MakeManifest(const RunCheck& check) {
   storage::AddCounters(check.grant.counters(), &manifest);
   manifest.ledger.insert(check.grant.ledger().begin(),
                          check.grant.ledger().end());
+  for (const proto::DeadLetter& letter : check.grant.dead_letters()) {
+    proto::OutputFile file;
+    file.set_bytes(letter.bytes());
+    file.set_records(letter.records());
+    file.set_xxh3(letter.xxh3());
+    storage::AddFile(storage::DeadLetterName(letter.map_index()), file,
+                     UidOf(letter), &manifest.dead_letters);
+  }
   if (check.winners == nullptr) return manifest;
   uint32_t index = 0;
   for (const WinnerFile& winner : *check.winners) {
@@ -96,7 +123,8 @@ storage::Manifest MakeManifest(const RunCheck& check) {
     file.set_bytes(winner.bytes);
     file.set_records(winner.records);
     file.set_xxh3(winner.xxh3);
-    storage::AddFile(storage::PartName(index++), file, winner.uid, &manifest);
+    storage::AddFile(storage::PartName(index++), file, winner.uid,
+                     &manifest.files);
   }
   return manifest;
 }
@@ -107,7 +135,15 @@ AttemptPrepared PrepareDirectories(FileSystem& fs, const WorkerLayout& layout,
                                    const PrepareAttempt& prepare) {
   AttemptPrepared answer{prepare.attempt, prepare.job, std::nullopt};
   const std::string spool = layout.Spool();
-  absl::Status status = MakeIfMissing(fs, JobSpool(spool, prepare.job));
+  absl::Status status;
+  if (prepare.begins_anew) {
+    status = fs.RemoveTree(AttemptSpool(spool, prepare.job, prepare.attempt));
+    if (status.ok() && prepare.writes_output) {
+      status = fs.RemoveTree(
+          OutputDirectory(prepare.output, prepare.job, prepare.attempt));
+    }
+  }
+  if (status.ok()) status = MakeIfMissing(fs, JobSpool(spool, prepare.job));
   if (status.ok()) {
     status =
         MakeIfMissing(fs, AttemptSpool(spool, prepare.job, prepare.attempt));
@@ -138,8 +174,8 @@ AttemptPrepared PrepareDirectories(FileSystem& fs, const WorkerLayout& layout,
 OutputChecked CheckOutput(FileSystem& fs, BlobCache& blobs,
                           const RunCheck& check) {
   OutputChecked answer{check.attempt, check.job, "", std::nullopt};
-  const storage::Decision decision =
-      MakeDecision(check.spec, check.job, check.winners);
+  const storage::Decision decision = MakeDecision(
+      check.spec, check.job, check.winners, check.grant.dead_letters());
   size_t lost = 0;
   const absl::Status status =
       storage::CheckWinners(fs, decision, check.spec.paranoid(), &lost);
@@ -151,9 +187,18 @@ OutputChecked CheckOutput(FileSystem& fs, BlobCache& blobs,
       return answer;
     case absl::StatusCode::kDataLoss: {
       answer.failure = Failure(proto::COMMIT_DATA_LOST, status, true);
-      answer.failure->set_map_index(static_cast<uint32_t>(lost));
-      answer.failure->set_map_uid(
-          std::string(check.winners->at(lost).uid.bytes()));
+      const size_t parts = check.winners == nullptr ? 0 : check.winners->size();
+      if (lost < parts) {
+        answer.failure->set_map_index(static_cast<uint32_t>(lost));
+        answer.failure->set_map_uid(
+            std::string(check.winners->at(lost).uid.bytes()));
+        return answer;
+      }
+      const proto::DeadLetter& letter =
+          check.grant.dead_letters(static_cast<int>(lost - parts));
+      answer.failure->set_dead_letter(true);
+      answer.failure->set_map_index(letter.map_index());
+      answer.failure->set_map_uid(letter.attempt_uid());
       return answer;
     }
     default:
@@ -174,8 +219,8 @@ OutputChecked CheckOutput(FileSystem& fs, BlobCache& blobs,
 OutputPublished PublishOutput(FileSystem& fs, BlobCache& blobs,
                               const RunPublish& publish) {
   OutputPublished answer{publish.attempt, publish.job, std::nullopt};
-  storage::Decision decision =
-      MakeDecision(publish.spec, publish.job, publish.winners);
+  storage::Decision decision = MakeDecision(
+      publish.spec, publish.job, publish.winners, publish.grant.dead_letters());
   absl::StatusOr<std::string> manifest =
       blobs.Read(publish.grant.manifest_sha256(), kManifestBytesMax);
   if (!manifest.ok()) {

@@ -16,9 +16,10 @@
 namespace millrace::worker {
 
 // Makes the attempt's directory in the spool, and its place in S if it writes
-// output; of a planning task, S itself. Failures of a planning task say why the
-// output could never be committed (OUTPUT_EXISTS, OUTPUT_FAILED) and are final,
-// unless the disk is full or the store away.
+// output, empty ones if it begins anew; of a planning task, S itself. Failures
+// of a planning task say why the output could never be committed
+// (OUTPUT_EXISTS, OUTPUT_FAILED) and are final, unless the disk is full or the
+// store away.
 AttemptPrepared PrepareDirectories(FileSystem& fs, const WorkerLayout& layout,
                                    const PrepareAttempt& prepare);
 
@@ -26,7 +27,8 @@ AttemptPrepared PrepareDirectories(FileSystem& fs, const WorkerLayout& layout,
 // manifest is made and stored at the masters. Changes nothing else.
 //   OUTPUT_EXISTS      somebody made the output path; final
 //   COMMIT_DATA_LOST   a winner is not what was reported: map_index and map_uid
-//                      name its task's index and its attempt
+//                      name its task's index and its attempt, dead_letter which
+//                      of a map's files it is
 OutputChecked CheckOutput(FileSystem& fs, BlobCache& blobs,
                           const RunCheck& check);
 

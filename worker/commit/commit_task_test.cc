@@ -80,6 +80,7 @@ class CommitTaskTest : public testing::Test {
   OutputPublished Publish(FileSystem& fs, const std::string& manifest) {
     RunPublish publish{Uid(7), kJob, spec_, {}, Winners()};
     publish.grant.set_manifest_sha256(manifest);
+    *publish.grant.mutable_dead_letters() = grant_.dead_letters();
     return PublishOutput(fs, blobs_, publish);
   }
 
@@ -102,6 +103,57 @@ TEST_F(CommitTaskTest, PreparesTheSpoolAndTheStaging) {
   ASSERT_FALSE(Prepare(false, true, 2).has_value());
   EXPECT_TRUE(fs_.Stat(OutputDirectory(output_, kJob, Uid(2))).ok());
   ASSERT_FALSE(Prepare(false, true, 2).has_value()) << "again";
+}
+
+TEST_F(CommitTaskTest, AnAttemptThatBeginsAnewFindsNothingOfBefore) {
+  ASSERT_FALSE(Prepare(true, false, 1).has_value());
+  ASSERT_FALSE(Prepare(false, true, 2).has_value());
+  const std::string spool = AttemptSpool(layout_.Spool(), kJob, Uid(2));
+  const std::string output = OutputDirectory(output_, kJob, Uid(2));
+  for (const std::string& path : {spool, output}) {
+    ASSERT_TRUE(WriteWholeFile(fs_, path + "/old", "x").ok());
+  }
+  PrepareAttempt prepare{Uid(2), kJob, output_, false, true, true};
+  ASSERT_FALSE(PrepareDirectories(fs_, layout_, prepare).failure.has_value());
+  for (const std::string& path : {spool, output}) {
+    EXPECT_THAT(*fs_.List(path), IsEmpty()) << path;
+  }
+}
+
+TEST_F(CommitTaskTest, DeadLettersBelongToTheOutput) {
+  Stage();
+  ASSERT_FALSE(Prepare(false, true, 4).has_value());
+  const std::string path = DeadLetterPath(output_, kJob, Uid(4), 17);
+  auto writer = storage::PartWriter::Create(fs_, path);
+  ASSERT_TRUE(writer.ok());
+  ASSERT_TRUE((*writer)->Append("{}\n").ok());
+  const storage::PartSummary part = *(*writer)->Finish();
+  proto::DeadLetter* letter = grant_.add_dead_letters();
+  letter->set_map_index(17);
+  letter->set_attempt_uid(std::string(Uid(4).bytes()));
+  letter->set_bytes(part.bytes);
+  letter->set_records(1);
+  letter->set_xxh3(part.xxh3);
+  letter->set_inode(part.inode + 1);
+  OutputChecked checked = Check();
+  ASSERT_TRUE(checked.failure.has_value());
+  EXPECT_EQ(checked.failure->cause(), proto::COMMIT_DATA_LOST);
+  EXPECT_TRUE(checked.failure->dead_letter());
+  EXPECT_EQ(checked.failure->map_index(), 17u);
+  EXPECT_EQ(checked.failure->map_uid(), Uid(4).bytes());
+
+  letter->set_inode(part.inode);
+  checked = Check();
+  ASSERT_FALSE(checked.failure.has_value());
+  ASSERT_FALSE(Publish(fs_, checked.manifest_sha256).failure.has_value());
+  EXPECT_EQ(*ReadWholeFile(fs_, output_ + "/_dead_letter-00017", 100), "{}\n");
+  const storage::Manifest manifest = *storage::ReadManifest(fs_, output_);
+  ASSERT_EQ(manifest.dead_letters.size(), 1u);
+  EXPECT_EQ(manifest.dead_letters[0].name, "_dead_letter-00017");
+  EXPECT_EQ(manifest.dead_letters[0].attempt_uid, Uid(4).ToHex());
+  EXPECT_EQ(manifest.files.size(), 3u);
+  EXPECT_THAT(storage::VerifyOutput(fs_, output_)->problems, IsEmpty());
+  EXPECT_EQ(storage::VerifyOutput(fs_, output_)->files, 4u);
 }
 
 TEST_F(CommitTaskTest, AnOutputThatCannotBeIsRefusedForGood) {

@@ -137,13 +137,14 @@ void WorkerLoop::OnChildEvent(ChildEvent& event) {
       process.busy = false;
       std::string log = supervisor_->Log(event.child);
       CloseLog(process);
-      Step(
-          ChildFailed{process.number, std::move(event.failed), std::move(log)});
+      Step(ChildFailed{process.number, std::move(event.failed), std::move(log),
+                       std::move(event.bad_record)});
       return;
     }
     case ChildEvent::Kind::kExited: {
       ChildExited exited = MakeExited(process, event.exit);
       if (event.exit.was_running_task) NoteEnd(process, exited);
+      exited.bad_record = std::move(event.bad_record);
       CloseLog(process);
       processes_.erase(at->second);
       numbers_.erase(at);

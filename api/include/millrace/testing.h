@@ -163,7 +163,7 @@ class ReduceDriver {
       encoded.push_back({EncodeKey<Key>(key), EncodeValue<Value>(value)});
     }
     internal::MemoryGroupPort port(encoded, internal::GroupPrefixOf<Key>());
-    internal::ValueProgress progress(context_.slots.slots().progress);
+    internal::ValueProgress progress(context_.slots.slots());
     std::string_view group_key;
     while (port.NextGroup(&group_key)) {
       Key key{};

@@ -17,11 +17,21 @@
 namespace millrace {
 namespace internal {
 
-// Tells the supervisor of values read, now and then.
+// Tells the supervisor which value of a key the reducer has, and now and then
+// how many it has read.
 class ValueProgress {
  public:
-  explicit ValueProgress(std::atomic<uint64_t>* progress)
-      : progress_(progress) {}
+  explicit ValueProgress(const PositionSlots& slots)
+      : progress_(slots.progress), value_(slots.value) {}
+  void BeginKey() {
+    at_ = 0;
+    value_->store(0, std::memory_order_relaxed);
+  }
+  // The next value was read.
+  void StepValue() {
+    value_->store(at_++, std::memory_order_relaxed);
+    Step();
+  }
   void Step() {
     if (++pending_ == kStep) [[unlikely]]
       Publish();
@@ -36,6 +46,8 @@ class ValueProgress {
  private:
   static constexpr uint64_t kStep = 256;
   std::atomic<uint64_t>* progress_;
+  std::atomic<uint64_t>* value_;
+  uint64_t at_ = 0;
   uint64_t pending_ = 0;
 };
 
@@ -124,7 +136,7 @@ class Values {
         internal::ThrowUndecodable("value");
       }
     }
-    progress_->Step();
+    progress_->StepValue();
   }
 
   internal::GroupPort* groups_ = nullptr;
@@ -149,6 +161,7 @@ class ValuesAccess {
     values->progress_ = progress;
     values->begun_ = false;
     values->has_value_ = false;
+    progress->BeginKey();
   }
 };
 

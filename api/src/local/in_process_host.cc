@@ -48,6 +48,10 @@ class InProcessHost final : public TaskHost {
         failure.stack = failed.stack();
         failure.map_index = failed.map_index();
         failure.retryable = failed.retryable();
+        if (failed.cause() == proto::USER_EXCEPTION) {
+          failure.bad_record = supervisor::RecordAtFault(
+              *page_, failure.cause, failure.message, failure.stack);
+        }
         events_.push_back(AttemptFailed{slot, std::move(failure)});
       }
     }

@@ -8,6 +8,7 @@
 #include "common/strings.h"
 #include "storage/commit/manifest_builder.h"
 #include "storage/commit/output_commit.h"
+#include "storage/output/dead_letter.h"
 #include "storage/output/part_writer.h"
 #include "supervisor/shortage_cause.h"
 
@@ -41,7 +42,7 @@ LocalJob::LocalJob(const internal::JobDefinition& job, const JobFlags& flags,
       clock_(clock),
       host_(host),
       core_({flags.in_process ? 1 : flags.slots, flags.max_attempts,
-             flags.fresh_process},
+             flags.fresh_process, flags.skip_bad_records},
             random) {}
 
 std::optional<JobFailure> LocalJob::Execute(
@@ -76,7 +77,8 @@ std::optional<JobFailure> LocalJob::Execute(
 uint64_t LocalJob::input_bytes_done() const {
   uint64_t bytes = winners_input_bytes_;
   for (const auto& [slot, task] : running_) {
-    if (task.kind == proto::MAP_TASK) bytes += host_.RunningInputBytes(slot);
+    if (task.kind == proto::MAP_TASK)
+      bytes += host_.RunningInputBytes(slot);
   }
   // Readers look a little past the ends of their splits.
   return core_.planned() ? std::min(bytes, core_.plan().input_bytes()) : bytes;
@@ -131,7 +133,8 @@ void LocalJob::Run(const RunAttempt& run) {
   absl::Status status = fs_.MakeDirectory(paths_.AttemptSpool(run.uid));
   const bool writes_output =
       run.task.kind == proto::REDUCE_TASK ||
-      (run.task.kind == proto::MAP_TASK && core_.num_partitions() == 0);
+      (run.task.kind == proto::MAP_TASK &&
+       (core_.num_partitions() == 0 || !run.bad_records.empty()));
   if (status.ok() && writes_output) {
     status = fs_.MakeDirectory(paths_.AttemptOutput(run.uid));
   }
@@ -164,6 +167,12 @@ proto::RunTask LocalJob::MakeRunTask(const RunAttempt& run) const {
       map->set_output_path(core_.num_partitions() == 0
                                ? part(run.task.index)
                                : JoinPath(spool, kMapOutputName));
+      if (run.bad_records.empty()) break;
+      map->mutable_bad_records()->Add(run.bad_records.begin(),
+                                      run.bad_records.end());
+      map->set_dead_letter_path(
+          JoinPath(paths_.AttemptOutput(run.uid),
+                   storage::DeadLetterName(run.task.index)));
       break;
     }
     case proto::REDUCE_TASK: {
@@ -191,6 +200,8 @@ proto::RunTask LocalJob::MakeRunTask(const RunAttempt& run) const {
       plan->set_plan_path(paths_.Plan());
       plan->set_sequence_rows(flags_.rows);
       plan->set_sequence_splits(flags_.sequence_splits);
+      plan->mutable_bad_records()->Add(run.bad_records.begin(),
+                                       run.bad_records.end());
       break;
     }
   }
@@ -211,16 +222,23 @@ absl::Status LocalJob::Publish() {
   decision.manifest_json = storage::SerializeManifest(manifest_);
   const bool map_only = core_.num_partitions() == 0;
   const uint32_t parts = map_only ? core_.num_maps() : core_.num_partitions();
-  for (uint32_t i = 0; i < parts; ++i) {
-    const Winner& winner =
-        map_only ? core_.map_winner(i) : core_.reduce_winner(i);
-    const proto::OutputFile& file = winner.done.output();
+  const auto add = [&](const proto::OutputFile& file, std::string name) {
     storage::Winner& out = decision.winners.emplace_back();
     out.staged_path = file.path();
-    out.final_name = storage::PartName(i);
+    out.final_name = std::move(name);
     out.bytes = file.bytes();
     out.inode = file.inode();
     out.xxh3 = file.xxh3();
+  };
+  for (uint32_t i = 0; i < parts; ++i) {
+    const Winner& winner =
+        map_only ? core_.map_winner(i) : core_.reduce_winner(i);
+    add(winner.done.output(), storage::PartName(i));
+  }
+  for (uint32_t i = 0; i < core_.num_maps(); ++i) {
+    const proto::TaskDone& done = core_.map_winner(i).done;
+    if (!done.has_dead_letter()) continue;
+    add(done.dead_letter(), storage::DeadLetterName(i));
   }
   // From here on the job fails for two reasons alone, which the store names;
   // all else is worth another try. But nobody waits here for ever for a store
@@ -248,9 +266,14 @@ storage::Manifest LocalJob::MakeManifest() const {
   const auto add = [&](uint32_t index, const Winner& winner) {
     storage::AddCounters(winner.done.counters(), &manifest);
     storage::AddLedger(winner.done.ledger(), &manifest.ledger);
+    if (winner.done.has_dead_letter()) {
+      storage::AddFile(storage::DeadLetterName(index),
+                       winner.done.dead_letter(), winner.uid,
+                       &manifest.dead_letters);
+    }
     if (!winner.done.has_output()) return;
     storage::AddFile(storage::PartName(index), winner.done.output(), winner.uid,
-                     &manifest);
+                     &manifest.files);
   };
   for (uint32_t i = 0; i < core_.num_maps(); ++i) add(i, core_.map_winner(i));
   for (uint32_t i = 0; i < core_.num_partitions(); ++i) {

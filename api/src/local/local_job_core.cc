@@ -1,5 +1,8 @@
 #include "api/src/local/local_job_core.h"
 
+#include <tuple>
+#include <utility>
+
 #include "common/logging.h"
 #include "common/strings.h"
 
@@ -130,6 +133,16 @@ void LocalJobCore::OnSuccess(int slot_index, const proto::TaskDone& done,
 
   switch (slot.task.kind) {
     case proto::MAP_TASK: {
+      if (done.dead_letter().records() != t.bad_records.size() ||
+          done.ledger().skipped_records() != t.bad_records.size()) {
+        Failure failure;
+        failure.message =
+            Cat("passed over ", done.ledger().skipped_records(),
+                " bad records and wrote ", done.dead_letter().records(),
+                ", of ", t.bad_records.size());
+        Fail(slot.task, failure, effects);
+        return;
+      }
       const bool differs =
           t.root.has_value() && *t.root != done.map_output_root();
       t.winner = Winner{slot.uid, done};
@@ -177,8 +190,9 @@ void LocalJobCore::OnFailure(int slot_index, const Failure& failure,
   Task& t = of.tasks[slot.task.index];
   --of.running;
   of.pending.insert(slot.task.index);
-  ++attempts_.failed;
   effects.push_back(DropAttempt{slot.uid});
+  if (PassOver(slot, failure, effects)) return;
+  ++attempts_.failed;
   if (phase_ == Phase::kFailed) return;
 
   if (failure.cause == proto::MAP_OUTPUT_LOST &&
@@ -198,6 +212,39 @@ void LocalJobCore::OnFailure(int slot_index, const Failure& failure,
   if (hopeless || t.user_failures >= options_.max_attempts) {
     Fail(slot.task, failure, effects);
   }
+}
+
+bool LocalJobCore::PassOver(const Slot& slot, const Failure& failure,
+                            std::vector<Effect>& effects) {
+  if (phase_ == Phase::kFailed || options_.skip_bad_records == 0 ||
+      slot.task.kind == proto::REDUCE_TASK || !failure.bad_record.has_value()) {
+    return false;
+  }
+  // The sample of a total order meets a record before its map does; the map
+  // counts it.
+  const bool counts = slot.task.kind == proto::MAP_TASK;
+  Task& t = stage(slot.task.kind).tasks[slot.task.index];
+  const proto::BadRecord& record = *failure.bad_record;
+  const auto [at, is_new] =
+      t.bad_records.try_emplace({record.file(), record.offset()}, record);
+  // It was told to pass this one over.
+  if (!is_new) return false;
+  const size_t known = counts ? bad_records_ : t.bad_records.size() - 1;
+  if (known == options_.skip_bad_records) {
+    t.bad_records.erase(at);
+    Failure limit = failure;
+    limit.cause = proto::BAD_RECORD_LIMIT;
+    limit.retryable = false;
+    limit.message =
+        Cat("more bad records than the ", known,
+            " that --skip-bad-records allows; the last one: ", failure.message);
+    Fail(slot.task, limit, effects);
+    return false;
+  }
+  bad_records_ += counts;
+  ++attempts_.restarted;
+  t.restart = {slot.uid, slot.attempt};
+  return true;
 }
 
 void LocalJobCore::LoseMap(uint32_t map, std::vector<Effect>& effects) {
@@ -265,11 +312,21 @@ void LocalJobCore::Schedule(std::vector<Effect>& effects) {
     ++of.running;
     slot.state = SlotState::kBusy;
     slot.task = *next;
-    slot.uid = AttemptUid::Generate(random_);
     slot.epoch = epoch_;
-    ++attempts_.launched;
-    effects.push_back(
-        RunAttempt{i, *next, slot.uid, of.tasks[next->index].attempts++});
+    Task& t = of.tasks[next->index];
+    if (t.restart.has_value()) {
+      std::tie(slot.uid, slot.attempt) = *t.restart;
+      t.restart.reset();
+    } else {
+      slot.uid = AttemptUid::Generate(random_);
+      slot.attempt = t.attempts++;
+      ++attempts_.launched;
+    }
+    RunAttempt run{i, *next, slot.uid, slot.attempt, {}};
+    for (const auto& [place, record] : t.bad_records) {
+      run.bad_records.push_back(record);
+    }
+    effects.push_back(std::move(run));
   }
   // Processes are started for tasks that would wait otherwise, so a small job
   // does not pay for a large machine.

@@ -16,6 +16,12 @@
 // they had their task count for the job and are limited by
 // kInfrastructureFailuresMax; processes that cannot start are limited to fewer.
 //
+// Bad records (--skip-bad-records): a map that crashes on a record runs again
+// from its beginning in a fresh process, as the same attempt, without that
+// record; the job may pass over so many records and fails at the next one. A
+// record is counted once, whichever attempts crash on it, and later attempts of
+// its task are not given it.
+//
 // Non-deterministic maps (design section 9): a re-run whose root differs from
 // the winner it replaces raises the epoch and rolls every reduce back; a reduce
 // result counts only if its attempt was granted in the present epoch.
@@ -23,9 +29,11 @@
 #define MILLRACE_API_SRC_LOCAL_LOCAL_JOB_CORE_H_
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -63,6 +71,7 @@ struct Failure {
   std::string log;  // What the attempt wrote, for the report.
   uint32_t map_index = 0;
   bool retryable = true;
+  std::optional<proto::BadRecord> bad_record;  // That a map crashed on.
 };
 struct AttemptFailed {
   int slot;
@@ -86,12 +95,15 @@ struct RunAttempt {
   TaskName task;
   AttemptUid uid;
   uint32_t attempt;  // 0, 1, ...: for people.
+  // That a map passes over, by file and offset. With them the same attempt is
+  // run again, after its DropAttempt.
+  std::vector<proto::BadRecord> bad_records;
 };
 // Kill the slot's process; SlotGone follows.
 struct RetireSlot {
   int slot;
 };
-// Nothing needs what this attempt wrote any more.
+// Nothing needs what this attempt has written so far.
 struct DropAttempt {
   AttemptUid uid;
 };
@@ -119,7 +131,8 @@ struct TaskCounts {
 struct AttemptCounts {
   uint64_t launched = 0;
   uint64_t failed = 0;
-  uint64_t lost = 0;  // Winners whose output was lost again.
+  uint64_t lost = 0;       // Winners whose output was lost again.
+  uint64_t restarted = 0;  // Began anew without a bad record.
 };
 
 // Confined to the thread of the local run.
@@ -128,7 +141,8 @@ class LocalJobCore {
   struct Options {
     int slots = 1;
     int max_attempts = 4;  // Failures of user code a task may have: one less.
-    bool fresh_process = false;  // No process runs two tasks.
+    bool fresh_process = false;     // No process runs two tasks.
+    uint32_t skip_bad_records = 0;  // The job passes over so many at most.
   };
 
   // `random` gives the attempt uids and outlives the core.
@@ -145,6 +159,7 @@ class LocalJobCore {
   TaskCounts maps() const { return maps_.counts(); }
   TaskCounts reduces() const { return reduces_.counts(); }
   const AttemptCounts& attempts() const { return attempts_; }
+  uint32_t bad_records() const { return bad_records_; }
 
   // REQUIRES: the task has a winner (all have, once CommitJob was an effect).
   const Winner& map_winner(uint32_t map) const {
@@ -161,6 +176,10 @@ class LocalJobCore {
     int user_failures = 0;
     // Of the first winner; kept when that winner's output is lost.
     std::optional<std::string> root;
+    // By file and offset.
+    std::map<std::pair<uint32_t, uint64_t>, proto::BadRecord> bad_records;
+    // Pending: the attempt that goes on, and its number.
+    std::optional<std::pair<AttemptUid, uint32_t>> restart;
   };
   // The tasks of one kind. Invariant: a task is in exactly one of `pending`,
   // running, or done (has a winner).
@@ -183,6 +202,7 @@ class LocalJobCore {
     SlotState state = SlotState::kNone;
     TaskName task;
     AttemptUid uid;
+    uint32_t attempt = 0;
     int epoch = 0;
   };
   enum class Phase { kPlanning, kRunning, kCommitting, kFailed };
@@ -192,6 +212,9 @@ class LocalJobCore {
                  std::vector<Effect>& effects);
   void OnFailure(int slot, const Failure& failure,
                  std::vector<Effect>& effects);
+  // True: the failure was a bad record, and that is all there is to it.
+  bool PassOver(const Slot& slot, const Failure& failure,
+                std::vector<Effect>& effects);
   void LoseMap(uint32_t map, std::vector<Effect>& effects);
   void RaiseEpoch(uint32_t map, std::vector<Effect>& effects);
   void Fail(const std::optional<TaskName>& task, const Failure& failure,
@@ -211,6 +234,7 @@ class LocalJobCore {
   Stage reduces_;
   std::vector<Slot> slots_;
   AttemptCounts attempts_;
+  uint32_t bad_records_ = 0;
   int infrastructure_failures_ = 0;
   int failed_starts_ = 0;
   int epoch_ = 0;

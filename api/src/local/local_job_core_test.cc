@@ -48,6 +48,32 @@ Failure UserFailure() {
   return failure;
 }
 
+Failure BadRecord(uint64_t offset, uint32_t file = 0) {
+  Failure failure;
+  failure.cause = proto::CRASHED;
+  failure.message = Cat("crashed at ", offset);
+  failure.bad_record.emplace();
+  failure.bad_record->set_file(file);
+  failure.bad_record->set_offset(offset);
+  failure.bad_record->set_message(failure.message);
+  return failure;
+}
+
+// Of a map that was told to pass over so many records.
+proto::TaskDone WithLetters(proto::TaskDone done, uint64_t records) {
+  done.mutable_dead_letter()->set_records(records);
+  done.mutable_ledger()->set_skipped_records(records);
+  return done;
+}
+
+std::vector<uint64_t> Offsets(const RunAttempt& run) {
+  std::vector<uint64_t> offsets;
+  for (const proto::BadRecord& record : run.bad_records) {
+    offsets.push_back(record.offset());
+  }
+  return offsets;
+}
+
 Failure LostMap(uint32_t map) {
   Failure failure;
   failure.cause = proto::MAP_OUTPUT_LOST;
@@ -78,9 +104,16 @@ class Harness {
     Step(AttemptSucceeded{slot, done});
   }
   void Fail(int slot, const Failure& failure) {
+    if (failure.bad_record.has_value()) restarts_.insert(running_.at(slot).uid);
     running_.erase(slot);
     Step(AttemptFailed{slot, failure});
     if (retired_.erase(slot) > 0) Step(SlotGone{slot, std::nullopt});
+  }
+  // The slot's process ends while it runs.
+  void Die(int slot, const Failure& failure) {
+    if (failure.bad_record.has_value()) restarts_.insert(running_.at(slot).uid);
+    running_.erase(slot);
+    Step(SlotGone{slot, failure});
   }
   // The slot that runs the task; -1: none does.
   int SlotOf(const TaskName& task) const {
@@ -110,7 +143,8 @@ class Harness {
         EXPECT_FALSE(failed_.has_value()) << "attempt after the job failed";
         running_.emplace(run->slot, *run);
         launched_.push_back(*run);
-        EXPECT_TRUE(uids_.insert(run->uid.ToHex()).second) << "uid again";
+        const bool restart = restarts_.erase(run->uid) > 0;
+        EXPECT_EQ(uids_.insert(run->uid.ToHex()).second, !restart);
       } else if (const auto* retire = std::get_if<RetireSlot>(&effect)) {
         retired_.insert(retire->slot);
       } else if (const auto* drop = std::get_if<DropAttempt>(&effect)) {
@@ -134,11 +168,12 @@ class Harness {
   std::vector<RunAttempt> launched_;
   std::vector<AttemptUid> dropped_;
   std::set<std::string> uids_;
+  std::set<AttemptUid> restarts_;  // May run again.
   bool committed_ = false;
   std::optional<FailJob> failed_;
 };
 
-LocalJobCore::Options Slots(int slots) { return {slots, 4, false}; }
+LocalJobCore::Options Slots(int slots) { return {slots, 4, false, 0}; }
 
 TEST(LocalJobCoreTest, PlansWithOneProcessThenStartsAsManyAsTasksNeed) {
   Harness h(Slots(8));
@@ -343,7 +378,7 @@ TEST(LocalJobCoreTest, LedgerThatDoesNotBalanceIsNotPublished) {
 }
 
 TEST(LocalJobCoreTest, FreshProcessPerTaskWhenAskedFor) {
-  Harness h({1, 4, true});
+  Harness h({1, 4, true, 0});
   h.StartSlots();
   h.Succeed(0, PlanDone(2, 1));
   EXPECT_TRUE(h.running().empty());
@@ -352,6 +387,125 @@ TEST(LocalJobCoreTest, FreshProcessPerTaskWhenAskedFor) {
   h.Step(SlotGone{0, std::nullopt});
   h.StartSlots();
   EXPECT_EQ(h.running().size(), 1u);
+}
+
+// ------------------------------------------------------------- bad records
+
+TEST(LocalJobCoreTest, ABadRecordRestartsTheAttemptWithoutIt) {
+  Harness h({1, 4, false, 2});
+  h.StartSlots();
+  h.Succeed(0, PlanDone(1, 1));
+  const RunAttempt first = h.running().at(0);
+  EXPECT_THAT(first.bad_records, testing::IsEmpty());
+  h.Fail(0, BadRecord(20));
+  EXPECT_THAT(h.dropped(), testing::ElementsAre(first.uid))
+      << "what it wrote is in the way";
+  h.StartSlots();
+  h.Fail(0, BadRecord(10));
+  h.StartSlots();
+  const RunAttempt third = h.running().at(0);
+  EXPECT_EQ(third.uid, first.uid);
+  EXPECT_EQ(third.attempt, 0u);
+  EXPECT_THAT(Offsets(third), testing::ElementsAre(10, 20));
+  EXPECT_EQ(third.bad_records[0].message(), "crashed at 10");
+  EXPECT_EQ(h.core().attempts().launched, 2u) << "plan and map";
+  EXPECT_EQ(h.core().attempts().failed, 0u);
+  EXPECT_EQ(h.core().attempts().restarted, 2u);
+  h.Succeed(0, WithLetters(MapDone(1), 2));
+  h.Succeed(0, ReduceDone(1));
+  EXPECT_TRUE(h.committed());
+}
+
+TEST(LocalJobCoreTest, ADeadProcessIsABadRecordToo) {
+  Harness h({1, 1, false, 1});
+  h.StartSlots();
+  h.Succeed(0, PlanDone(1, 1));
+  const AttemptUid uid = h.running().at(0).uid;
+  h.Die(0, BadRecord(20));
+  EXPECT_FALSE(h.failed().has_value());
+  h.StartSlots();
+  EXPECT_EQ(h.running().at(0).uid, uid);
+}
+
+TEST(LocalJobCoreTest, TheLimitOfBadRecordsIsTheJobs) {
+  Harness h({2, 4, false, 2});
+  h.StartSlots();
+  h.Succeed(0, PlanDone(2, 1));
+  h.StartSlots();
+  h.Fail(h.SlotOf({proto::MAP_TASK, 0}), BadRecord(10));
+  h.Fail(h.SlotOf({proto::MAP_TASK, 1}), BadRecord(10));
+  h.StartSlots();
+  EXPECT_EQ(h.core().bad_records(), 2u);
+  h.Fail(h.SlotOf({proto::MAP_TASK, 1}), BadRecord(30));
+  ASSERT_TRUE(h.failed().has_value());
+  EXPECT_EQ(h.failed()->failure.cause, proto::BAD_RECORD_LIMIT);
+  EXPECT_EQ(h.failed()->failure.message,
+            "more bad records than the 2 that --skip-bad-records allows; the "
+            "last one: crashed at 30");
+  EXPECT_FALSE(h.failed()->failure.retryable);
+}
+
+TEST(LocalJobCoreTest, ARecordIsCountedOnceAndNeverTriedAgain) {
+  Harness h({1, 4, false, 1});
+  h.StartSlots();
+  h.Succeed(0, PlanDone(1, 1));
+  h.Fail(0, BadRecord(10));
+  h.StartSlots();
+  const AttemptUid uid = h.running().at(0).uid;
+  // Another failure: the next attempt is a new one, and passes it over as well.
+  h.Fail(0, UserFailure());
+  h.StartSlots();
+  EXPECT_NE(h.running().at(0).uid, uid);
+  EXPECT_EQ(h.running().at(0).attempt, 1u);
+  EXPECT_THAT(Offsets(h.running().at(0)), testing::ElementsAre(10));
+  h.Succeed(0, WithLetters(MapDone(1), 1));
+  // So does the one that makes a lost output again.
+  h.Fail(0, LostMap(0));
+  h.StartSlots();
+  EXPECT_THAT(Offsets(h.running().at(0)), testing::ElementsAre(10));
+  h.Succeed(0, WithLetters(MapDone(1), 1));
+  h.Succeed(0, ReduceDone(1));
+  EXPECT_TRUE(h.committed());
+  EXPECT_EQ(h.core().bad_records(), 1u);
+}
+
+TEST(LocalJobCoreTest, ARecordThatWasToBePassedOverFailsItsAttempt) {
+  Harness h({1, 2, false, 10});
+  h.StartSlots();
+  h.Succeed(0, PlanDone(1, 1));
+  h.Fail(0, BadRecord(10));
+  for (int i = 0; i < 2; ++i) {
+    h.StartSlots();
+    ASSERT_FALSE(h.failed().has_value());
+    h.Fail(0, BadRecord(10));
+  }
+  ASSERT_TRUE(h.failed().has_value());
+  EXPECT_EQ(h.failed()->failure.cause, proto::CRASHED);
+  EXPECT_EQ(h.core().attempts().failed, 2u);
+  EXPECT_EQ(h.core().bad_records(), 1u);
+}
+
+TEST(LocalJobCoreTest, WithoutTheFlagABadRecordIsAFailure) {
+  Harness h(Slots(1));
+  h.StartSlots();
+  h.Succeed(0, PlanDone(1, 1));
+  for (int i = 0; i < 4; ++i) {
+    h.Fail(0, BadRecord(10));
+    h.StartSlots();
+  }
+  ASSERT_TRUE(h.failed().has_value());
+  EXPECT_EQ(h.failed()->failure.cause, proto::CRASHED);
+}
+
+TEST(LocalJobCoreTest, AMapThatDidNotPassOverWhatItWasToldIsNotBelieved) {
+  Harness h({1, 4, false, 1});
+  h.StartSlots();
+  h.Succeed(0, PlanDone(1, 1));
+  h.Fail(0, BadRecord(10));
+  h.StartSlots();
+  h.Succeed(0, MapDone(1));
+  ASSERT_TRUE(h.failed().has_value());
+  EXPECT_EQ(h.failed()->failure.cause, proto::INTERNAL);
 }
 
 // Random schedules against the invariants that the harness checks on the way:
@@ -363,7 +517,9 @@ TEST(LocalJobCoreTest, RandomSchedulesEndAndKeepTheInvariants) {
     auto random = Random::Seeded(seed);
     const uint32_t num_maps = static_cast<uint32_t>(random->Uniform(6));
     const uint32_t partitions = static_cast<uint32_t>(random->Uniform(4));
-    Harness h({static_cast<int>(1 + random->Uniform(4)), 4, false}, seed);
+    const uint32_t bad_records = static_cast<uint32_t>(random->Uniform(4));
+    Harness h({static_cast<int>(1 + random->Uniform(4)), 4, false, bad_records},
+              seed);
     int steps = 0;
     while (!h.committed() && !h.failed().has_value()) {
       ASSERT_LT(++steps, 5000) << "the job hangs";
@@ -389,8 +545,16 @@ TEST(LocalJobCoreTest, RandomSchedulesEndAndKeepTheInvariants) {
       } else if (run.task.kind == proto::PLAN_TASK) {
         h.Succeed(slot, PlanDone(num_maps, partitions));
       } else if (run.task.kind == proto::MAP_TASK) {
-        h.Succeed(slot,
-                  partitions == 0 ? proto::TaskDone() : MapDone(partitions));
+        if (h.core().bad_records() < bad_records && random->Uniform(4) == 0) {
+          h.Fail(slot, BadRecord(run.bad_records.size()));
+          continue;
+        }
+        proto::TaskDone done =
+            partitions == 0 ? proto::TaskDone() : MapDone(partitions);
+        if (!run.bad_records.empty()) {
+          done = WithLetters(done, run.bad_records.size());
+        }
+        h.Succeed(slot, done);
       } else {
         h.Succeed(slot, ReduceDone(num_maps));
       }

@@ -78,6 +78,7 @@ class ProcessHost final : public TaskHost {
           failure.log = supervisor_->Log(event.child);
           failure.map_index = event.failed.map_index();
           failure.retryable = event.failed.retryable();
+          failure.bad_record = std::move(event.bad_record);
           events.push_back(AttemptFailed{slot, std::move(failure)});
           break;
         }
@@ -92,6 +93,7 @@ class ProcessHost final : public TaskHost {
             failure.message = event.exit.message;
             failure.stack = event.exit.stack;
             failure.log = supervisor_->Log(event.child);
+            failure.bad_record = std::move(event.bad_record);
             gone.failure = std::move(failure);
           }
           events.push_back(std::move(gone));

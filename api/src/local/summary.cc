@@ -5,6 +5,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
 #include "common/counted.h"
+#include "common/file_system.h"
 #include "common/strings.h"
 #include "supervisor/failure_advice.h"
 
@@ -54,6 +55,12 @@ std::string SuccessSummary(const LocalJob& job, const JobPaths& paths,
     text += Cat(", ", Counted(attempts.failed, "failed attempt"), " repeated");
   }
   text += "\n";
+  if (!manifest.dead_letters.empty()) {
+    text +=
+        Cat("  passed over  ", Counted(job.core().bad_records(), "bad record"),
+            ", kept in ",
+            Printable(JoinPath(paths.output, "_dead_letter-*"), 4096), "\n");
+  }
   for (const auto& [group, counters] : manifest.counters) {
     for (const auto& [name, value] : counters) {
       if (value == 0 && group == "millrace") continue;

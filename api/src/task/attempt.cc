@@ -131,7 +131,9 @@ AttemptOutcome RunAttempt(TaskEnvironment& env, const proto::RunTask& run) {
   page.file.Set("");
   page.key.Set("");
   page.record_offset.store(~uint64_t{0}, std::memory_order_relaxed);
+  page.record_file.store(0, std::memory_order_relaxed);
   page.record_ordinal.store(0, std::memory_order_relaxed);
+  page.value_ordinal.store(0, std::memory_order_relaxed);
   page.input_bytes.store(0, std::memory_order_relaxed);
 
   AttemptOutcome outcome;

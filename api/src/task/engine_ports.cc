@@ -4,6 +4,7 @@
 
 #include "common/hash.h"
 #include "common/strings.h"
+#include "supervisor/child_main.h"
 
 namespace millrace::task {
 
@@ -15,9 +16,47 @@ static_assert(internal::RecordPort::kHeaderBytes ==
 static_assert(sizeof(internal::IndirectValue) ==
               sizeof(engine::CombineBuffer::IndirectValue));
 
+EngineCombinePort::EngineCombinePort(engine::CombineBuffer& buffer,
+                                     supervisor::StatusPage& page)
+    : buffer_(buffer), page_(page) {
+  supervisor::SetCrashNote(&EngineCombinePort::Describe, this);
+}
+
+EngineCombinePort::~EngineCombinePort() {
+  supervisor::SetCrashNote(nullptr, nullptr);
+}
+
+void EngineCombinePort::Describe(void* self) {
+  const auto& port = *static_cast<const EngineCombinePort*>(self);
+  const internal::KeyBatch* const batch = port.batch_;
+  supervisor::StatusPage& page = port.page_;
+  if (batch == nullptr || page.phase.load(std::memory_order_relaxed) !=
+                              supervisor::TaskPhase::kCombine) {
+    return;
+  }
+  const size_t at = batch->folding.load(std::memory_order_relaxed);
+  if (at >= internal::KeyBatch::kCapacity) return;
+  const size_t size = batch->sizes[at];
+  page.value_is_emitted.store(1, std::memory_order_relaxed);
+  page.value_ordinal.store(port.emitted_ + at, std::memory_order_relaxed);
+  if (size <= internal::KeyBatch::kInlineBytes) {
+    page.key.Set({batch->padded[at], size});
+  } else if (size <= internal::KeyBatch::kOverflowBytes) {
+    page.key.Set({batch->data[at], size});
+  }  // A longer one lies with the mapper, which may have been left.
+}
+
+void EngineCombinePort::Folded() {
+  emitted_ += batch_->count;
+  batch_ = nullptr;
+  page_.phase.store(before_, std::memory_order_relaxed);
+}
+
 uint32_t EngineCombinePort::Probe(const internal::KeyBatch& batch,
                                   uint64_t** slots) {
   if (!status_.ok()) throw internal::Aborted();
+  before_ = page_.phase.load(std::memory_order_relaxed);
+  page_.phase.store(supervisor::TaskPhase::kSpill, std::memory_order_relaxed);
   engine::CombineBuffer::Batch keys;
   keys.count = batch.count;
   keys.padded = batch.padded;
@@ -26,6 +65,8 @@ uint32_t EngineCombinePort::Probe(const internal::KeyBatch& batch,
   uint32_t inserted = 0;
   status_ = buffer_.Probe(keys, slots, &inserted);
   if (!status_.ok()) throw internal::Aborted();
+  batch_ = &batch;
+  page_.phase.store(supervisor::TaskPhase::kCombine, std::memory_order_relaxed);
   return inserted;
 }
 
@@ -35,8 +76,9 @@ internal::IndirectValue* EngineCombinePort::AllocateValue(size_t capacity) {
       buffer_.AllocateValue(capacity));
 }
 
-EngineRecordPort::EngineRecordPort(engine::RecordBuffer& buffer)
-    : buffer_(buffer) {
+EngineRecordPort::EngineRecordPort(engine::RecordBuffer& buffer,
+                                   supervisor::StatusPage& page)
+    : buffer_(buffer), page_(page) {
   at_ = buffer_.window().begin;
   limit_ = buffer_.window().end;
 }
@@ -49,7 +91,11 @@ void EngineRecordPort::MakeRoom(size_t need) {
         "be smaller");
     throw internal::Aborted();
   }
+  const supervisor::TaskPhase before =
+      page_.phase.load(std::memory_order_relaxed);
+  page_.phase.store(supervisor::TaskPhase::kSpill, std::memory_order_relaxed);
   status_ = buffer_.Advance(at_, need);
+  page_.phase.store(before, std::memory_order_relaxed);
   if (!status_.ok()) {
     at_ = limit_ = nullptr;
     throw internal::Aborted();
@@ -119,6 +165,22 @@ bool EngineGroupPort::NextValue(std::string_view* key,
   }
   if (!reader_.status().ok()) throw internal::Aborted();
   return false;
+}
+
+void FolderAdapter::Start(std::string_view key, std::string_view value) {
+  before_ = page_.phase.load(std::memory_order_relaxed);
+  value_ = 0;
+  page_.value_is_emitted.store(0, std::memory_order_relaxed);
+  page_.value_ordinal.store(0, std::memory_order_relaxed);
+  page_.key.Set(key);
+  page_.phase.store(supervisor::TaskPhase::kCombine, std::memory_order_relaxed);
+  folder_->Start(key, value);
+}
+
+std::string_view FolderAdapter::Result() {
+  const std::string_view result = folder_->Result();
+  page_.phase.store(before_, std::memory_order_relaxed);
+  return result;
 }
 
 int64_t PartitionerAdapter::Partition(std::string_view key,

@@ -28,24 +28,39 @@ inline void BumpProgress(supervisor::StatusPage& page) {
   page.progress.fetch_add(1, std::memory_order_relaxed);
 }
 
+// The page says what user code is in: the mapper has a record, but a spill and
+// the combiner work on what earlier ones have emitted.
 class EngineCombinePort final : public internal::CombinePort {
  public:
-  // `buffer` outlives the port.
-  explicit EngineCombinePort(engine::CombineBuffer& buffer) : buffer_(buffer) {}
+  // Both outlive the port. One at a time: a crash of the combiner is described
+  // by the port that is there.
+  EngineCombinePort(engine::CombineBuffer& buffer,
+                    supervisor::StatusPage& page);
+  ~EngineCombinePort() override;
+  EngineCombinePort(const EngineCombinePort&) = delete;
+  EngineCombinePort& operator=(const EngineCombinePort&) = delete;
 
   uint32_t Probe(const internal::KeyBatch& batch, uint64_t** slots) override;
   internal::IndirectValue* AllocateValue(size_t capacity) override;
+  void Folded() override;
 
   const absl::Status& status() const { return status_; }
 
  private:
+  static void Describe(void* self);
+
   engine::CombineBuffer& buffer_;
+  supervisor::StatusPage& page_;
   absl::Status status_;
+  const internal::KeyBatch* batch_ = nullptr;  // That is being folded.
+  uint64_t emitted_ = 0;                       // Before that batch.
+  supervisor::TaskPhase before_ = supervisor::TaskPhase::kMap;
 };
 
 class EngineRecordPort final : public internal::RecordPort {
  public:
-  explicit EngineRecordPort(engine::RecordBuffer& buffer);
+  // Both outlive the port.
+  EngineRecordPort(engine::RecordBuffer& buffer, supervisor::StatusPage& page);
 
   // Where the records in the window end: for RecordBuffer::Finish.
   char* used_end() const { return at_; }
@@ -56,6 +71,7 @@ class EngineRecordPort final : public internal::RecordPort {
 
  private:
   engine::RecordBuffer& buffer_;
+  supervisor::StatusPage& page_;
   absl::Status status_;
 };
 
@@ -101,16 +117,22 @@ class EngineGroupPort final : public internal::GroupPort {
 // The user's combiner, as the engine calls it.
 class FolderAdapter final : public engine::ValueFolder {
  public:
-  explicit FolderAdapter(std::unique_ptr<internal::EncodedFolder> folder)
-      : folder_(std::move(folder)) {}
-  void Start(std::string_view key, std::string_view value) override {
-    folder_->Start(key, value);
+  // `page` outlives the adapter.
+  FolderAdapter(std::unique_ptr<internal::EncodedFolder> folder,
+                supervisor::StatusPage& page)
+      : folder_(std::move(folder)), page_(page) {}
+  void Start(std::string_view key, std::string_view value) override;
+  void Add(std::string_view value) override {
+    page_.value_ordinal.store(++value_, std::memory_order_relaxed);
+    folder_->Add(value);
   }
-  void Add(std::string_view value) override { folder_->Add(value); }
-  std::string_view Result() override { return folder_->Result(); }
+  std::string_view Result() override;
 
  private:
   const std::unique_ptr<internal::EncodedFolder> folder_;
+  supervisor::StatusPage& page_;
+  uint64_t value_ = 0;
+  supervisor::TaskPhase before_ = supervisor::TaskPhase::kSpill;
 };
 
 // The user's partitioner, or the built-in one on the part of the key that

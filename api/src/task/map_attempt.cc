@@ -5,11 +5,13 @@
 #include <vector>
 
 #include "api/src/task/attempt.h"
+#include "api/src/task/bad_records.h"
 #include "api/src/task/engine_ports.h"
 #include "api/src/task/partitioning.h"
 #include "api/src/task/task_context.h"
 #include "common/hash.h"
 #include "common/logging.h"
+#include "common/strings.h"
 #include "storage/input/split_reader.h"
 #include "storage/output/part_writer.h"
 
@@ -18,24 +20,32 @@ namespace {
 
 using supervisor::TaskPhase;
 
-// Feeds the split's records to the user's map. Nothing on success.
+// Feeds the split's records to the user's map, but for the bad ones. Nothing on
+// success.
 class MapInput {
  public:
-  MapInput(TaskEnvironment& env, const proto::Plan& plan, int split,
-           TaskContext& context)
+  MapInput(TaskEnvironment& env, const proto::Plan& plan,
+           const proto::RunTask& run, TaskContext& context)
       : env_(env),
         plan_(plan),
         context_(context),
-        reader_(storage::SplitReader::Create(env.fs(), plan, split)) {}
+        reader_(storage::SplitReader::Create(env.fs(), plan,
+                                             static_cast<int>(run.index()))),
+        bad_records_(env.fs(), plan, run.map().bad_records(),
+                     run.map().dead_letter_path()) {}
 
   std::optional<proto::TaskFailed> Feed(
       internal::MapTask& task,
       const std::function<proto::TaskFailed()>& aborted) {
     supervisor::StatusPage& page = env_.page();
     const internal::PositionSlots slots{&page.record_offset,
-                                        &page.record_ordinal, &page.progress};
+                                        &page.record_ordinal, &page.progress,
+                                        &page.value_ordinal};
     std::vector<internal::RawRecord> records;
     int64_t shown_file = -1;
+    if (absl::Status status = bad_records_.Begin(); !status.ok()) {
+      return OutputFailure(status);
+    }
     for (;;) {
       storage::InputBatch batch;
       absl::StatusOr<bool> more = reader_->Next(&batch);
@@ -43,6 +53,7 @@ class MapInput {
       if (!*more) break;
       if (batch.file != shown_file && plan_.files_size() > 0) {
         shown_file = batch.file;
+        page.record_file.store(batch.file, std::memory_order_relaxed);
         page.file.Set(plan_.files(static_cast<int>(batch.file)).path());
         context_.SetInputFile(plan_.files(static_cast<int>(batch.file)).path());
       }
@@ -51,10 +62,23 @@ class MapInput {
         const storage::InputRecord& in = batch.records[i];
         records[i] = {in.data, in.size, in.offset};
       }
-      const auto failure = CallUserCode(page, TaskPhase::kMap, [&] {
-        task.Map(records.data(), records.size(), records_, slots);
-      });
-      if (failure.has_value()) return UserFailure(*failure, aborted);
+      // Runs of records between bad ones; as a rule, one.
+      for (size_t from = 0; from < batch.count;) {
+        const size_t end =
+            from + bad_records_.GoodOnes(
+                       {records.data() + from, batch.count - from}, batch.file);
+        const auto failure = CallUserCode(page, TaskPhase::kMap, [&] {
+          task.Map(records.data() + from, end - from, records_ + from, slots);
+        });
+        if (failure.has_value()) return UserFailure(*failure, aborted);
+        from = end;
+        if (end == batch.count) break;
+        if (absl::Status status = bad_records_.PassOver(records[end]);
+            !status.ok()) {
+          return OutputFailure(status);
+        }
+        ++from;
+      }
       records_ += batch.count;
       page.input_bytes.store(reader_->bytes_read(), std::memory_order_relaxed);
       page.progress.fetch_add(batch.count, std::memory_order_relaxed);
@@ -65,7 +89,9 @@ class MapInput {
     return std::nullopt;
   }
 
-  uint64_t records() const { return records_; }
+  // Of the records that were handed to the map.
+  uint64_t records() const { return records_ - bad_records_.count(); }
+  BadRecords& bad_records() { return bad_records_; }
   uint64_t bytes() const { return reader_->bytes_read(); }
 
  private:
@@ -73,7 +99,8 @@ class MapInput {
   const proto::Plan& plan_;
   TaskContext& context_;
   const std::unique_ptr<storage::SplitReader> reader_;
-  uint64_t records_ = 0;
+  BadRecords bad_records_;
+  uint64_t records_ = 0;  // The bad ones included.
 };
 
 // Setup, all records, Cleanup.
@@ -88,6 +115,24 @@ std::optional<proto::TaskFailed> RunUserMap(
   failure =
       CallUserCode(env.page(), TaskPhase::kCleanup, [&] { task.Cleanup(); });
   if (failure.has_value()) return UserFailure(*failure, aborted);
+  return std::nullopt;
+}
+
+// Last of all, so that a dead-letter file is complete or not reported.
+std::optional<proto::TaskFailed> ReportBadRecords(BadRecords& bad_records,
+                                                  proto::TaskDone& done) {
+  if (!bad_records.expected()) return std::nullopt;
+  absl::StatusOr<proto::OutputFile> file = bad_records.Finish();
+  if (absl::IsInternal(file.status())) {
+    return MakeFailure(proto::INTERNAL,
+                       std::string(ToStd(file.status().message())), false);
+  }
+  if (!file.ok()) return OutputFailure(file.status());
+  *done.mutable_dead_letter() = *std::move(file);
+  done.mutable_ledger()->set_skipped_records(bad_records.count());
+  AddCounter("millrace", "MAP_SKIPPED_RECORDS",
+             static_cast<int64_t>(bad_records.count()),
+             done.mutable_counters());
   return std::nullopt;
 }
 
@@ -141,6 +186,7 @@ AttemptOutcome RunMapOnly(TaskEnvironment& env, const proto::RunTask& run,
   output->set_records(port.records());
   output->set_xxh3(part->xxh3);
   output->set_inode(part->inode);
+  if (auto failed = ReportBadRecords(input.bad_records(), done)) return *failed;
   return done;
 }
 
@@ -196,6 +242,7 @@ AttemptOutcome RunWithBuffer(
     block_bytes += entry.bytes;
   }
   done.set_map_output_bytes(block_bytes);
+  if (auto failed = ReportBadRecords(input.bad_records(), done)) return *failed;
   return done;
 }
 
@@ -215,7 +262,7 @@ AttemptOutcome RunMapAttempt(TaskEnvironment& env, const proto::RunTask& run) {
   env.page().phase.store(TaskPhase::kMap, std::memory_order_relaxed);
   TaskContext context(env.job().name, env.configure(), run,
                       static_cast<int>(map.num_partitions()), env.page());
-  MapInput input(env, **plan, static_cast<int>(run.index()), context);
+  MapInput input(env, **plan, run, context);
   if (map.num_partitions() == 0) return RunMapOnly(env, run, context, input);
 
   absl::StatusOr<std::unique_ptr<PartitionerAdapter>> partitioner =
@@ -223,7 +270,8 @@ AttemptOutcome RunMapAttempt(TaskEnvironment& env, const proto::RunTask& run) {
   if (!partitioner.ok()) return EngineFailure(partitioner.status());
   std::unique_ptr<FolderAdapter> folder;
   if (env.job().make_folder != nullptr) {
-    folder = std::make_unique<FolderAdapter>(env.job().make_folder());
+    folder =
+        std::make_unique<FolderAdapter>(env.job().make_folder(), env.page());
   }
 
   engine::MapSideOptions options;
@@ -249,7 +297,7 @@ AttemptOutcome RunMapAttempt(TaskEnvironment& env, const proto::RunTask& run) {
                                   ? CombineBuffer::ValueKind::kInline8
                                   : CombineBuffer::ValueKind::kIndirect);
     if (!buffer.ok()) return EngineFailure(buffer.status());
-    EngineCombinePort port(**buffer);
+    EngineCombinePort port(**buffer, env.page());
     internal::MapPorts ports;
     ports.combine = &port;
     return RunWithBuffer(
@@ -259,7 +307,7 @@ AttemptOutcome RunMapAttempt(TaskEnvironment& env, const proto::RunTask& run) {
   absl::StatusOr<std::unique_ptr<engine::RecordBuffer>> buffer =
       engine::RecordBuffer::Create(options);
   if (!buffer.ok()) return EngineFailure(buffer.status());
-  EngineRecordPort port(**buffer);
+  EngineRecordPort port(**buffer, env.page());
   internal::MapPorts ports;
   ports.records = &port;
   return RunWithBuffer(

@@ -125,7 +125,8 @@ AttemptOutcome RunReduceAttempt(TaskEnvironment& env,
   {
     const std::unique_ptr<internal::ReduceTask> task = env.job().make_reduce();
     const internal::PositionSlots slots{&page.record_offset,
-                                        &page.record_ordinal, &page.progress};
+                                        &page.record_ordinal, &page.progress,
+                                        &page.value_ordinal};
     auto failure = CallUserCode(page, TaskPhase::kSetup,
                                 [&] { task->Setup(context, &output); });
     if (!failure.has_value()) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "api/src/task/bad_records.h"
 #include "api/src/task/task_context.h"
 #include "storage/input/split_reader.h"
 
@@ -129,7 +130,7 @@ std::optional<proto::TaskFailed> SampleSplitKeys(TaskEnvironment& env,
   ports.records = &collector;
   const std::unique_ptr<internal::MapTask> task = env.job().make_map();
   const internal::PositionSlots slots{&page.record_offset, &page.record_ordinal,
-                                      &page.progress};
+                                      &page.progress, &page.value_ordinal};
   const auto never = [] {
     return MakeFailure(proto::INTERNAL, "sampling was aborted", false);
   };
@@ -139,6 +140,7 @@ std::optional<proto::TaskFailed> SampleSplitKeys(TaskEnvironment& env,
   const std::unique_ptr<storage::SplitReader> reader =
       storage::SplitReader::Create(env.fs(), sample, 0);
   uint64_t ordinal = 0;
+  BadRecords bad_records(env.fs(), plan, run.plan().bad_records(), "");
   std::vector<internal::RawRecord> records;
   for (;;) {
     storage::InputBatch batch;
@@ -147,6 +149,7 @@ std::optional<proto::TaskFailed> SampleSplitKeys(TaskEnvironment& env,
     if (!*more) break;
     if (plan.files_size() > 0) {
       const std::string& path = plan.files(static_cast<int>(batch.file)).path();
+      page.record_file.store(batch.file, std::memory_order_relaxed);
       page.file.Set(path);
       context.SetInputFile(path);
     }
@@ -155,10 +158,17 @@ std::optional<proto::TaskFailed> SampleSplitKeys(TaskEnvironment& env,
       const storage::InputRecord& in = batch.records[i];
       records.push_back({in.data, in.size, in.offset});
     }
-    failure = CallUserCode(page, TaskPhase::kMap, [&] {
-      task->Map(records.data(), records.size(), ordinal, slots);
-    });
-    if (failure.has_value()) return UserFailure(*failure, never);
+    for (size_t from = 0; from < batch.count;) {
+      const size_t count = bad_records.GoodOnes(
+          {records.data() + from, batch.count - from}, batch.file);
+      failure = CallUserCode(page, TaskPhase::kMap, [&] {
+        task->Map(records.data() + from, count, ordinal + from, slots);
+      });
+      if (failure.has_value()) return UserFailure(*failure, never);
+      from += count;
+      if (from == batch.count) break;
+      bad_records.PassOver(records[from++]).IgnoreError();  // Writes nothing.
+    }
     ordinal += batch.count;
     page.progress.fetch_add(1, std::memory_order_relaxed);
   }

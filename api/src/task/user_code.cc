@@ -55,6 +55,7 @@ std::optional<UserCodeFailure> CallUserCode(supervisor::StatusPage& page,
         Cat("exception of type ",
             type == nullptr ? std::string("unknown") : DemangledName(*type));
   }
+  supervisor::RunCrashNote();
   failure.stack = supervisor::TakeThrowStack();
   return failure;
 }

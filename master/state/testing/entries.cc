@@ -66,6 +66,7 @@ proto::LogEntry Submitted(uint64_t job, const std::string& output,
   submitted->set_request_id(Bytes(request != 0 ? request : 1'000'000 + job));
   submitted->mutable_spec()->set_name(Cat("job", job));
   submitted->mutable_spec()->set_output(output);
+  submitted->mutable_spec()->set_skip_bad_records(kBadRecordsOfJobs);
   return entry;
 }
 
@@ -125,6 +126,20 @@ proto::LogEntry AttemptFailed(uint64_t job, const TaskId& task, uint64_t uid,
   failed->set_cause(cause);
   failed->set_message("it failed");
   failed->set_retryable(retryable);
+  return entry;
+}
+
+proto::LogEntry RecordPassedOver(uint64_t job, uint32_t map, uint64_t uid,
+                                 uint64_t worker, uint64_t offset) {
+  proto::LogEntry entry = NewEntry();
+  proto::RecordPassedOver* passed = entry.mutable_record_passed_over();
+  SetAttempt(job, {proto::MAP_TASK, map}, uid, passed->mutable_attempt());
+  passed->set_worker(Bytes(worker));
+  passed->mutable_record()->set_file(1);
+  passed->mutable_record()->set_offset(offset);
+  passed->mutable_record()->set_cause(proto::CRASHED);
+  passed->mutable_record()->set_message(Cat("crashed at ", offset));
+  passed->mutable_record()->set_stack("  at Map()\n");
   return entry;
 }
 

@@ -19,6 +19,9 @@ Id MakeId(uint64_t n) {
 }
 std::string Bytes(uint64_t n);  // Of such an id.
 
+// What jobs of Submitted() may pass over.
+inline constexpr uint32_t kBadRecordsOfJobs = 3;
+
 proto::TaskDone MapDone(uint64_t records, uint64_t root);
 proto::TaskDone ReduceDone(uint64_t fetched, const std::string& path);
 
@@ -37,6 +40,8 @@ proto::LogEntry ReduceWon(uint64_t job, uint32_t partition, uint64_t uid,
 proto::LogEntry AttemptFailed(uint64_t job, const TaskId& task, uint64_t uid,
                               uint64_t worker, proto::FailureCause cause,
                               bool retryable = true);
+proto::LogEntry RecordPassedOver(uint64_t job, uint32_t map, uint64_t uid,
+                                 uint64_t worker, uint64_t offset);
 proto::LogEntry MapLost(uint64_t job, uint32_t map, uint64_t uid);
 proto::LogEntry OutputLost(uint64_t job, const TaskId& task, uint64_t uid);
 proto::LogEntry WorkerJoined(uint64_t worker, const std::string& name,

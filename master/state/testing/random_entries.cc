@@ -10,6 +10,11 @@ namespace {
 // With a counter of its own now and then.
 proto::TaskDone AnyMapDone(Random& random) {
   proto::TaskDone done = MapDone(random.Uniform(3), random.Uniform(20) == 0);
+  if (random.Uniform(5) == 0) {
+    done.mutable_ledger()->set_skipped_records(1);
+    done.mutable_dead_letter()->set_records(1);
+    done.mutable_dead_letter()->set_bytes(random.Uniform(1000));
+  }
   if (random.Uniform(3) > 0) return done;
   proto::Counter* counter = done.add_counters();
   counter->set_group("mine");
@@ -28,7 +33,7 @@ proto::LogEntry AnyEntry(Random& random, const State& state, uint32_t tasks) {
   const TaskId task{static_cast<proto::TaskKind>(1 + random.Uniform(5)), index};
   const auto cause = static_cast<proto::FailureCause>(random.Uniform(27));
   const Job* known = state.FindJob(MakeId<JobId>(job));
-  switch (random.Uniform(24)) {
+  switch (random.Uniform(25)) {
     case 0:
       return Submitted(job, Cat("/out", random.Uniform(3)),
                        1 + random.Uniform(9));
@@ -70,6 +75,8 @@ proto::LogEntry AnyEntry(Random& random, const State& state, uint32_t tasks) {
       return Failed(job, cause);
     case 15:
       return Evicted(job);
+    case 24:
+      return RecordPassedOver(job, index, uid, worker, random.Uniform(4));
     case 16:
     case 17:
     case 18:

@@ -105,6 +105,7 @@ class CombineBatch {
       uint64_t* slots[KeyBatch::kCapacity];
       const uint32_t inserted = port_->Probe(keys_, slots);
       fold_(folder_, *this, slots, inserted);
+      port_->Folded();
     } catch (...) {
       failure_ = std::current_exception();
       Clear();
@@ -115,6 +116,9 @@ class CombineBatch {
 
   // For FoldFn.
   size_t count() const { return keys_.count; }
+  void MarkFolding(size_t i) {
+    keys_.folding.store(static_cast<uint32_t>(i), std::memory_order_relaxed);
+  }
   CombinePort& port() { return *port_; }
   uint64_t value8(size_t i) const { return values_[i]; }
   std::string_view value(size_t i) const {

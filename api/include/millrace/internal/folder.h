@@ -36,6 +36,7 @@ class TableFolder {
         if (is_new) {
           *slots[i] = batch.value8(i);
         } else {
+          batch.MarkFolding(i);
           V accumulated{};
           V value{};
           FromSlot<V>(*slots[i], &accumulated);
@@ -46,6 +47,7 @@ class TableFolder {
       } else if (is_new) {
         folder.Store(batch.value(i), batch.port(), /*capacity=*/0, slots[i]);
       } else {
+        batch.MarkFolding(i);
         folder.FoldIndirect(batch.value(i), batch.port(), slots[i]);
       }
     }

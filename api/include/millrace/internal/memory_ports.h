@@ -31,7 +31,7 @@ struct EncodedRecord {
 // A PositionSlots with memory of its own.
 class MemorySlots {
  public:
-  PositionSlots slots() { return {&offset_, &ordinal_, &progress_}; }
+  PositionSlots slots() { return {&offset_, &ordinal_, &progress_, &value_}; }
   uint64_t offset() const { return offset_; }
   uint64_t ordinal() const { return ordinal_; }
   uint64_t progress() const { return progress_; }
@@ -40,6 +40,7 @@ class MemorySlots {
   std::atomic<uint64_t> offset_{~uint64_t{0}};
   std::atomic<uint64_t> ordinal_{0};
   std::atomic<uint64_t> progress_{0};
+  std::atomic<uint64_t> value_{0};
 };
 
 // Keeps records in windows of `window_bytes`, larger for a larger record.

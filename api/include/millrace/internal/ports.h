@@ -3,8 +3,8 @@
 // about anything in millrace::internal.
 //
 // Records cross it in batches or through windows of memory, so that a virtual
-// call is paid per batch and never per record, and what a mapper emits is encoded
-// where it will stay.
+// call is paid per batch and never per record, and what a mapper emits is
+// encoded where it will stay.
 #ifndef MILLRACE_INTERNAL_PORTS_H_
 #define MILLRACE_INTERNAL_PORTS_H_
 
@@ -35,6 +35,7 @@ struct PositionSlots {
   std::atomic<uint64_t>* offset;
   std::atomic<uint64_t>* ordinal;
   std::atomic<uint64_t>* progress;
+  std::atomic<uint64_t>* value;  // Of a reducer: values of the key before.
 
   // Marks the record that user code is given next.
   void Mark(uint64_t record_offset, uint64_t record_ordinal) const {
@@ -45,9 +46,9 @@ struct PositionSlots {
 
 // ------------------------------------------------- emission, with a combiner
 
-// Emitted keys waiting to be looked up together. A key of up to 16 bytes is kept
-// padded with zeros; a longer one is copied to `overflow`, or looked up at once
-// when it does not fit there.
+// Emitted keys waiting to be looked up together. A key of up to 16 bytes is
+// kept padded with zeros; a longer one is copied to `overflow`, or looked up at
+// once when it does not fit there.
 struct KeyBatch {
   static constexpr size_t kCapacity = 32;
   static constexpr size_t kInlineBytes = 16;
@@ -59,6 +60,8 @@ struct KeyBatch {
   const char* data[kCapacity];
   uint32_t sizes[kCapacity];
   char overflow[kOverflowBytes];
+  // Which of them the combiner has, for the report of its crash.
+  std::atomic<uint32_t> folding{0};
 };
 
 // An accumulated value that is not 8 bytes long.
@@ -76,23 +79,27 @@ class CombinePort {
   // the batch. Throws Aborted.
   virtual uint32_t Probe(const KeyBatch& batch, uint64_t** slots) = 0;
   virtual IndirectValue* AllocateValue(size_t capacity) = 0;
+  // All keys of the batch have been folded: user code is no longer the
+  // combiner's.
+  virtual void Folded() {}
 };
 
 // ---------------------------------------------- emission, without a combiner
 
-// A window of the record arena. A record is: u32 key size, u32 value size (native
-// little endian), key, value; the next one follows without padding.
+// A window of the record arena. A record is: u32 key size, u32 value size
+// (native little endian), key, value; the next one follows without padding.
 class RecordPort {
  public:
   static constexpr size_t kHeaderBytes = 8;
 
   virtual ~RecordPort() = default;
 
-  // Where the caller puts key and value, one behind the other; the record counts
-  // as emitted. Throws Aborted.
+  // Where the caller puts key and value, one behind the other; the record
+  // counts as emitted. Throws Aborted.
   char* Reserve(size_t key_size, size_t value_size) {
     const size_t need = kHeaderBytes + key_size + value_size;
-    if (static_cast<size_t>(limit_ - at_) < need) [[unlikely]] MakeRoom(need);
+    if (static_cast<size_t>(limit_ - at_) < need) [[unlikely]]
+      MakeRoom(need);
     const uint32_t sizes[2] = {static_cast<uint32_t>(key_size),
                                static_cast<uint32_t>(value_size)};
     char* const record = at_;
@@ -119,7 +126,8 @@ class OutputPort {
 
   // Room for `size` bytes; only what Advance is told counts. Throws Aborted.
   char* Reserve(size_t size) {
-    if (static_cast<size_t>(limit_ - at_) < size) [[unlikely]] MakeRoom(size);
+    if (static_cast<size_t>(limit_ - at_) < size) [[unlikely]]
+      MakeRoom(size);
     return at_;
   }
   // `end`: behind the last byte of the record that Reserve made room for.
@@ -134,7 +142,8 @@ class OutputPort {
   }
   void CountRecord() { ++records_; }
 
-  // Fails the attempt with INVALID_OUTPUT and throws Aborted. `why` is one line.
+  // Fails the attempt with INVALID_OUTPUT and throws Aborted. `why` is one
+  // line.
   [[noreturn]] virtual void Refuse(std::string_view why) = 0;
 
   uint64_t records() const { return records_; }

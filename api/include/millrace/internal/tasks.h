@@ -158,7 +158,7 @@ class TypedReduceTask final : public ReduceTask {
 
   void Reduce(GroupPort& groups, const PositionSlots& slots,
               const std::function<void(std::string_view)>& on_group) override {
-    ValueProgress progress(slots.progress);
+    ValueProgress progress(slots);
     std::string_view encoded_key;
     for (uint64_t ordinal = 0; groups.NextGroup(&encoded_key); ++ordinal) {
       slots.ordinal->store(ordinal, std::memory_order_relaxed);

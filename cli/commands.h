@@ -43,6 +43,7 @@ void AddDescribe(CLI::App& app, Globals& globals, Action& action);
 void AddWait(CLI::App& app, Globals& globals, Action& action);
 void AddKill(CLI::App& app, Globals& globals, Action& action);
 void AddLogs(CLI::App& app, Globals& globals, Action& action);
+void AddReplay(CLI::App& app, Globals& globals, Action& action);
 void AddCounters(CLI::App& app, Globals& globals, Action& action);
 void AddWorker(CLI::App& app, Globals& globals, Action& action);
 void AddMaster(CLI::App& app, Globals& globals, Action& action);

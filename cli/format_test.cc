@@ -320,8 +320,8 @@ TEST(JobReportTest, FailureNamesPlaceCauseAndAdvice) {
   EXPECT_EQ(FailureLine(Failed()),
             "job 3f9a2c1b (wordcount) failed: m17/3 on worker-2: "
             "USER_EXCEPTION: map at a.txt:17: std::out_of_range: no such word; "
-            "run it here on a part of the input, with --in-process under a "
-            "debugger, to stop there");
+            "run that task here, on its input, under a debugger: millrace "
+            "replay JOB TASK --gdb");
   EXPECT_EQ(FailureDetails(Failed().failure()),
             "  Tokenize::Map(a.cc:9)\n"
             "  millrace::Run()\n"

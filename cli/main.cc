@@ -27,6 +27,7 @@ void AddCommands(CLI::App& app, Globals& globals, Action& action) {
   AddKill(app, globals, action);
   AddLogs(app, globals, action);
   AddCounters(app, globals, action);
+  AddReplay(app, globals, action);
   AddWorker(app, globals, action);
   AddMaster(app, globals, action);
   AddCluster(app, globals, action);

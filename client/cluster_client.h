@@ -108,6 +108,13 @@ class ClusterClient {
                                       const RequestId& request_id,
                                       FileSystem& fs = FileSystem::Posix());
 
+  // Writes a blob, such as the program of a job that is retained, to a new
+  // file.
+  //   kNotFound   the cluster does not have it
+  //   kDataLoss   what came is not what the hash says
+  absl::Status FetchBlob(const std::string& sha256, const std::string& path,
+                         FileSystem& fs = FileSystem::Posix());
+
   absl::StatusOr<proto::GetJobReply> GetJob(std::string_view id_prefix,
                                             const JobDetail& detail = {});
   // Newest first; 0: all that are retained.

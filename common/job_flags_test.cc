@@ -88,7 +88,9 @@ TEST(JobFlagsTest, EveryFlagArrives) {
                                "--log-limit",
                                "0",
                                "--max-attempts",
-                               "1"});
+                               "1",
+                               "--skip-bad-records",
+                               "7"});
   ASSERT_TRUE(settings.ok()) << settings.status();
   EXPECT_THAT(settings->inputs, ElementsAre("a", "b"));
   EXPECT_EQ(settings->reducers, 7u);
@@ -101,6 +103,7 @@ TEST(JobFlagsTest, EveryFlagArrives) {
   EXPECT_TRUE(settings->fresh_process);
   EXPECT_EQ(settings->log_limit_bytes, 0u);
   EXPECT_EQ(settings->max_attempts, 1);
+  EXPECT_EQ(settings->skip_bad_records, 7u);
   EXPECT_EQ(settings->task_timeout, absl::Seconds(90));
   EXPECT_THAT(settings->side_files, ElementsAre(Pair("stop", "/tmp/a=b")));
 }

@@ -7,9 +7,10 @@ std::string_view AdviceFor(proto::FailureCause cause, RanOn where) {
   switch (cause) {
     case proto::USER_EXCEPTION:
     case proto::CRASHED:
-      return cluster ? "run it here on a part of the input, with --in-process "
-                       "under a debugger, to stop there"
-                     : "run with --in-process under a debugger to stop there";
+      return cluster ? "run that task here, on its input, under a debugger: "
+                       "millrace replay JOB TASK --gdb"
+                     : "run with --in-process under a debugger to stop there, "
+                       "or --keep-bundle it for millrace replay";
     case proto::EXITED:
       return "user code must return, not end the process";
     case proto::TASK_TIMEOUT:

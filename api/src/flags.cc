@@ -70,6 +70,10 @@ ParsedFlags ParseJobFlags(int argc, char** argv,
   app.add_option("--keep-logs", flags.keep_logs,
                  "Directory for the log of the attempt that failed the job")
       ->type_name("DIR");
+  app.add_option("--keep-bundle", flags.keep_bundle,
+                 "Directory to make for the attempt that failed the job, with "
+                 "its input: millrace replay runs it again, on any machine")
+      ->type_name("DIR");
   app.add_flag("--in-process", flags.in_process,
                "One thread, no child processes: for a debugger");
   app.add_flag("--quiet,-q", flags.quiet, "Print errors only");

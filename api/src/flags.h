@@ -24,6 +24,7 @@ struct JobFlags : JobSettings {
   int slots = 0;
   std::string scratch;  // Empty: below the staging directory.
   std::string keep_logs;
+  std::string keep_bundle;
   bool in_process = false;
   bool quiet = false;
   std::vector<std::string> arguments;  // Behind "--".

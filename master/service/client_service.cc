@@ -69,7 +69,10 @@ class ClientServiceImpl final : public proto::ClientService::CallbackService {
           core.FillTasks(job, request->has_tasks_after() ? &after : nullptr,
                          reply);
         }
-        if (request->with_spec()) *reply->mutable_spec() = *job.spec;
+        if (request->with_spec()) {
+          *reply->mutable_spec() = *job.spec;
+          reply->set_plan_sha256(job.plan_sha256);
+        }
       });
     });
   }

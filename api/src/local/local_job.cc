@@ -68,6 +68,9 @@ std::optional<JobFailure> LocalJob::Execute(
         running_.erase(done->slot);
       }
       Apply(core_.Step(event));
+      if (const auto* gone = std::get_if<SlotGone>(&event)) {
+        running_.erase(gone->slot);
+      }
     }
     on_tick();
   }
@@ -76,8 +79,8 @@ std::optional<JobFailure> LocalJob::Execute(
 
 uint64_t LocalJob::input_bytes_done() const {
   uint64_t bytes = winners_input_bytes_;
-  for (const auto& [slot, task] : running_) {
-    if (task.kind == proto::MAP_TASK)
+  for (const auto& [slot, run] : running_) {
+    if (run.task.kind == proto::MAP_TASK)
       bytes += host_.RunningInputBytes(slot);
   }
   // Readers look a little past the ends of their splits.
@@ -99,6 +102,7 @@ void LocalJob::Apply(const std::vector<Effect>& effects) {
       Drop(drop->uid);
     } else if (const auto* fail = std::get_if<FailJob>(&effect)) {
       failure_ = JobFailure{fail->task, fail->failure};
+      KeepFailedRun(*fail);
     } else if (std::holds_alternative<CommitJob>(effect)) {
       if (absl::Status status = Publish(); !status.ok()) {
         Failure failure;
@@ -121,6 +125,27 @@ void LocalJob::Apply(const std::vector<Effect>& effects) {
   }
 }
 
+void LocalJob::KeepFailedRun(const FailJob& fail) {
+  switch (fail.failure.cause) {
+    case proto::USER_EXCEPTION:
+    case proto::CRASHED:
+    case proto::EXITED:
+    case proto::TASK_TIMEOUT:
+    case proto::MEMORY_LIMIT:
+    case proto::LOG_LIMIT:
+    case proto::BAD_PARTITION:
+    case proto::INVALID_OUTPUT:
+    case proto::BAD_RECORD_LIMIT:
+      break;
+    default:
+      return;
+  }
+  if (!fail.task.has_value() || fail.task->kind == proto::PLAN_TASK) return;
+  for (const auto& [slot, run] : running_) {
+    if (run.task == *fail.task) failed_run_ = MakeRunTask(run);
+  }
+}
+
 void LocalJob::StepSlotGone(int slot, const absl::Status& status) {
   Failure failure;
   failure.cause = proto::SPAWN_FAILED;
@@ -129,7 +154,7 @@ void LocalJob::StepSlotGone(int slot, const absl::Status& status) {
 }
 
 void LocalJob::Run(const RunAttempt& run) {
-  running_[run.slot] = run.task;
+  running_[run.slot] = run;
   absl::Status status = fs_.MakeDirectory(paths_.AttemptSpool(run.uid));
   const bool writes_output =
       run.task.kind == proto::REDUCE_TASK ||

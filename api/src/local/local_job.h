@@ -63,6 +63,11 @@ class LocalJob {
   uint64_t input_bytes_done() const;
   // Of the published output; empty before.
   const storage::Manifest& manifest() const { return manifest_; }
+  // The attempt that failed the job, if its own code did; its input is there
+  // until the paths of the job are removed.
+  const std::optional<proto::RunTask>& failed_run() const {
+    return failed_run_;
+  }
   // True: a finished output stays in the staging directory, because somebody
   // else made the output path meanwhile.
   bool keep_staging() const { return keep_staging_; }
@@ -71,6 +76,7 @@ class LocalJob {
   void Apply(const std::vector<Effect>& effects);
   void Run(const RunAttempt& run);
   void Drop(const AttemptUid& uid);
+  void KeepFailedRun(const FailJob& fail);
   proto::RunTask MakeRunTask(const RunAttempt& run) const;
   void StepSlotGone(int slot, const absl::Status& status);
   absl::Status Publish();
@@ -86,9 +92,10 @@ class LocalJob {
   LocalJobCore core_;
 
   std::vector<Event> pending_;  // Events that effects gave rise to.
-  std::map<int, TaskName> running_;
+  std::map<int, RunAttempt> running_;
   uint64_t winners_input_bytes_ = 0;
   std::optional<JobFailure> failure_;
+  std::optional<proto::RunTask> failed_run_;
   bool committed_ = false;
   bool keep_staging_ = false;
   storage::Manifest manifest_;

@@ -16,6 +16,7 @@
 #include "api/src/local/progress_display.h"
 #include "api/src/local/summary.h"
 #include "api/src/local/task_host.h"
+#include "api/src/replay/replay.h"
 #include "common/clock.h"
 #include "common/file_system.h"
 #include "common/hash.h"
@@ -133,6 +134,19 @@ absl::Status CheckFlagPaths(FileSystem& fs, const JobFlags& flags) {
     if (status.ok()) status = fs.OpenRead(path).status();
     if (!status.ok()) return Annotate(status, "--side-file");
   }
+  if (!flags.keep_bundle.empty()) {
+    if (fs.StatLink(flags.keep_bundle).ok()) {
+      return absl::AlreadyExistsError(
+          Av(Cat("--keep-bundle: ", Printable(flags.keep_bundle, 4096),
+                 " exists already")));
+    }
+    const std::string parent = ParentPath(flags.keep_bundle);
+    const absl::StatusOr<FileInfo> parent_info = fs.Stat(parent);
+    if (!parent_info.ok() || parent_info->kind != FileKind::kDirectory) {
+      return absl::NotFoundError(Av(Cat("--keep-bundle: there is no directory ",
+                                        Printable(parent, 4096))));
+    }
+  }
   // The logs' directory is made when there is something to keep.
   std::string directory = flags.keep_logs;
   if (directory.empty()) return absl::OkStatus();
@@ -190,6 +204,34 @@ void KeepLog(FileSystem& fs, const std::string& directory,
     std::fprintf(stderr, "%s: the log could not be kept: %s\n", program.c_str(),
                  std::string(ToStd(status.message())).c_str());
   }
+}
+
+// A line for below the error: how to run it again.
+std::string KeepFailedAttempt(FileSystem& fs, const JobFlags& flags,
+                              const proto::Configure& configure,
+                              const std::string& program, const LocalJob& job,
+                              const Failure& failure) {
+  if (!job.failed_run().has_value()) {
+    return "  no bundle was made: it was no attempt's code that failed\n";
+  }
+  proto::ReplayBundle head;
+  head.set_job_name(program);
+  *head.mutable_configure() = configure;
+  head.set_memory_limit_bytes(flags.memory_limit_bytes);
+  head.set_log_bytes_max(flags.log_limit_bytes);
+  head.set_task_timeout_ms(flags.task_timeout == absl::InfiniteDuration()
+                               ? 0
+                               : absl::ToInt64Milliseconds(flags.task_timeout));
+  head.mutable_failed()->set_cause(failure.cause);
+  head.mutable_failed()->set_message(failure.message);
+  head.mutable_failed()->set_stack(failure.stack);
+  const absl::Status status =
+      replay::KeepBundle(fs, flags.keep_bundle, head, *job.failed_run());
+  return status.ok()
+             ? Cat("  to run it again: millrace replay ",
+                   Printable(flags.keep_bundle, 4096), " [--gdb]\n")
+             : Cat("  the attempt could not be kept: ", ToStd(status.message()),
+                   "\n");
 }
 
 }  // namespace
@@ -259,6 +301,11 @@ int RunLocally(const std::string& program_path,
   }
   host.reset();  // Ends every process before their files are taken away.
 
+  std::string kept;
+  if (failure.has_value() && !flags.keep_bundle.empty()) {
+    kept = KeepFailedAttempt(fs, flags, configure, program, local_job,
+                             failure->failure);
+  }
   const bool succeeded =
       !local_job.manifest().job_id.empty() && !failure.has_value();
   const absl::Status removed =
@@ -282,6 +329,7 @@ int RunLocally(const std::string& program_path,
   }
   complain(FailureLine(*failure, flags.max_attempts));
   std::fputs(FailureDetails(*failure).c_str(), stderr);
+  std::fputs(kept.c_str(), stderr);
   if (!flags.keep_logs.empty()) {
     KeepLog(fs, flags.keep_logs, program, *failure);
   }

@@ -1,10 +1,17 @@
 #include "api/src/task/task_mode.h"
 
 #include <cstdio>
+#include <memory>
 #include <optional>
+#include <string>
+#include <utility>
 #include <variant>
 
+#include "api/src/replay/bundle.h"
+#include "api/src/replay/capture.h"
 #include "api/src/task/attempt.h"
+#include "common/file_system.h"
+#include "common/status_macros.h"
 #include "common/strings.h"
 #include "supervisor/child_main.h"
 #include "supervisor/task_frames.h"
@@ -17,12 +24,28 @@ int Complain(const absl::Status& status) {
   return 1;
 }
 
+// The file system that tasks see.
+absl::StatusOr<std::unique_ptr<FileSystem>> ReplayFiles(
+    const std::string& directory) {
+  FileSystem& fs = FileSystem::Posix();
+  MR_ASSIGN_OR_RETURN(const replay::Bundle bundle,
+                      replay::Bundle::Open(fs, directory));
+  return replay::MakeReplayFileSystem(fs, bundle);
+}
+
 }  // namespace
 
-int RunTaskMode(const internal::JobDefinition& job) {
+int RunTaskMode(const internal::JobDefinition& job, const std::string& bundle) {
   absl::StatusOr<supervisor::ChildSide> side = supervisor::EnterTaskMode();
   if (!side.ok()) return Complain(side.status());
 
+  std::unique_ptr<FileSystem> files;
+  if (!bundle.empty()) {
+    absl::StatusOr<std::unique_ptr<FileSystem>> made = ReplayFiles(bundle);
+    if (!made.ok()) return Complain(made.status());
+    files = *std::move(made);
+  }
+  FileSystem& fs = files == nullptr ? FileSystem::Posix() : *files;
   proto::Configure configure;
   std::optional<TaskEnvironment> env;
   for (;;) {
@@ -35,7 +58,7 @@ int RunTaskMode(const internal::JobDefinition& job) {
     switch (command.command_case()) {
       case proto::TaskCommand::kConfigure:
         configure = std::move(*command.mutable_configure());
-        env.emplace(job, configure, side->status->page(), FileSystem::Posix());
+        env.emplace(job, configure, side->status->page(), fs);
         event.mutable_ready()->set_protocol_version(
             proto::TASK_PROTOCOL_VERSION);
         event.mutable_ready()->set_job_name(job.name);

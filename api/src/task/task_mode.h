@@ -2,6 +2,8 @@
 #ifndef MILLRACE_API_SRC_TASK_TASK_MODE_H_
 #define MILLRACE_API_SRC_TASK_TASK_MODE_H_
 
+#include <string>
+
 #include "millrace/internal/job_definition.h"
 
 namespace millrace::task {
@@ -10,9 +12,10 @@ namespace millrace::task {
 inline constexpr char kTaskModeArgument[] = "--millrace-task";
 
 // Serves the supervisor behind the inherited descriptors until it closes the
-// socket. Returns the process's exit status: 0, or 1 when the descriptors are
-// not those of a supervisor.
-int RunTaskMode(const internal::JobDefinition& job);
+// socket. `bundle`: the directory whose copies stand in for the input files, or
+// empty (api/src/replay/bundle.h). Returns the process's exit status: 0, or 1
+// when the descriptors are not those of a supervisor.
+int RunTaskMode(const internal::JobDefinition& job, const std::string& bundle);
 
 }  // namespace millrace::task
 

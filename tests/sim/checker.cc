@@ -335,8 +335,14 @@ void Checker::CheckLosses(absl::Duration now, bool settled,
     for (master::WorkerNumber number : state.alive_workers()) {
       if (Present(state.workers()[number].incarnation)) continue;
       const auto known = away_since_.find(number);
-      const absl::Duration since =
-          known == away_since_.end() ? now : known->second;
+      absl::Duration since = known == away_since_.end() ? now : known->second;
+      // It was there for a moment between two seconds.
+      for (const auto& worker : workers_) {
+        if (worker->incarnation() == state.workers()[number].incarnation &&
+            worker->there_since() > since) {
+          since = now;
+        }
+      }
       away[number] = since;
       if (now - since > kAwayMax) {
         Violate(Cat("loss: worker ", state.workers()[number].name,

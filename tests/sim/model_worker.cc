@@ -56,6 +56,7 @@ void ModelWorker::NewIncarnation() {
 void ModelWorker::Start() {
   running_ = true;
   paused_ = false;
+  there_since_ = world_.queue().now();
   term_seen_ = 0;
   NewIncarnation();
   Later(Between(1, 100), [this] { world_.Connect(*this); });
@@ -79,6 +80,7 @@ void ModelWorker::Pause() { paused_ = true; }
 
 void ModelWorker::Resume() {
   paused_ = false;
+  there_since_ = world_.queue().now();
   // One after the other, since each may put others off again.
   std::deque<std::function<void()>> missed = std::move(held_back_);
   held_back_.clear();

@@ -93,6 +93,8 @@ class ModelWorker {
   void SetSick(bool sick) { sick_ = sick; }
   bool dead() const { return !running_; }
   bool paused() const { return paused_; }
+  // When it came to life last, or went on.
+  absl::Duration there_since() const { return there_since_; }
 
   // ------------------------------------------------------------ the stream
   void OnOpened();
@@ -159,6 +161,7 @@ class ModelWorker {
   // Of the process.
   bool running_ = false;
   bool paused_ = false;
+  absl::Duration there_since_;
   uint64_t life_ = 0;  // Counts processes and incarnations.
   std::deque<std::function<void()>> held_back_;
   WorkerIncarnation incarnation_;

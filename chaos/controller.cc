@@ -76,7 +76,7 @@ absl::Status Controller::Prepare() {
     if (subject.proxy != nullptr) start.advertise = subject.proxy->address();
     start.environment = subject.environment;
     // What a worker asks for by default is more than there is.
-    if (subject.small_disk) start.flags = {"--min-free-disk", "4MiB"};
+    if (!subject.disk.empty()) start.flags = {"--min-free-disk", "4MiB"};
   }
   return client::WriteChaosReady(options_.directory, starts);
 }
@@ -103,9 +103,10 @@ absl::Status Controller::PrepareSubject(const std::string& name,
   if (role != LocalRole::kWorker) return absl::OkStatus();
   subject.spool = JoinPath(directory, Cat(name, "/spool"));
   if (options_.spec.needs_small_disks() && options_.private_mounts) {
-    MR_RETURN_IF_ERROR(MakeDirectories(FileSystem::Posix(), subject.spool));
-    const absl::Status mounted = MountSmallDisk(subject.spool);
-    subject.small_disk = mounted.ok();
+    const std::string own = JoinPath(directory, name);
+    MR_RETURN_IF_ERROR(MakeDirectories(FileSystem::Posix(), own));
+    const absl::Status mounted = MountSmallDisk(own);
+    if (mounted.ok()) subject.disk = own;
     if (!mounted.ok()) LOG(WARNING) << name << ": " << mounted;
   }
   return absl::OkStatus();

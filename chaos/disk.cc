@@ -15,12 +15,11 @@ class DiskFault final : public Nemesis {
       : kind_(kind), subject_(subject) {}
 
   absl::Status Begin() override {
-    if (!subject_.small_disk) {
-      return absl::FailedPreconditionError(
-          "its spool is on no disk of its own");
+    if (subject_.disk.empty()) {
+      return absl::FailedPreconditionError("it has no disk of its own");
     }
     if (kind_ == FaultKind::kFullDisk) {
-      const absl::Status filled = FillDisk(subject_.spool);
+      const absl::Status filled = FillDisk(subject_.disk);
       if (!filled.ok()) return filled;
       Check(ENOSPC);
       return absl::OkStatus();
@@ -32,12 +31,12 @@ class DiskFault final : public Nemesis {
   // Read-only it becomes in a moment in which nobody writes.
   void Watch() override {
     if (kind_ != FaultKind::kReadOnlyDisk || on_) return;
-    on_ = MakeDiskReadOnly(subject_.spool).ok();
+    on_ = MakeDiskReadOnly(subject_.disk).ok();
     if (on_) Check(EROFS);
   }
 
   Effect End() override {
-    const absl::Status healed = HealDisk(subject_.spool);
+    const absl::Status healed = HealDisk(subject_.disk);
     std::string what =
         on_ || kind_ == FaultKind::kFullDisk
             ? Cat("a write met: ", met_ == 0 ? "nothing" : std::strerror(met_))
@@ -48,7 +47,7 @@ class DiskFault final : public Nemesis {
 
  private:
   void Check(int expected) {
-    met_ = TryToWrite(subject_.spool);
+    met_ = TryToWrite(subject_.disk);
     seen_ = met_ == expected;
   }
 

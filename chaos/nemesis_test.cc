@@ -238,7 +238,7 @@ TEST_F(NemesisTest, DisksAreFullAndReadOnly) {
     if (!EnterPrivateMounts().ok() || !MountSmallDisk(subject_.spool).ok()) {
       _exit(99);
     }
-    subject_.small_disk = true;
+    subject_.disk = subject_.spool;
     int wrong = 0;
     const auto full = MakeNemesis(Fault(FaultKind::kFullDisk), subject_);
     wrong |= full->Begin().ok() ? 0 : 1;

@@ -26,7 +26,9 @@ struct Subject {
   std::unique_ptr<TcpProxy> proxy;
   // What its preloaded library is told; null: there is none.
   std::unique_ptr<FaultPage> page;
-  bool small_disk = false;  // The spool is a file system of its own.
+  // Where a file system of its own is mounted, that of the whole directory:
+  // a worker moves files out of its spool. "": none is.
+  std::string disk;
 
   // As it was started.
   std::string executable;

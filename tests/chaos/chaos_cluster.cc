@@ -47,7 +47,8 @@ std::string ChaosCluster::Up(const RunPlan& plan) {
           absl::Seconds(120));
   up_ = result.exit_code == 0;
   if (!up_) return Cat("cluster up: ", result.err);
-  for (const json& process : json::parse(result.out).at("processes")) {
+  const json cluster = json::parse(result.out);
+  for (const json& process : cluster.at("processes")) {
     if (process.at("role") == "chaos") chaos_ = process.at("pid").get<pid_t>();
   }
   return chaos_ > 0 ? "" : "cluster up: there is no chaos";

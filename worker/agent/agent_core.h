@@ -129,10 +129,10 @@ class AgentCore {
     std::set<std::string> blobs_missing;
     bool input_missing = false;
 
-    WinnerFiles winners;                        // Of a check or publication.
-    std::vector<proto::MapOutputRef> inputs;    // Of a reduce.
-    uint64_t place = 0;                         // kWaiting: in the queue.
-    ChildNumber child = 0;                      // kExecuting, and since when.
+    WinnerFiles winners;                      // Of a check or publication.
+    std::vector<proto::MapOutputRef> inputs;  // Of a reduce.
+    uint64_t place = 0;                       // kWaiting: in the queue.
+    ChildNumber child = 0;                    // kExecuting, and since when.
     absl::Duration executing_since;
     std::vector<proto::BadRecord> bad_records;  // Of a map, to be passed over.
     proto::BadRecord met;                       // kAsking: whether this, too.

@@ -38,6 +38,10 @@ std::string Text(const proto::LogEntry& entry) {
     case proto::LogEntry::kAttemptFailed:
       return Cat("AttemptFailed ", Text(entry.attempt_failed().attempt()),
                  " cause ", entry.attempt_failed().cause());
+    case proto::LogEntry::kRecordPassedOver:
+      return Cat("RecordPassedOver ",
+                 Text(entry.record_passed_over().attempt()), " offset ",
+                 entry.record_passed_over().record().offset());
     case proto::LogEntry::kMapLost:
       return Cat("MapLost ", Uid(entry.map_lost().job_id()), " map ",
                  entry.map_lost().map_index(), " attempt ",

@@ -48,10 +48,10 @@ absl::Status Exists(const std::string& output, const FileInfo& found) {
              ") and is never overwritten; remove it or name another")));
 }
 
-// Whether the directory of `staging` can be renamed without replacing, and
-// whether a block can be written there. Leaves nothing.
-absl::Status Probe(FileSystem& fs, const std::string& staging) {
-  const std::string probe = JoinPath(staging, "probe");
+// Whether what is in the directory `probe`, which is made for it, can be
+// renamed without replacing, and whether a block can be written there. Leaves
+// nothing, unless it fails.
+absl::Status Probe(FileSystem& fs, const std::string& probe) {
   MR_RETURN_IF_ERROR(fs.RemoveTree(probe));  // Of a call that was cut short.
   MR_RETURN_IF_ERROR(fs.MakeDirectory(probe));
   const std::string from = JoinPath(probe, "from");
@@ -380,7 +380,7 @@ bool IsStagingName(std::string_view name) {
 }
 
 absl::Status PrepareStaging(FileSystem& fs, const std::string& output_spelled,
-                            const JobId& job) {
+                            const JobId& job, const AttemptUid& attempt) {
   const std::string output = WithoutTrailingSeparators(output_spelled);
   if (output.empty() || output.find('\0') != std::string::npos) {
     return absl::InvalidArgumentError(
@@ -402,15 +402,17 @@ absl::Status PrepareStaging(FileSystem& fs, const std::string& output_spelled,
   if (!absl::IsNotFound(there.status())) return there.status();
 
   const std::string staging = StagingPath(output, job);
-  const absl::Status made = fs.MakeDirectory(staging);
-  // It may be there from a call for the same job whose answer was lost.
-  const bool is_new = made.ok();
   const std::string context =
       Cat("the output ", Shown(output), " cannot be written");
+  // It may be there: of another attempt of the job, or of this one if its
+  // answer was lost.
+  const absl::Status made = fs.MakeDirectory(staging);
   if (!made.ok() && !absl::IsAlreadyExists(made)) {
     return Annotate(made, context);
   }
-  absl::Status status = Probe(fs, staging);
+  const std::string probe = JoinPath(staging, Cat("probe-", attempt.ToHex()));
+  absl::Status status = Probe(fs, probe);
+  if (!status.ok()) fs.RemoveTree(probe).IgnoreError();
   if (status.ok()) {
     status = fs.MakeDirectory(JoinPath(staging, "att"));
     if (absl::IsAlreadyExists(status)) status = absl::OkStatus();
@@ -419,11 +421,8 @@ absl::Status PrepareStaging(FileSystem& fs, const std::string& output_spelled,
   if (status.ok()) status = fs.SyncDirectory(staging);
   if (status.ok()) status = fs.SyncDirectory(parent);
   if (status.ok()) return status;
-  if (is_new) {
-    fs.RemoveTree(staging).IgnoreError();
-  } else {
-    fs.RemoveTree(JoinPath(staging, "probe")).IgnoreError();
-  }
+  // Not one about the output: S is there, and only of this job.
+  status = Retryable(status);
   if (absl::IsUnimplemented(status)) {
     return absl::UnimplementedError(
         Av(Cat(context, ": ", ToStd(status.message()),

@@ -3,6 +3,7 @@
 //
 //   <output>.millrace-<job>/          the staging directory S, beside the
 //   output
+//     probe-<uid>/                    of an attempt that prepares S
 //     att/<uid>/...                   written by one attempt each
 //     final/                          built by Publish, then renamed to
 //     <output>
@@ -56,9 +57,13 @@ bool IsStagingName(std::string_view name);
 //   kPermissionDenied  the parent cannot be written
 //   kUnimplemented     the file system has no rename that refuses to replace
 //   kResourceExhausted the disk is full
-// Otherwise creates S and S/att. The probe leaves nothing else behind.
+// Otherwise creates S and S/att, or finds them. Several attempts of one job may
+// prepare at the same time, or late: one that was given up may wake up when
+// others write below S already. None has anything in the way of another, and
+// none takes away what another may be using: with an error, too, S stays where
+// it is and goes with RemoveStaging. `attempt` says who asks.
 absl::Status PrepareStaging(FileSystem& fs, const std::string& output,
-                            const JobId& job);
+                            const JobId& job, const AttemptUid& attempt);
 
 // Checks each winner as Publish does (size, inode, that it is a regular file;
 // with `paranoid` its checksum), and that nothing is at the output path.

@@ -31,6 +31,8 @@ using ::testing::IsEmpty;
 
 JobId TestJob() { return JobId::Generate(*Random::Seeded(7)); }
 
+AttemptUid Planner() { return AttemptUid::Generate(*Random::Seeded(8)); }
+
 constexpr char kOutput[] = "/w/out";
 
 // A job whose attempts are done: staged and synced parts, and the decision.
@@ -39,7 +41,7 @@ class Stage {
   explicit Stage(int parts = 3) {
     EXPECT_TRUE(fs.MakeDirectory("/w").ok());
     EXPECT_TRUE(fs.SyncDirectory("/").ok());
-    EXPECT_TRUE(PrepareStaging(fs, kOutput, TestJob()).ok());
+    EXPECT_TRUE(PrepareStaging(fs, kOutput, TestJob(), Planner()).ok());
     decision.output = kOutput;
     decision.job = TestJob();
     Manifest manifest;
@@ -480,7 +482,7 @@ class PosixCommitTest : public ::testing::Test {
 
 TEST_F(PosixCommitTest, FromStagingToOutput) {
   const std::string output = dir_ + "/my out\n";
-  ASSERT_TRUE(PrepareStaging(fs_, output, TestJob()).ok());
+  ASSERT_TRUE(PrepareStaging(fs_, output, TestJob(), Planner()).ok());
   Decision decision;
   decision.output = output;
   decision.job = TestJob();
@@ -513,8 +515,9 @@ TEST_F(PosixCommitTest, FromStagingToOutput) {
 TEST_F(PosixCommitTest, DanglingLinkAtTheOutputExists) {
   ASSERT_EQ(symlink("nowhere", (dir_ + "/out").c_str()), 0);
   for (const char* slash : {"", "/"}) {
-    EXPECT_EQ(PrepareStaging(fs_, dir_ + "/out" + slash, TestJob()).code(),
-              absl::StatusCode::kAlreadyExists);
+    EXPECT_EQ(
+        PrepareStaging(fs_, dir_ + "/out" + slash, TestJob(), Planner()).code(),
+        absl::StatusCode::kAlreadyExists);
   }
   Decision decision;
   decision.output = dir_ + "/out";

@@ -20,15 +20,29 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
 JobId TestJob() { return JobId::Generate(*Random::Seeded(7)); }
+AttemptUid Planner() { return AttemptUid::Generate(*Random::Seeded(8)); }
+AttemptUid Successor() { return AttemptUid::Generate(*Random::Seeded(9)); }
 
 class PrepareTest : public ::testing::Test {
  protected:
   PrepareTest() { EXPECT_TRUE(fs_.MakeDirectory("/w").ok()); }
 
   absl::Status Prepare(const std::string& output) {
-    return PrepareStaging(fs_, output, TestJob());
+    return PrepareStaging(fs_, output, TestJob(), Planner());
   }
   void ExpectNothingLeft() { EXPECT_THAT(*fs_.List("/w"), IsEmpty()); }
+  // The directory for others' sake, with no probe in it; it goes when told.
+  void ExpectOnlyStagingLeft() {
+    const std::string staging = StagingPath("/w/out", TestJob());
+    const auto left = fs_.List("/w");
+    for (const DirEntry& entry : *left) {
+      EXPECT_EQ(JoinPath("/w", entry.name), staging);
+      const auto below = fs_.List(staging);
+      for (const DirEntry& one : *below) EXPECT_EQ(one.name, "att");
+    }
+    EXPECT_TRUE(RemoveStaging(fs_, "/w/out", TestJob()).ok());
+    ExpectNothingLeft();
+  }
 
   MemoryFileSystem fs_;
 };
@@ -98,7 +112,7 @@ TEST_F(PrepareTest, RefusesAParentThatCannotBeWritten) {
 TEST_F(PrepareTest, RefusesAFullDisk) {
   fs_.SetCapacity(100);
   EXPECT_EQ(Prepare("/w/out").code(), absl::StatusCode::kResourceExhausted);
-  ExpectNothingLeft();
+  ExpectOnlyStagingLeft();
 }
 
 TEST_F(PrepareTest, RefusesAFileSystemWhoseRenameReplaces) {
@@ -107,10 +121,10 @@ TEST_F(PrepareTest, RefusesAFileSystemWhoseRenameReplaces) {
     return op == FileOp::kRename ? absl::UnimplementedError("no flag")
                                  : absl::OkStatus();
   });
-  absl::Status status = PrepareStaging(faulty, "/w/out", TestJob());
+  absl::Status status = PrepareStaging(faulty, "/w/out", TestJob(), Planner());
   EXPECT_EQ(status.code(), absl::StatusCode::kUnimplemented);
   EXPECT_THAT(std::string(status.message()), HasSubstr("another file system"));
-  ExpectNothingLeft();
+  ExpectOnlyStagingLeft();
   // One that takes the flag and ignores it: at the second rename nothing is in
   // the way any more.
   int renames = 0;
@@ -120,22 +134,65 @@ TEST_F(PrepareTest, RefusesAFileSystemWhoseRenameReplaces) {
     }
     return absl::OkStatus();
   });
-  status = PrepareStaging(faulty, "/w/out", TestJob());
+  status = PrepareStaging(faulty, "/w/out", TestJob(), Planner());
   EXPECT_EQ(status.code(), absl::StatusCode::kUnimplemented);
   EXPECT_EQ(renames, 2);
-  ExpectNothingLeft();
+  ExpectOnlyStagingLeft();
 }
 
-TEST_F(PrepareTest, AnyFailureLeavesNothing) {
+TEST_F(PrepareTest, AnyFailureLeavesNoProbe) {
   FaultyFileSystem counting(fs_);
-  ASSERT_TRUE(PrepareStaging(counting, "/w/out", TestJob()).ok());
+  ASSERT_TRUE(PrepareStaging(counting, "/w/out", TestJob(), Planner()).ok());
   ASSERT_TRUE(RemoveStaging(fs_, "/w/out", TestJob()).ok());
   for (uint64_t k = 0; k < counting.operations(); ++k) {
     FaultyFileSystem faulty(fs_);
     faulty.FailOnce(k, absl::UnknownError("Stale file handle"));
-    EXPECT_FALSE(PrepareStaging(faulty, "/w/out", TestJob()).ok()) << k;
-    ExpectNothingLeft();
+    EXPECT_FALSE(PrepareStaging(faulty, "/w/out", TestJob(), Planner()).ok())
+        << k;
+    ExpectOnlyStagingLeft();
   }
+}
+
+// A planner that was given up stands still before any of its operations; its
+// successor prepares and work begins; then it wakes up, and fails or not.
+TEST_F(PrepareTest, AZombieHarmsNothingOfItsSuccessor) {
+  FaultyFileSystem counting(fs_);
+  ASSERT_TRUE(PrepareStaging(counting, "/w/out", TestJob(), Planner()).ok());
+  ASSERT_TRUE(RemoveStaging(fs_, "/w/out", TestJob()).ok());
+  const std::string part =
+      StagingPath("/w/out", TestJob()) + "/att/uid/part-00000";
+  for (const bool fails : {false, true}) {
+    for (uint64_t k = 0; k < counting.operations(); ++k) {
+      FaultyFileSystem zombie(fs_);
+      uint64_t operations = 0;
+      zombie.SetFault([&](FileOp, const std::string&) {
+        if (operations++ != k) return absl::OkStatus();
+        EXPECT_TRUE(PrepareStaging(fs_, "/w/out", TestJob(), Successor()).ok());
+        fs_.SetContents(part, "work");
+        return fails ? absl::DataLossError("input/output error")
+                     : absl::OkStatus();
+      });
+      EXPECT_EQ(PrepareStaging(zombie, "/w/out", TestJob(), Planner()).ok(),
+                !fails)
+          << k;
+      EXPECT_EQ(fs_.Contents(part), "work") << k << (fails ? " fails" : "");
+      ExpectOnlyStagingLeft();
+    }
+  }
+}
+
+// What goes wrong below S is never the verdict that the output cannot be.
+TEST_F(PrepareTest, AStagingDirectoryThatIsTakenAwayMayBeTriedAgain) {
+  FaultyFileSystem faulty(fs_);
+  faulty.SetFault([&](FileOp op, const std::string& path) {
+    if (op == FileOp::kRename) {
+      EXPECT_TRUE(fs_.RemoveTree(ParentPath(ParentPath(path))).ok());
+    }
+    return absl::OkStatus();
+  });
+  EXPECT_EQ(PrepareStaging(faulty, "/w/out", TestJob(), Planner()).code(),
+            absl::StatusCode::kUnavailable);
+  ExpectNothingLeft();
 }
 
 TEST(StagingNameTest, OnlyTheFullForm) {
@@ -153,19 +210,21 @@ TEST(PosixPrepareTest, ParentsThatDoNotDo) {
   FileSystem& fs = FileSystem::Posix();
   std::string dir = JoinPath(::testing::TempDir(), "prepare_XXXXXX");
   ASSERT_NE(mkdtemp(dir.data()), nullptr);
-  EXPECT_EQ(PrepareStaging(fs, dir + "/no/out", TestJob()).code(),
+  EXPECT_EQ(PrepareStaging(fs, dir + "/no/out", TestJob(), Planner()).code(),
             absl::StatusCode::kNotFound);
   ASSERT_TRUE(WriteWholeFile(fs, dir + "/file", "").ok());
-  EXPECT_EQ(PrepareStaging(fs, dir + "/file/out", TestJob()).code(),
+  EXPECT_EQ(PrepareStaging(fs, dir + "/file/out", TestJob(), Planner()).code(),
             absl::StatusCode::kNotFound);
-  EXPECT_EQ(
-      PrepareStaging(fs, dir + "/" + std::string(250, 'x'), TestJob()).code(),
-      absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(PrepareStaging(fs, dir + "/" + std::string(250, 'x'), TestJob(),
+                           Planner())
+                .code(),
+            absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(fs.List(dir)->size(), 1u);
   // Nobody makes directories there, not even root.
   if (fs.Stat("/sys/kernel").ok()) {
-    EXPECT_EQ(PrepareStaging(fs, "/sys/kernel/out", TestJob()).code(),
-              absl::StatusCode::kPermissionDenied);
+    EXPECT_EQ(
+        PrepareStaging(fs, "/sys/kernel/out", TestJob(), Planner()).code(),
+        absl::StatusCode::kPermissionDenied);
   }
   std::filesystem::remove_all(dir);
 }

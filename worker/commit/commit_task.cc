@@ -154,7 +154,8 @@ AttemptPrepared PrepareDirectories(FileSystem& fs, const WorkerLayout& layout,
     return answer;
   }
   if (prepare.makes_staging) {
-    status = storage::PrepareStaging(fs, prepare.output, prepare.job);
+    status = storage::PrepareStaging(fs, prepare.output, prepare.job,
+                                     prepare.attempt);
     if (!status.ok()) answer.failure = StagingFailure(status);
   } else if (prepare.writes_output) {
     const std::string directory =

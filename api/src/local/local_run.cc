@@ -157,11 +157,13 @@ absl::Status CheckFlagPaths(FileSystem& fs, const JobFlags& flags) {
       Cat("--keep-logs: there is no directory ", Printable(directory, 4096))));
 }
 
-// Makes what Execute needs on disk, and takes it away again.
+// Makes what Execute needs on disk, and takes it away again: also when Make
+// fails, Remove is due.
 class Workspace {
  public:
-  Workspace(FileSystem& fs, const JobFlags& flags, const JobId& job_id)
-      : fs_(fs), job_id_(job_id) {
+  Workspace(FileSystem& fs, const JobFlags& flags, const JobId& job_id,
+            const AttemptUid& attempt)
+      : fs_(fs), job_id_(job_id), attempt_(attempt) {
     paths_.output = WithoutTrailingSeparators(flags.output);
     paths_.staging = storage::StagingPath(paths_.output, job_id);
     paths_.spool =
@@ -171,7 +173,8 @@ class Workspace {
   }
 
   absl::Status Make() {
-    absl::Status status = storage::PrepareStaging(fs_, paths_.output, job_id_);
+    absl::Status status =
+        storage::PrepareStaging(fs_, paths_.output, job_id_, attempt_);
     if (status.ok()) status = fs_.MakeDirectory(paths_.spool);
     return status;
   }
@@ -189,6 +192,7 @@ class Workspace {
  private:
   FileSystem& fs_;
   const JobId job_id_;
+  const AttemptUid attempt_;
   JobPaths paths_;
 };
 
@@ -258,7 +262,7 @@ int RunLocally(const std::string& program_path,
            : absl::IsInvalidArgument(status) ? kExitUsage
                                              : kExitRefused;
   }
-  Workspace workspace(fs, flags, job_id);
+  Workspace workspace(fs, flags, job_id, AttemptUid::Generate(*random));
   if (absl::Status status = workspace.Make(); !status.ok()) {
     workspace.Remove().IgnoreError();
     complain(ToStd(status.message()));

@@ -530,7 +530,7 @@ class World {
   const std::unique_ptr<Random> random_ = Random::Seeded(7);
   std::unique_ptr<State> state_;
   std::unique_ptr<SchedulerCore> core_;
-  std::vector<std::unique_ptr<sim::ModelWorker>> no_workers_;
+  const std::vector<sim::CheckedWorker*> no_workers_;
   sim::Checker checker_{no_workers_};
   absl::Duration now_ = absl::Seconds(1000);
 

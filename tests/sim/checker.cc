@@ -17,6 +17,8 @@ constexpr absl::Duration kAwayMax = absl::Seconds(13);
 constexpr absl::Duration kIdleMax = absl::Seconds(5);
 constexpr absl::Duration kBeatenMax = absl::Seconds(5);
 constexpr absl::Duration kLostMax = absl::Seconds(20);
+// A worker may have become able to take work, and its leader not know yet.
+constexpr absl::Duration kExcludedMax = absl::Seconds(5);
 // So many failures in so long: more than what a worker may have in its queues
 // when it is excluded.
 constexpr absl::Duration kSickWindow = absl::Seconds(60);
@@ -41,7 +43,7 @@ void Checker::OnGrantSent(uint64_t session, const proto::Grant& grant) {
       TaskId::From(grant.attempt().task())};
 }
 
-void Checker::OnGranted(const ModelWorker& worker, const proto::Grant& grant,
+void Checker::OnGranted(const CheckedWorker& worker, const proto::Grant& grant,
                         const State& state) {
   const AttemptUid uid = *AttemptUid::FromBytes(grant.attempt().attempt_uid());
   const JobId job = *JobId::FromBytes(grant.attempt().job_id());
@@ -59,12 +61,12 @@ void Checker::OnGranted(const ModelWorker& worker, const proto::Grant& grant,
   bool speculative = grant.attempt().speculative();
   for (const auto& other : workers_) {
     if (!Alive(*other, state)) continue;
-    for (const auto& [other_uid, attempt] : other->attempts()) {
+    for (const CheckedAttempt& attempt : other->Live()) {
       if (attempt.job != job || attempt.task != task) continue;
       others += Cat(others.empty() ? "" : ", ", other->name());
-      speculative |= attempt.grant.attempt().speculative();
+      speculative |= attempt.speculative;
       // Never beside itself.
-      count += other.get() == &worker ? 2 : 1;
+      count += other == &worker ? 2 : 1;
     }
   }
   if (count > (speculative ? 1 : 0)) {
@@ -74,13 +76,13 @@ void Checker::OnGranted(const ModelWorker& worker, const proto::Grant& grant,
   if (grant.attempt().speculative()) CheckSecond(worker, grant, state);
 }
 
-bool Checker::Alive(const ModelWorker& worker, const State& state) {
+bool Checker::Alive(const CheckedWorker& worker, const State& state) {
   const master::Worker* entry = state.FindWorker(worker.incarnation());
   return !worker.dead() && entry != nullptr && entry->alive;
 }
 
-void Checker::CheckSecond(const ModelWorker& worker, const proto::Grant& grant,
-                          const State& state) {
+void Checker::CheckSecond(const CheckedWorker& worker,
+                          const proto::Grant& grant, const State& state) {
   const JobId id = *JobId::FromBytes(grant.attempt().job_id());
   const TaskId task = TaskId::From(grant.attempt().task());
   const Job* job = state.FindJob(id);
@@ -95,7 +97,7 @@ void Checker::CheckSecond(const ModelWorker& worker, const proto::Grant& grant,
     slots += one->slots();
     largest = std::max(largest, one->slots());
     if (!Alive(*one, state)) continue;
-    for (const auto& [uid, attempt] : one->attempts()) {
+    for (const CheckedAttempt& attempt : one->Live()) {
       ++running[{attempt.job, attempt.task}];
     }
   }
@@ -116,7 +118,8 @@ void Checker::CheckBeaten(absl::Duration now, bool settled,
         !worker->welcomed()) {
       continue;
     }
-    for (const auto& [uid, attempt] : worker->attempts()) {
+    for (const CheckedAttempt& attempt : worker->Live()) {
+      const AttemptUid& uid = attempt.uid;
       const Job* job = state.FindJob(attempt.job);
       const master::Task* task =
           job == nullptr ? nullptr : job->FindTask(attempt.task);
@@ -333,12 +336,14 @@ void Checker::CheckLosses(absl::Duration now, bool settled,
   std::map<master::WorkerNumber, absl::Duration> away;
   if (settled) {
     for (master::WorkerNumber number : state.alive_workers()) {
-      if (Present(state.workers()[number].incarnation)) continue;
+      const WorkerIncarnation& incarnation =
+          state.workers()[number].incarnation;
+      if (Present(incarnation)) continue;
       const auto known = away_since_.find(number);
       absl::Duration since = known == away_since_.end() ? now : known->second;
       // It was there for a moment between two seconds.
       for (const auto& worker : workers_) {
-        if (worker->incarnation() == state.workers()[number].incarnation &&
+        if (worker->incarnation() == incarnation &&
             worker->there_since() > since) {
           since = now;
         }
@@ -372,14 +377,15 @@ bool Checker::Runnable(const Job& job, const TaskId& task,
   for (const auto& worker : workers_) {
     if (worker->dead()) continue;
     if (worker->HasUnacked(job.id, task)) return false;
-    for (const auto& [uid, attempt] : worker->attempts()) {
+    for (const CheckedAttempt& attempt : worker->Live()) {
       if (attempt.job == job.id && attempt.task == task) return false;
     }
   }
   return true;
 }
 
-bool Checker::SlotIsFree(const ModelWorker& worker, const State& state) const {
+bool Checker::SlotIsFree(const CheckedWorker& worker,
+                         const State& state) const {
   const master::Worker* entry = state.FindWorker(worker.incarnation());
   return !worker.dead() && !worker.paused() && worker.welcomed() &&
          entry != nullptr && entry->alive && !state.IsDraining(entry->name) &&
@@ -402,10 +408,8 @@ void Checker::CheckLostMaps(absl::Duration now, bool settled,
       if (worker->paused() || !worker->welcomed()) all_reduces = false;
       ++workers;
       uint32_t reduces = 0;
-      for (const auto& [uid, attempt] : worker->attempts()) {
-        if (attempt.job != job->id || attempt.phase != proto::EXECUTING) {
-          continue;
-        }
+      for (const CheckedAttempt& attempt : worker->Live()) {
+        if (attempt.job != job->id || !attempt.executing) continue;
         reduces += attempt.task.kind == proto::REDUCE_TASK;
       }
       all_reduces &= reduces >= worker->slots();
@@ -435,15 +439,25 @@ void Checker::CheckExcluded(absl::Duration now, bool settled,
   size_t others = 0;  // That are or may be given work.
   size_t good = 0;
   for (const auto& [name, what] : shown.workers) {
-    excluded += what == "excluded";
+    // What can take nothing anyway may be called excluded, too.
+    const bool takes_work =
+        std::none_of(workers_.begin(), workers_.end(), [&](const auto& worker) {
+          return worker->name() == name && !worker->takes_work();
+        });
+    excluded += what == "excluded" && takes_work;
     others += what == "up" || what == "probation" || what == "silent";
     good += what == "up";
   }
-  if (excluded > 0 &&
-      (others == 0 ||
-       excluded > std::max<size_t>(1, (excluded + others) / 3))) {
-    Violate(
-        Cat("sick: ", excluded, " workers are excluded, ", others, " are not"));
+  if (!settled || excluded == 0 ||
+      (others > 0 &&
+       excluded <= std::max<size_t>(1, (excluded + others) / 3))) {
+    too_many_excluded_since_.reset();
+  } else {
+    if (!too_many_excluded_since_.has_value()) too_many_excluded_since_ = now;
+    if (now - *too_many_excluded_since_ > kExcludedMax) {
+      Violate(Cat("sick: ", excluded, " workers are excluded, ", others,
+                  " are not"));
+    }
   }
   for (const auto& worker : workers_) {
     const std::string process(worker->incarnation().bytes());

@@ -29,6 +29,7 @@
 #include <cstdint>
 #include <deque>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <utility>
@@ -37,19 +38,16 @@
 #include "absl/time/time.h"
 #include "common/ids.h"
 #include "master/state/state.h"
-#include "tests/sim/model_worker.h"
+#include "proto/messages/worker.pb.h"
+#include "tests/sim/checked_worker.h"
+#include "tests/sim/shown.h"
 
 namespace millrace::sim {
 
-// What people are shown of the scheduler's judgement.
-struct Shown {
-  std::map<std::string, std::string> workers;  // Name -> state.
-  std::map<JobId, std::set<std::string>> avoided;
-};
-
 class Checker {
  public:
-  explicit Checker(std::vector<std::unique_ptr<ModelWorker>>& workers)
+  // Borrows all; workers may come later.
+  explicit Checker(const std::vector<CheckedWorker*>& workers)
       : workers_(workers) {}
 
   // The first violation, or "".
@@ -63,7 +61,7 @@ class Checker {
   // cannot know better.
   void OnGrantSent(uint64_t session, const proto::Grant& grant);
   void OnStreamGone(uint64_t session) { sent_.erase(session); }
-  void OnGranted(const ModelWorker& worker, const proto::Grant& grant,
+  void OnGranted(const CheckedWorker& worker, const proto::Grant& grant,
                  const master::State& state);
   void OnConsumed(const AttemptUid& reduce,
                   const std::map<uint32_t, std::string>& roots) {
@@ -85,7 +83,7 @@ class Checker {
   void CheckJob(const master::Job& job);
   void CheckWin(const proto::AttemptRef& attempt, const std::string& worker);
   void CheckDecided(const master::Job& job);
-  void CheckSecond(const ModelWorker& worker, const proto::Grant& grant,
+  void CheckSecond(const CheckedWorker& worker, const proto::Grant& grant,
                    const master::State& state);
   void CheckLostMaps(absl::Duration now, bool settled,
                      const master::State& state);
@@ -94,16 +92,17 @@ class Checker {
   void CheckBeaten(absl::Duration now, bool settled,
                    const master::State& state);
   // The process is there and has not been declared lost.
-  static bool Alive(const ModelWorker& worker, const master::State& state);
+  static bool Alive(const CheckedWorker& worker, const master::State& state);
   bool Runnable(const master::Job& job, const master::TaskId& task,
                 const master::State& state) const;
   // Whether the process that the log knows as alive is there.
   bool Present(const WorkerIncarnation& incarnation) const;
   void CheckLosses(absl::Duration now, bool settled,
                    const master::State& state);
-  bool SlotIsFree(const ModelWorker& worker, const master::State& state) const;
+  bool SlotIsFree(const CheckedWorker& worker,
+                  const master::State& state) const;
 
-  std::vector<std::unique_ptr<ModelWorker>>& workers_;
+  const std::vector<CheckedWorker*>& workers_;
   std::string violation_;
 
   std::set<AttemptUid> granted_;
@@ -121,6 +120,7 @@ class Checker {
   std::map<master::WorkerNumber, absl::Duration> away_since_;
   std::map<AttemptUid, absl::Duration> beaten_since_;
   std::map<TaskKey, absl::Duration> lost_since_;
+  std::optional<absl::Duration> too_many_excluded_since_;
   // By incarnation: failures of the machine since the last success there, and
   // when the last ones were seen.
   std::map<std::string, int> sick_;

@@ -22,7 +22,7 @@ constexpr absl::Duration kSettled = absl::Seconds(12);
 ClusterSim::ClusterSim(const SimOptions& options)
     : options_(options),
       random_(Random::Seeded(options.seed)),
-      checker_(workers_) {}
+      checker_(checked_workers_) {}
 
 ClusterSim::~ClusterSim() = default;
 
@@ -405,31 +405,14 @@ bool ClusterSim::Finished() const {
   });
 }
 
-Shown ClusterSim::WhatIsShown() const {
-  Shown shown;
-  if (core_ == nullptr || !core_->leading()) return shown;
-  proto::ListWorkersReply workers;
-  core_->FillWorkers(0, &workers);
-  for (const proto::WorkerStatus& worker : workers.workers()) {
-    shown.workers[worker.name()] = worker.state();
-  }
-  for (const auto& [index, job] : state_->live_jobs()) {
-    proto::GetJobReply reply;
-    core_->FillAvoided(*job, &reply);
-    for (const proto::AvoidedWorker& avoided : reply.avoided()) {
-      shown.avoided[job->id].insert(avoided.worker());
-    }
-  }
-  return shown;
-}
-
 void ClusterSim::EverySecond() {
   // A loop that stood still waits for its workers' reports once more.
   const absl::Duration since = std::max(leader_since_, stalled_until_);
   const bool settled = leading_ && core_ != nullptr && core_->leading() &&
                        proposals_.size() < 3 && queue_.now() - since > kSettled;
   if (state_ != nullptr) {
-    checker_.OnSecond(queue_.now(), settled, *state_, WhatIsShown());
+    checker_.OnSecond(queue_.now(), settled, *state_,
+                      core_ != nullptr ? ShownBy(*core_, *state_) : Shown());
   }
   if (!faults_) {
     // Drains are lifted, also those that a lost term had swallowed.
@@ -491,6 +474,7 @@ SimResult ClusterSim::Run() {
     workers_.push_back(std::make_unique<ModelWorker>(
         Cat("w", i), static_cast<uint32_t>(1 + random_->Uniform(3)),
         static_cast<WorkerWorld&>(*this)));
+    checked_workers_.push_back(workers_.back().get());
   }
   const double severities[] = {0.2, 1, 3};
   severity_ = severities[random_->Uniform(3)];

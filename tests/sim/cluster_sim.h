@@ -128,7 +128,6 @@ class ClusterSim final : private WorkerWorld {
   void Fault();
   void KillWorker(ModelWorker& worker, absl::Duration down);
   void EverySecond();
-  Shown WhatIsShown() const;
   bool Finished() const;
   // Jobs fail for what is in them, or too many losses.
   void CheckCauses();
@@ -164,6 +163,7 @@ class ClusterSim final : private WorkerWorld {
   std::unique_ptr<Random> random_;
   EventQueue queue_;
   std::vector<std::unique_ptr<ModelWorker>> workers_;
+  std::vector<CheckedWorker*> checked_workers_;  // The same.
   Checker checker_;
   SimResult result_;
   std::deque<std::string> events_;

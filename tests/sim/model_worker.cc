@@ -105,6 +105,16 @@ std::set<JobId> ModelWorker::Present() const {
   return present;
 }
 
+std::vector<CheckedAttempt> ModelWorker::Live() const {
+  std::vector<CheckedAttempt> live;
+  for (const auto& [uid, attempt] : attempts_) {
+    live.push_back({uid, attempt.job, attempt.task,
+                    attempt.grant.attempt().speculative(),
+                    attempt.phase == proto::EXECUTING});
+  }
+  return live;
+}
+
 bool ModelWorker::HasUnacked(const JobId& job, const TaskId& task) const {
   return std::any_of(outcomes_.begin(), outcomes_.end(), [&](const auto& one) {
     return one.second.attempt().job_id() == job.bytes() &&

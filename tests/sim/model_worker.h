@@ -20,6 +20,7 @@
 #include "common/random.h"
 #include "master/state/task_id.h"
 #include "proto/messages/worker.pb.h"
+#include "tests/sim/checked_worker.h"
 #include "tests/sim/event_queue.h"
 #include "tests/sim/sim_job.h"
 
@@ -58,7 +59,7 @@ class WorkerWorld {
   virtual void Note(const std::string& what) = 0;
 };
 
-class ModelWorker {
+class ModelWorker final : public CheckedWorker {
  public:
   struct Attempt {
     proto::Grant grant;
@@ -91,32 +92,31 @@ class ModelWorker {
   void SetSlowness(double factor) { slowness_ = factor; }
   // Tasks find the disk full.
   void SetSick(bool sick) { sick_ = sick; }
-  bool dead() const { return !running_; }
-  bool paused() const { return paused_; }
-  // When it came to life last, or went on.
-  absl::Duration there_since() const { return there_since_; }
+  bool dead() const override { return !running_; }
+  bool paused() const override { return paused_; }
+  absl::Duration there_since() const override { return there_since_; }
 
   // ------------------------------------------------------------ the stream
   void OnOpened();
   void OnClosed();
   void OnMessage(const proto::MasterMessage& message);
   bool connected() const { return connected_; }
-  bool welcomed() const { return welcomed_; }
+  bool welcomed() const override { return welcomed_; }
 
   // ------------------------------------------------------------- the truth
-  const std::string& name() const { return name_; }
-  const WorkerIncarnation& incarnation() const { return incarnation_; }
-  uint32_t slots() const { return slots_; }
-  const std::map<AttemptUid, Attempt>& attempts() const { return attempts_; }
-  bool HasUnacked(const JobId& job, const master::TaskId& task) const;
-  uint32_t executing() const { return executing_; }
-  bool has_queue() const { return !waiting_.empty(); }
+  const std::string& name() const override { return name_; }
+  const WorkerIncarnation& incarnation() const override { return incarnation_; }
+  uint32_t slots() const override { return slots_; }
+  std::vector<CheckedAttempt> Live() const override;
+  bool HasUnacked(const JobId& job, const master::TaskId& task) const override;
+  uint32_t executing() const override { return executing_; }
+  bool takes_work() const override { return true; }
+  bool has_queue() const override { return !waiting_.empty(); }
   bool draining() const { return draining_; }
   bool Serves(const AttemptUid& uid) const {
     return running_ && !paused_ && spool_.count(uid) > 0;
   }
-  // Jobs of which it has anything.
-  std::set<JobId> Present() const;
+  std::set<JobId> Present() const override;
 
  private:
   // Runs `what` later, unless the process is another by then; held back while

@@ -19,7 +19,7 @@ endfunction()
 hash_of(raft ${ROOT}/raft/core/*.h ${ROOT}/raft/core/*.cc ${ROOT}/raft/log/*.h
         ${ROOT}/raft/log/*.cc ${ROOT}/raft/node/*.h ${ROOT}/raft/node/*.cc)
 hash_of(sim ${ROOT}/tests/sim/raft/*.h ${ROOT}/tests/sim/raft/*.cc)
-file(WRITE ${OUTPUT} "#include \"tests/sim/raft/seed_runner.h\"
+file(WRITE ${OUTPUT} "#include \"tests/sim/raft/sources_hash.h\"
 
 namespace millrace::raftsim {
 const char kRaftSourcesHash[] = \"${raft}\";

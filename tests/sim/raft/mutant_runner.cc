@@ -11,7 +11,7 @@
 
 #include "common/strings.h"
 #include "tests/sim/raft/mutants.h"
-#include "tests/sim/raft/seed_runner.h"
+#include "tests/sim/raft/sources_hash.h"
 
 namespace millrace::raftsim {
 namespace {

@@ -17,8 +17,9 @@
 #include "common/strings.h"
 #include "tests/sim/raft/mutant_runner.h"
 #include "tests/sim/raft/mutants.h"
-#include "tests/sim/raft/seed_runner.h"
 #include "tests/sim/raft/simulation.h"
+#include "tests/sim/raft/sources_hash.h"
+#include "tests/sim/seed_runner.h"
 
 namespace millrace::raftsim {
 namespace {
@@ -46,6 +47,21 @@ int Replay(const SimOptions& options) {
   std::printf("%s\n", result.violation.empty() ? "no violation"
                                                : result.violation.c_str());
   return result.violation.empty() ? 0 : 1;
+}
+
+sim::SeedResult SimulateSeed(uint64_t seed) {
+  SimOptions options;
+  options.seed = seed;
+  const SimResult result = Simulate(options);
+  sim::SeedResult out;
+  out.violation = result.violation;
+  out.virtual_time = result.virtual_time;
+  out.events = result.events;
+  for (size_t i = 0; i < kFaults; ++i) {
+    const auto fault = static_cast<Fault>(i);
+    out.faults[std::string(FaultName(fault))] = result.faults.of(fault);
+  }
+  return out;
 }
 
 // False: it names something else than faults.
@@ -96,20 +112,23 @@ int Main(int argc, char** argv) {
     return Replay(options);
   }
   if (flags.count("run") > 0) {
-    RunOptions options;
+    sim::SeedRunOptions options;
     options.record = flags["run"];
+    options.sources = kRaftSourcesHash;
+    options.simulate = &SimulateSeed;
     options.seen = flags["seen"];
     options.seeds = number("seeds", options.seeds);
     options.jobs = static_cast<int>(number("jobs", 1));
     options.seconds = static_cast<unsigned>(number("seconds", 0));
     options.commit = flags["commit"];
-    return RunSeeds(options);
+    return sim::RunSeeds(options);
   }
   if (flags.count("sum") > 0) {
-    RunOptions options;
+    sim::SeedRunOptions options;
     options.record = flags["sum"];
+    options.sources = kRaftSourcesHash;
     options.seen = flags["seen"];
-    return SumSeeds(options);
+    return sim::SumSeeds(options);
   }
   if (flags.count("mutants") > 0) {
     MutantRunOptions options;

@@ -1,4 +1,4 @@
-#include "tests/sim/raft/seed_runner.h"
+#include "tests/sim/seed_runner.h"
 
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -21,9 +21,8 @@
 
 #include "common/logging.h"
 #include "common/strings.h"
-#include "tests/sim/raft/simulation.h"
 
-namespace millrace::raftsim {
+namespace millrace::sim {
 namespace {
 
 using nlohmann::json;
@@ -41,13 +40,15 @@ struct Slot {
   std::atomic<uint64_t> seed;   // That it is at.
 };
 
-struct Sum {
-  uint64_t seeds = 0;
-  uint64_t thin = 0;
-  double virtual_minutes = 0;
-  uint64_t events = 0;
-  std::map<std::string, uint64_t> faults;
-  std::vector<std::string> violations;
+using Counts = std::map<std::string, uint64_t>;
+
+void AddCounts(const json& from, Counts* to) {
+  for (const auto& [name, count] : from.items()) {
+    (*to)[name] += count.get<uint64_t>();
+  }
+}
+
+struct Sum : SeedTotals {
   std::set<uint64_t> batches;  // By number, 1 is the first.
 
   void Add(const json& line) {
@@ -55,12 +56,9 @@ struct Sum {
     thin += line.at("thin").get<uint64_t>();
     virtual_minutes += line.at("virtual_minutes").get<double>();
     events += line.at("events").get<uint64_t>();
-    for (const auto& [name, count] : line.at("faults").items()) {
-      faults[name] += count.get<uint64_t>();
-    }
-    for (const auto& violation : line.at("violations")) {
-      violations.push_back(violation.get<std::string>());
-    }
+    AddCounts(line.at("faults"), &faults);
+    if (line.contains("cells")) AddCounts(line.at("cells"), &cells);
+    violations += line.at("violations").size();
     for (uint64_t seed = line.at("first").get<uint64_t>();
          seed <= line.at("last").get<uint64_t>(); seed += kBatchSeeds) {
       batches.insert(seed / kBatchSeeds + 1);
@@ -68,51 +66,50 @@ struct Sum {
   }
 };
 
-json RunBatch(uint64_t batch, std::atomic<uint64_t>& at) {
+json RunBatch(const SeedRunOptions& options, uint64_t batch,
+              std::atomic<uint64_t>& at) {
   uint64_t seeds = 0, thin = 0, events = 0;
   absl::Duration time;
-  FaultCounts faults;
+  Counts faults, cells;
   json violations = json::array();
   json of_seeds = json::array();
   const uint64_t first = (batch - 1) * kBatchSeeds + 1;
   for (uint64_t seed = first; seed < first + kBatchSeeds; ++seed) {
     at = seed;
-    SimOptions options;
-    options.seed = seed;
-    const SimResult result = Simulate(options);
+    const SeedResult result = options.simulate(seed);
     if (!result.violation.empty()) {
       violations.push_back(Cat("seed ", seed, ": ", result.violation));
     }
     const bool enough =
         absl::ToDoubleMinutes(result.virtual_time) >= kMinutesMin &&
-        result.faults.total() >= kFaultsMin;
+        result.fault_count() >= kFaultsMin;
     ++(enough ? seeds : thin);
     events += result.events;
     time += result.virtual_time;
-    faults += result.faults;
-    of_seeds.push_back(result.faults.total());
+    for (const auto& [name, count] : result.faults) faults[name] += count;
+    for (const auto& [name, count] : result.cells) cells[name] += count;
+    of_seeds.push_back(result.fault_count());
   }
-  json counts = json::object();
-  for (size_t i = 0; i < kFaults; ++i) {
-    const auto fault = static_cast<Fault>(i);
-    counts[std::string(FaultName(fault))] = faults.of(fault);
-  }
-  return {{"first", first},
-          {"last", first + kBatchSeeds - 1},
-          {"seeds", seeds},
-          {"thin", thin},
-          {"virtual_minutes", absl::ToDoubleMinutes(time)},
-          {"events", events},
-          {"faults", counts},
-          {"faults_of_seeds", of_seeds},
-          {"violations", violations}};
+  json line = {{"first", first},
+               {"last", first + kBatchSeeds - 1},
+               {"seeds", seeds},
+               {"thin", thin},
+               {"virtual_minutes", absl::ToDoubleMinutes(time)},
+               {"events", events},
+               {"faults", faults},
+               {"faults_of_seeds", of_seeds},
+               {"violations", violations}};
+  if (!cells.empty()) line["cells"] = cells;
+  return line;
 }
 
 // A worker: a line to `out` for each batch; its parent says which is next.
-[[noreturn]] void Work(Slot& slot, int in, FILE* out) {
+[[noreturn]] void Work(const SeedRunOptions& options, Slot& slot, int in,
+                       FILE* out) {
   char go;
   while (read(in, &go, 1) == 1 && slot.batch > 0) {
-    std::fprintf(out, "%s\n", RunBatch(slot.batch, slot.seed).dump().c_str());
+    std::fprintf(out, "%s\n",
+                 RunBatch(options, slot.batch, slot.seed).dump().c_str());
     std::fflush(out);
   }
   _exit(0);
@@ -120,7 +117,8 @@ json RunBatch(uint64_t batch, std::atomic<uint64_t>& at) {
 
 // The lines of both files for these sources, by their first seed; none if a
 // file is no record.
-std::optional<std::map<uint64_t, json>> ReadLines(const RunOptions& options) {
+std::optional<std::map<uint64_t, json>> ReadLines(
+    const SeedRunOptions& options) {
   std::map<uint64_t, json> lines;
   for (const std::string& path : {options.seen, options.record}) {
     std::ifstream in(path);
@@ -133,7 +131,7 @@ std::optional<std::map<uint64_t, json>> ReadLines(const RunOptions& options) {
         std::cerr << path << " is not a record of seeds\n";
         return std::nullopt;
       }
-      if (line.at("sources") != std::string(kRaftSourcesHash)) continue;
+      if (line.at("sources") != options.sources) continue;
       const auto first = line.at("first").get<uint64_t>();
       lines.emplace(first, std::move(line));
     }
@@ -149,9 +147,12 @@ void AddTo(json& sum, const json& line) {
   }
   sum["virtual_minutes"] = sum.at("virtual_minutes").get<double>() +
                            line.at("virtual_minutes").get<double>();
-  for (const auto& [name, count] : line.at("faults").items()) {
-    sum["faults"][name] =
-        sum["faults"].value(name, uint64_t{0}) + count.get<uint64_t>();
+  for (const char* counts : {"faults", "cells"}) {
+    if (!line.contains(counts)) continue;
+    for (const auto& [name, count] : line.at(counts).items()) {
+      sum[counts][name] =
+          sum[counts].value(name, uint64_t{0}) + count.get<uint64_t>();
+    }
   }
   for (const auto& violation : line.at("violations")) {
     sum["violations"].push_back(violation);
@@ -162,11 +163,11 @@ void AddTo(json& sum, const json& line) {
 
 class Runner {
  public:
-  explicit Runner(const RunOptions& options) : options_(options) {}
+  explicit Runner(const SeedRunOptions& options) : options_(options) {}
 
   int Run() {
     if (!ReadRecord()) return 2;
-    std::cout << "sources " << kRaftSourcesHash << ": " << sum_.seeds
+    std::cout << "sources " << options_.sources << ": " << sum_.seeds
               << " seeds so far\n";
     record_.open(options_.record, std::ios::app);
     if (!record_) {
@@ -187,7 +188,8 @@ class Runner {
       }
     }
     Print();
-    return sum_.violations.empty() ? 0 : 1;
+    const int at_end = options_.at_end ? options_.at_end(sum_) : 0;
+    return sum_.violations > 0 ? 1 : at_end;
   }
 
  private:
@@ -231,7 +233,7 @@ class Runner {
       std::signal(SIGINT, SIG_IGN);  // The parent sees to an orderly end.
       close(to[1]);
       close(from[0]);
-      Work(*worker.slot, to[0], fdopen(from[1], "w"));
+      Work(options_, *worker.slot, to[0], fdopen(from[1], "w"));
     }
     close(to[0]);
     close(from[1]);
@@ -282,7 +284,7 @@ class Runner {
   }
 
   void Record(json line) {
-    line["sources"] = std::string(kRaftSourcesHash);
+    line["sources"] = options_.sources;
     line["commit"] = options_.commit;
     record_ << line.dump() << std::endl;
     sum_.Add(line);
@@ -297,14 +299,14 @@ class Runner {
   void Print() const {
     std::cout << sum_.seeds << " seeds (and " << sum_.thin << " thin ones), "
               << sum_.virtual_minutes << " virtual minutes, " << sum_.events
-              << " events, " << sum_.violations.size() << " violations\n"
+              << " events, " << sum_.violations << " violations\n"
               << "effective faults:\n";
     for (const auto& [name, count] : sum_.faults) {
       std::cout << "  " << name << ": " << count << "\n";
     }
   }
 
-  const RunOptions options_;
+  const SeedRunOptions options_;
   std::ofstream record_;
   Sum sum_;
   uint64_t next_ = 1;
@@ -313,9 +315,9 @@ class Runner {
 
 }  // namespace
 
-int RunSeeds(const RunOptions& options) { return Runner(options).Run(); }
+int RunSeeds(const SeedRunOptions& options) { return Runner(options).Run(); }
 
-int SumSeeds(const RunOptions& options) {
+int SumSeeds(const SeedRunOptions& options) {
   const auto lines = ReadLines(options);
   if (!lines.has_value()) return 2;
   std::vector<json> sums;
@@ -343,4 +345,4 @@ int SumSeeds(const RunOptions& options) {
   return clean ? 0 : 1;
 }
 
-}  // namespace millrace::raftsim
+}  // namespace millrace::sim

@@ -9,16 +9,19 @@
 #   scripts/ci.sh fuzz TARGET [SECONDS] one fuzzer; findings go to build/fuzz/
 #   scripts/ci.sh sim [SECONDS]         groups of masters in simulation, many seeds
 #   scripts/ci.sh sim-sum               its account as sums, to be kept in the tree
-#   scripts/ci.sh mutants               rules of Raft left out, one at a time
+#   scripts/ci.sh whole [SECONDS]       whole clusters in simulation, many seeds
+#   scripts/ci.sh whole-sum             as sim-sum
+#   scripts/ci.sh mutants               rules left out, one at a time
 #   scripts/ci.sh chaos [SECONDS]       clusters of real processes under faults
 #
 # Everything is built under build/<preset>. MILLRACE_JOBS bounds the number of
 # compilers at a time (default: one per core), MILLRACE_FUZZ_SECONDS is how long a
 # fuzzer runs (default: 600), MILLRACE_SIM_SEEDS how many seeds sim is to run in
-# all (default: 200000), MILLRACE_CHAOS_RUNS how many runs chaos is (default: 150).
-# What sim, mutants and chaos have done is in build/long/, and the next run goes
-# on from there; so it does from tests/sim/records/, where sums of earlier runs of
-# sim are kept.
+# all (default: 200000), MILLRACE_WHOLE_SEEDS how many whole (default: 50000),
+# MILLRACE_CHAOS_RUNS how many runs chaos is (default: 150). What sim, whole,
+# mutants and chaos have done is in build/long/, and the next run goes on from
+# there; so it does from tests/sim/records/, where sums of earlier runs of sim and
+# whole are kept.
 set -euo pipefail
 
 cd "$(dirname "$0")/.."
@@ -27,7 +30,7 @@ jobs=${MILLRACE_JOBS:-$(nproc)}
 # Tests that are themselves steps of this script.
 readonly NOT_HERE='^(long|meta)$'
 
-usage() { sed -n '4,21s/^# \{0,1\}//p' "$0"; }
+usage() { sed -n '4,24s/^# \{0,1\}//p' "$0"; }
 
 # build PRESET [TARGET...]: configures and builds; quiet when all is well.
 build() {
@@ -122,14 +125,28 @@ case "$step" in
     build/release/tests/raft_sim --sum=build/long/raft_sim.jsonl \
       --seen=tests/sim/records/raft_sim.jsonl
     ;;
+  whole)
+    build release whole_sim
+    mkdir -p build/long
+    build/release/tests/whole_sim --run=build/long/whole_sim.jsonl \
+      --seen=tests/sim/records/whole_sim.jsonl \
+      --seeds="${MILLRACE_WHOLE_SEEDS:-50000}" --seconds="${1:-0}" \
+      --jobs="$jobs" --commit="$(git rev-parse HEAD 2>/dev/null || true)"
+    ;;
+  whole-sum)
+    build release whole_sim
+    build/release/tests/whole_sim --sum=build/long/whole_sim.jsonl \
+      --seen=tests/sim/records/whole_sim.jsonl
+    ;;
   mutants)
     # Each by the simulation; those of core and log also by a test of their own.
-    build release raft_sim raft_core_test raft_test
+    build release raft_sim raft_core_test raft_test whole_sim
     mkdir -p build/long
     for test in raft_core_test raft_test; do
       "build/release/tests/$test" --gtest_filter='*MutantTest*' --gtest_brief=1
     done
     build/release/tests/raft_sim --mutants --record=build/long/raft_mutants.jsonl
+    build/release/tests/whole_sim --mutants
     ;;
   chaos)
     build release chaos_runs

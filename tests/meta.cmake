@@ -30,6 +30,8 @@ mr_long_test(NAME tsa TIMEOUT 3600 LABELS sanitizer
              COMMAND scripts/ci.sh tsa)
 mr_long_test(NAME raft_sim_seeds TIMEOUT 86400 LABELS sim
              COMMAND scripts/ci.sh sim)
+mr_long_test(NAME whole_sim_seeds TIMEOUT 86400 LABELS sim
+             COMMAND scripts/ci.sh whole)
 mr_long_test(NAME raft_mutants TIMEOUT 7200 LABELS sim
              COMMAND scripts/ci.sh mutants)
 mr_long_test(NAME chaos_long TIMEOUT 21600 LABELS chaos

@@ -52,6 +52,14 @@ void Applier::Apply(const proto::WorkerLost& entry) {
   bool forget = mutant_.forget_map_of_lost;
   for (const auto& [index, live_job] : live) {
     Job* job = state_.jobs_.find(live_job->id)->second.get();
+    for (uint32_t i = 0;
+         mutant_.lose_after_decided && job->decided && i < job->reduces.total;
+         ++i) {
+      const Task& reduce = job->reduces.tasks[i];
+      if (reduce.has_winner && reduce.worker == number) {
+        DropWinner(job, {proto::REDUCE_TASK, i});
+      }
+    }
     // A map-only job's winners are part files in the store; and where every
     // reduce has won, nobody needs the maps (OutputLost sees to the rest).
     if (job->reduces.all_done()) continue;

@@ -107,6 +107,8 @@ struct StateMutant {
   bool skip_reserved_check = false;    // Two jobs for one output path.
   bool end_twice = false;              // Cancelled ends what has ended.
   bool keep_reduces_on_raise = false;  // An epoch drops no reduce winner.
+  bool ignore_roots = false;           // Other records raise no epoch.
+  bool lose_after_decided = false;     // WorkerLost takes decided winners.
 };
 
 // Thread-compatible; confined to the master loop, as are the references that it

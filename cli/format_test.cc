@@ -159,7 +159,7 @@ TEST(JobJsonTest, DescribeHasAllOfIt) {
   EXPECT_EQ(json["tasks"][0]["last_failure"], nullptr);
   EXPECT_EQ(json["tasks"][0]["second_worker"], "worker-3");
   EXPECT_EQ(json["avoided_workers"].dump(),
-            R"([{"tasks":3,"why":"no licence found","worker":"worker-7"}])");
+            R"([{"worker":"worker-7","tasks":3,"why":"no licence found"}])");
   EXPECT_EQ(json["counters"].dump(),
             R"([{"group":"millrace","name":"MAP_INPUT_RECORDS","value":17}])");
   const std::string text = JobDetailText(job, kNow);
@@ -210,7 +210,7 @@ TEST(JobJsonTest, WorkersAndMastersAreContracts) {
             "ID        ADDRESS          PID  STATE     SLOTS  RUNNING  NOTE\n"
             "worker-1  127.0.0.1:7001  4711  excluded      4        2  "
             "for 25 s more: map 3 of job 0a0b: disk full\n"
-            "worker-1  127.0.0.1:7001  4711  up            4        2\n"
+            "worker-1  127.0.0.1:7001  4711  up            4        2  -\n"
             "worker-1  127.0.0.1:7001  4711  draining      4        2  "
             "2 map outputs still needed\n");
 

@@ -7,10 +7,7 @@
 #include "master/state/failure_class.h"
 
 namespace millrace::master {
-namespace {
 
-// Whether the failure tells of the machine on which it happened. A lost map
-// output tells of its holder; a store that refuses refuses everybody.
 bool TellsOfMachine(proto::FailureCause cause) {
   switch (cause) {
     case proto::DISK_FULL:
@@ -24,8 +21,6 @@ bool TellsOfMachine(proto::FailureCause cause) {
       return false;
   }
 }
-
-}  // namespace
 
 void BlameWorker(SoftState& soft, const proto::AttemptFailed& failed) {
   const auto job = JobId::FromBytes(failed.attempt().job_id());

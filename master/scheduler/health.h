@@ -7,6 +7,10 @@
 
 namespace millrace::master {
 
+// Whether the failure tells of the machine on which it happened. A lost map
+// output tells of its holder; a store that refuses refuses everybody.
+bool TellsOfMachine(proto::FailureCause cause);
+
 // An attempt's failure stands in the log.
 void BlameWorker(SoftState& soft, const proto::AttemptFailed& failed);
 // The output of a map that the worker held is lost.

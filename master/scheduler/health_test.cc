@@ -100,6 +100,34 @@ TEST_F(HealthTest, WorkerWhoseDiskIsFullIsLeftAlone) {
   EXPECT_EQ(FailOn(1, proto::DISK_FULL, 40 * kSecond), 0);
 }
 
+// What fails in a millisecond would take much before a slow log says that it
+// does.
+TEST_F(HealthTest, WorkerIsGivenNothingWhileItsFailureIsOnTheWayIntoTheLog) {
+  Start(3, 5000, 0);
+  h_.hold = true;
+  const SessionId sick = sessions_[1];
+  int failed = 0;
+  for (int round = 0; round < 20; ++round) {
+    for (const proto::Grant& grant : h_.TakeGrants(sick)) {
+      h_.Fail(sick, grant, proto::DISK_FULL);
+      ++failed;
+    }
+    h_.Pass(absl::Milliseconds(100));
+    h_.Beat();
+  }
+  EXPECT_GE(failed, 1);
+  EXPECT_LE(failed, 3);  // One, and those that stood in its queue.
+  // A failure of the program is no reason to wait.
+  for (const proto::Grant& grant : h_.TakeGrants(sessions_[0])) {
+    h_.Fail(sessions_[0], grant, proto::USER_EXCEPTION);
+  }
+  h_.Pass(absl::Milliseconds(100));
+  EXPECT_FALSE(h_.TakeGrants(sessions_[0]).empty());
+  h_.Release();
+  h_.Pass(absl::Milliseconds(100));
+  EXPECT_TRUE(Worker(2).state() == "excluded" || !h_.TakeGrants(sick).empty());
+}
+
 TEST_F(HealthTest, SuccessOnProbationBringsItBack) {
   Start(3, 5000, 0);
   FailOn(1, proto::DISK_FULL, 10 * kSecond);

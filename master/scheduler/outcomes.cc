@@ -258,7 +258,7 @@ void OnFailed(SoftState& soft, SoftWorker& worker, SoftJob& job,
   failed->set_log_tail(failure.log_tail());
   failed->set_retryable(failure.retryable());
   soft.Propose(std::move(entry));
-  soft.SetReported(attempt);
+  soft.SetReported(attempt, TellsOfMachine(failure.cause()));
 }
 
 // The entry of `uid`'s outcome was applied or refused.

@@ -121,6 +121,8 @@ void SoftState::Recount(const Attempt& attempt, const Share& before,
       static_cast<uint32_t>(after.slot) - static_cast<uint32_t>(before.slot);
   worker->waiting +=
       static_cast<uint32_t>(after.wait) - static_cast<uint32_t>(before.wait);
+  worker->accused +=
+      static_cast<uint32_t>(after.blame) - static_cast<uint32_t>(before.blame);
   if (after.slot || !before.slot) return;
   // Those that stand first in the queue have a slot now.
   uint32_t place = 0;
@@ -153,9 +155,10 @@ void SoftState::RemoveAttempt(AttemptUid uid) {
   Recount(attempt, ShareOf(attempt), {});
 }
 
-void SoftState::SetReported(Attempt& attempt) {
+void SoftState::SetReported(Attempt& attempt, bool blames) {
   const Share before = ShareOf(attempt);
   attempt.reported = true;
+  attempt.blames = blames;
   Recount(attempt, before, ShareOf(attempt));
 }
 

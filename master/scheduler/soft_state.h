@@ -47,6 +47,7 @@ struct Attempt {
   uint64_t order = 0;     // Of grants: a worker starts them in this order.
   bool in_live = false;   // It is why its task is not runnable.
   bool reported = false;  // Its outcome is proposed.
+  bool blames = false;    // That is a failure of its machine.
   bool killed = false;    // Told to stop; the worker has not answered yet.
   proto::AttemptPhase phase = proto::PREPARING;
   absl::Duration granted_at;
@@ -106,6 +107,10 @@ struct SoftWorker {
   // Of SoftState::exclusions: gets nothing; gets one attempt at a time.
   bool excluded = false;
   bool on_probation = false;
+  // Failures of its machine that are proposed and not applied yet. It is given
+  // nothing until then: what fails at once would fail faster than the log can
+  // say so.
+  uint32_t accused = 0;
 
   std::map<uint64_t, Attempt*> attempts;  // By order of grant; all it has.
   uint32_t taken = 0;    // Of them: slots and places in the queue.
@@ -126,7 +131,8 @@ struct SoftWorker {
   }
   // May be granted tasks.
   bool eligible() const {
-    return sound() && !excluded && !(on_probation && !attempts.empty());
+    return sound() && !excluded && accused == 0 &&
+           !(on_probation && !attempts.empty());
   }
 };
 
@@ -277,7 +283,7 @@ struct SoftState {
   // Forgets it. Its task is not made runnable by this.
   // `uid` by value: it may be the attempt's own, which goes with it.
   void RemoveAttempt(AttemptUid uid);
-  void SetReported(Attempt& attempt);
+  void SetReported(Attempt& attempt, bool blames = false);
   void SetPhase(Attempt& attempt, proto::AttemptPhase phase);
   void SetProgress(Attempt& attempt, const proto::AttemptProgress& progress);
   // Tells its worker to stop it, once.
@@ -297,9 +303,10 @@ struct SoftState {
   struct Share {
     bool slot = false;
     bool wait = false;
+    bool blame = false;
   };
   static Share ShareOf(const Attempt& attempt) {
-    return {attempt.takes_slot(), attempt.waits()};
+    return {attempt.takes_slot(), attempt.waits(), attempt.blames};
   }
   // Brings them up to date.
   void Recount(const Attempt& attempt, const Share& before, const Share& after);

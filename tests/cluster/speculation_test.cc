@@ -33,16 +33,14 @@ TEST_F(SpeculationTest, SlowTaskIsOvertakenAndTheOutputIsTheSame) {
   EXPECT_GE(StatusNumber(job, "attempts", "speculative"), 1);
   EXPECT_EQ(StatusNumber(job, "attempts", "failed"), 0);
   EXPECT_EQ(StatusNumber(job, "attempts", "lost"), 0);
-  // The plan, the maps, the reduces, and the second ones.
-  EXPECT_EQ(
-      StatusNumber(job, "attempts", "launched"),
-      1 + kMaps + kReducers + StatusNumber(job, "attempts", "speculative"));
   int twice = 0;
   for (const auto& [task, attempts] : AttemptsByTask()) {
     EXPECT_LE(attempts, 2) << task;
     twice += attempts == 2;
   }
   EXPECT_GE(twice, 1);
+  // Who was told to stop in time has not begun.
+  EXPECT_LE(twice, StatusNumber(job, "attempts", "speculative"));
 }
 
 TEST_F(SpeculationTest, OffMeansOnceEach) {

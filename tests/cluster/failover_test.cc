@@ -79,7 +79,8 @@ TEST_F(FailoverTest, RunningTasksSurviveARestartOfTheMaster) {
   const uint64_t seed = 7;
   SCOPED_TRACE(Cat("seed ", seed));
   const std::unique_ptr<Random> random = Random::Seeded(seed);
-  const std::string job = SubmitDetached("slow", {}, kRecordMs);
+  const std::string job =
+      SubmitDetached("slow", {"--speculation=off"}, kRecordMs);
   for (int i = 0; i < 3; ++i) {
     WaitForMaps(job, static_cast<int>(random->Uniform(2)) + 2 * i);
     cluster_->RestartMaster();

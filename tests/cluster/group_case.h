@@ -16,7 +16,8 @@ class GroupTest : public BehaviourTest {
   // Three masters unless `options` says otherwise; they count their grants.
   void StartGroup(MiniCluster::Options options = {});
 
-  // A job of `maps` maps, each with `ms_each` milliseconds in a slot.
+  // A job of `maps` maps, each with `ms_each` milliseconds in a slot; without
+  // second attempts, so that whatever runs twice was started again.
   std::string SubmitSlow(int maps, int ms_each);
   void WaitForMaps(const std::string& job, int done);
   // It succeeds with the local run's bytes, and no user code started twice.

@@ -59,7 +59,8 @@ class RecoveryTest : public BehaviourTest {
     StartCluster({.workers = workers, .slots = 1});
     const std::string output =
         Cat("out", percent, ".", signal, ".", workers, ".", lost);
-    const std::string job = SubmitDetached("slow", {}, kRecordMs, output);
+    const std::string job =
+        SubmitDetached("slow", {"--speculation=off"}, kRecordMs, output);
     const int done = kMaps * percent / 100;
     ASSERT_TRUE(
         WaitUntil([&] { return StatusNumber(job, "maps", "done") >= done; },
@@ -146,7 +147,8 @@ TEST_F(RecoveryTest, MasterKilledTenTimesCostsNoTask) {
   SCOPED_TRACE(Cat("MILLRACE_SEED=", seed));
   const std::unique_ptr<Random> random = Random::Seeded(seed);
   StartCluster({.workers = kWorkers, .slots = 1});
-  const std::string job = SubmitDetached("slow", {}, kRecordMs);
+  const std::string job =
+      SubmitDetached("slow", {"--speculation=off"}, kRecordMs);
   const absl::Duration began = Now();
   // The maps take a third of 54 s; kills fall into the first 17.
   std::vector<absl::Duration> moments;

@@ -49,7 +49,7 @@ class SmokeTest : public BehaviourTest {
 };
 
 TEST_F(SmokeTest, JobCount) {
-  Repeat("plain", {}, 0, [&](const ProgramResult&) {
+  Repeat("plain", {"--speculation=off"}, 0, [&](const ProgramResult&) {
     std::map<std::string, int> once;
     for (int i = 0; i < kSplits; ++i) once[Cat("map ", i)] = 1;
     for (int i = 0; i < 3; ++i) once[Cat("reduce ", i)] = 1;

@@ -2,19 +2,7 @@
 #
 # Writes a C++ source that holds two hashes over sources without tests, names
 # and contents: of raft/core, raft/log and raft/node, and of this folder.
-function(hash_of out)
-  file(GLOB files RELATIVE ${ROOT} ${ARGN})
-  list(FILTER files EXCLUDE REGEX "_test\\.cc$")
-  list(SORT files)
-  set(all "")
-  foreach(file IN LISTS files)
-    file(SHA256 ${ROOT}/${file} hash)
-    string(APPEND all "${file} ${hash}\n")
-  endforeach()
-  string(SHA256 hash "${all}")
-  string(SUBSTRING ${hash} 0 16 hash)
-  set(${out} ${hash} PARENT_SCOPE)
-endfunction()
+include(${CMAKE_CURRENT_LIST_DIR}/../hash_of.cmake)
 
 hash_of(raft ${ROOT}/raft/core/*.h ${ROOT}/raft/core/*.cc ${ROOT}/raft/log/*.h
         ${ROOT}/raft/log/*.cc ${ROOT}/raft/node/*.h ${ROOT}/raft/node/*.cc)

@@ -2,6 +2,8 @@
 #
 # Writes a C++ source that holds a hash over names and contents of the sources
 # that the simulation is about, tests left out.
+include(${CMAKE_CURRENT_LIST_DIR}/../hash_of.cmake)
+
 set(globs)
 foreach(folder master/state master/scheduler worker/agent worker/commit
                worker/shuffle worker/spool engine/format engine/map engine/merge
@@ -10,16 +12,7 @@ foreach(folder master/state master/scheduler worker/agent worker/commit
   list(APPEND globs ${ROOT}/${folder}/*.h ${ROOT}/${folder}/*.cc)
 endforeach()
 list(APPEND globs ${ROOT}/tests/sim/checker.h ${ROOT}/tests/sim/checker.cc)
-file(GLOB files RELATIVE ${ROOT} ${globs})
-list(FILTER files EXCLUDE REGEX "_test\\.cc$")
-list(SORT files)
-set(all "")
-foreach(file IN LISTS files)
-  file(SHA256 ${ROOT}/${file} hash)
-  string(APPEND all "${file} ${hash}\n")
-endforeach()
-string(SHA256 hash "${all}")
-string(SUBSTRING ${hash} 0 16 hash)
+hash_of(hash ${globs})
 file(WRITE ${OUTPUT} "#include \"tests/sim/whole/sources_hash.h\"
 
 namespace millrace::wholesim {

@@ -1,0 +1,15 @@
+# hash_of(<out-var> <globs...>): a hash over the sources below ROOT that match,
+# names and contents, tests left out.
+function(hash_of out)
+  file(GLOB files RELATIVE ${ROOT} ${ARGN})
+  list(FILTER files EXCLUDE REGEX "_test\\.cc$")
+  list(SORT files)
+  set(all "")
+  foreach(file IN LISTS files)
+    file(SHA256 ${ROOT}/${file} hash)
+    string(APPEND all "${file} ${hash}\n")
+  endforeach()
+  string(SHA256 hash "${all}")
+  string(SUBSTRING ${hash} 0 16 hash)
+  set(${out} ${hash} PARENT_SCOPE)
+endfunction()

@@ -5,220 +5,39 @@
 //   state_bench --directory=D            fills D: one job, every task won, and
 //                                        then a tail that no snapshot covers
 //   state_bench --directory=D --restart  in a process of its own: until it
-//   leads state_bench --apply                  without a log: what single
-//   entries cost
-#include <unistd.h>
-
+//                                        leads
+//   state_bench --apply                  without a log: what single entries
+//                                        cost
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>
-#include <fstream>
-#include <functional>
 #include <iostream>
 #include <memory>
-#include <numeric>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/synchronization/mutex.h"
-#include "common/clock.h"
+#include "bench/big_state.h"
 #include "common/logging.h"
 #include "common/random.h"
-#include "common/strings.h"
 #include "master/scheduler/scheduler_core.h"
-#include "master/service/state_snapshots.h"
-#include "master/state/state.h"
 #include "master/state/testing/byte_strings.h"
 #include "master/state/testing/entries.h"
-#include "raft/node/node.h"
-#include "raft/transport/testing/memory_network.h"
 
 namespace millrace::master {
 namespace {
 
-constexpr uint64_t kJob = 1;
-constexpr uint32_t kPartitions = 100;
-constexpr uint64_t kWorkers = 500;
-constexpr int kCounters = 16;
-
-absl::Duration Now() { return Clock::Real().Monotonic(); }
-double MsSince(absl::Duration start) {
-  return absl::ToDoubleMilliseconds(Now() - start);
-}
-
-double ResidentMiB() {
-  std::ifstream statm("/proc/self/statm");
-  uint64_t total = 0, resident = 0;
-  statm >> total >> resident;
-  return static_cast<double>(resident) *
-         static_cast<double>(sysconf(_SC_PAGESIZE)) / (1 << 20);
-}
-
-// As the winners of a real job report, by and large.
-class Entries {
- public:
-  explicit Entries(uint32_t maps) : maps_(maps) {}
-
-  // What comes before the tasks.
-  std::vector<proto::LogEntry> First() {
-    std::vector<proto::LogEntry> entries = {testing::TermStarted()};
-    for (uint64_t w = 1; w <= kWorkers; ++w) {
-      entries.push_back(testing::WorkerJoined(w, Cat("worker-", w)));
-    }
-    entries.push_back(testing::Submitted(kJob, "/data/output/of/the/job"));
-    entries.push_back(testing::Planned(kJob, 1, 1, maps_, kPartitions));
-    return entries;
-  }
-  proto::LogEntry MapWon(uint32_t map) {
-    proto::TaskDone done =
-        testing::MapDone(100'000 + random_->Uniform(1000), map);
-    done.set_map_output_bytes(random_->Uniform(64 << 20));
-    for (int i = 1; i < kCounters; ++i) {
-      proto::Counter* counter = done.add_counters();
-      counter->set_group("task");
-      counter->set_name(Cat("COUNTER_OF_TASKS_", i));
-      counter->set_value(static_cast<int64_t>(random_->Uniform(1 << 20)));
-    }
-    return testing::MapWon(kJob, map, 1'000 + next_++, 1 + map % kWorkers,
-                           done);
-  }
-  proto::LogEntry MapLost(const State& state, uint32_t map) {
-    proto::LogEntry entry;
-    proto::MapLost* lost = entry.mutable_map_lost();
-    const Job& job = *state.FindJob(testing::MakeId<JobId>(kJob));
-    lost->set_job_id(std::string(job.id.bytes()));
-    lost->set_map_index(map);
-    lost->set_attempt_uid(std::string(job.maps.tasks[map].uid.bytes()));
-    entry.set_version(kLogEntryVersion);
-    return entry;
-  }
-
- private:
-  const uint32_t maps_;
-  const std::unique_ptr<Random> random_ = Random::Seeded(1);
-  uint64_t next_ = 0;
-};
-
-// A loop's part, on the log's thread.
-class Sink final : public raft::LogSink {
- public:
-  void OnCommitted(std::vector<raft::CommittedEntry> entries) override {
-    absl::MutexLock lock(&mu);
-    for (const raft::CommittedEntry& committed : entries) {
-      proto::LogEntry entry;
-      CHECK(entry.ParseFromString(committed.payload));
-      const absl::Duration start = Now();
-      const ApplyResult result =
-          state.Apply(committed.index, committed.term, entry);
-      slowest_ms = std::max(slowest_ms, MsSince(start));
-      CHECK(result.applied()) << result.message;
-      ++applied;
-      ++since_snapshot;
-    }
-  }
-  void OnSnapshot(uint64_t index, uint64_t at_term,
-                  std::unique_ptr<ByteSource> source) override {
-    const absl::Duration start = Now();
-    auto restored = ReadSnapshot(index, at_term, *source);
-    CHECK(restored.ok()) << restored.status();
-    absl::MutexLock lock(&mu);
-    restore_ms = MsSince(start);
-    const absl::Duration swap = Now();
-    state.Swap(**restored);
-    swap_ms = MsSince(swap);
-    snapshot_index = index;
-  }
-  void OnSnapshotWanted(SnapshotTaken done) override {
-    absl::MutexLock lock(&mu);
-    const absl::Duration start = Now();
-    TakeSnapshot(state, done);
-    pauses_ms.push_back(MsSince(start));
-    since_snapshot = 0;
-  }
-  void OnLeading(uint64_t leads) override {
-    absl::MutexLock lock(&mu);
-    term = leads;
-  }
-  void OnFollowing(uint64_t, std::string) override {}
-
-  void WaitFor(const std::function<bool()>& condition) {
-    absl::MutexLock lock(&mu);
-    mu.Await(absl::Condition(&condition));
-  }
-
-  absl::Mutex mu;  // Over all of it.
-  State state;
-  uint64_t term = 0;
-  uint64_t applied = 0;
-  uint64_t since_snapshot = 0;
-  uint64_t snapshot_index = 0;
-  double restore_ms = 0;
-  double swap_ms = 0;
-  double slowest_ms = 0;
-  std::vector<double> pauses_ms;
-};
-
-class Member {
- public:
-  explicit Member(const std::string& directory)
-      : transport_(network_.NewTransport()) {
-    raft::NodeOptions options;
-    options.directory = directory;
-    const std::unique_ptr<Random> random = Random::Entropy();
-    auto node = raft::OpenNode(options, raft::Disk::Posix(), Clock::Real(),
-                               *random, *transport_, sink);
-    CHECK(node.ok()) << node.status();
-    node_ = *std::move(node);
-    sink.WaitFor([this] { return sink.term > 0; });
-  }
-
-  void Propose(const std::vector<proto::LogEntry>& entries) {
-    std::vector<std::string> payloads;
-    for (const proto::LogEntry& entry : entries) {
-      payloads.push_back(entry.SerializeAsString());
-      bytes += payloads.back().size();
-    }
-    proposed_ += entries.size();
-    const absl::Status proposed =
-        node_->Propose(sink.term, std::move(payloads));
-    CHECK(proposed.ok()) << proposed;
-    // Some batches are under way at a time.
-    sink.WaitFor([this] { return sink.applied + 5'000 >= proposed_; });
-  }
-  void WaitForAll() {
-    sink.WaitFor([this] { return sink.applied == proposed_; });
-  }
-
-  Sink sink;
-  uint64_t bytes = 0;
-
- private:
-  uint64_t proposed_ = 0;
-  raft::MemoryNetwork network_;
-  std::unique_ptr<raft::Transport> transport_;
-  std::unique_ptr<raft::Node> node_;
-};
-
 void Fill(const std::string& directory, uint32_t maps, uint64_t tail) {
   const double before = ResidentMiB();
-  Member member(directory);
+  raft::MemoryNetwork network;
+  Member member(directory, network);
   Entries entries(maps);
   const absl::Duration start = Now();
-  member.Propose(entries.First());
-  // In scattered order: the step has no divisor with the number of maps.
-  uint64_t step = maps / 3 * 2 + 1;
-  while (std::gcd(step, uint64_t{maps}) != 1) ++step;
-  std::vector<proto::LogEntry> batch;
-  for (uint64_t i = 0; i < maps; ++i) {
-    batch.push_back(entries.MapWon(static_cast<uint32_t>(i * step % maps)));
-    if (batch.size() == 500 || i + 1 == maps) {
-      member.Propose(std::exchange(batch, {}));
-    }
-  }
-  member.WaitForAll();
+  Win(member, entries, maps, maps);
   const double seconds = MsSince(start) / 1000;
+  std::vector<proto::LogEntry> batch;
   {
     absl::MutexLock lock(&member.sink.mu);
     const std::vector<double>& pauses = member.sink.pauses_ms;
@@ -253,7 +72,8 @@ void Fill(const std::string& directory, uint32_t maps, uint64_t tail) {
 void Restart(const std::string& directory, uint32_t maps) {
   const double before = ResidentMiB();
   const absl::Duration start = Now();
-  Member member(directory);
+  raft::MemoryNetwork network;
+  Member member(directory, network);
   const double led_ms = MsSince(start);
   absl::MutexLock lock(&member.sink.mu);
   Sink& sink = member.sink;

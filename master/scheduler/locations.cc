@@ -32,45 +32,84 @@ void AddMap(SoftState& soft, const SoftJob& job, uint32_t index,
 }
 
 // In messages of bounded length.
-template <typename Maps>
-void SendMaps(SoftState& soft, const SoftJob& job, SoftWorker& reader,
-              const Maps& maps) {
-  proto::MasterMessage message;
-  auto flush = [&] {
-    if (message.locations().maps_size() == 0) return;
-    message.mutable_locations()->set_job_id(std::string(job.job->id.bytes()));
-    soft.SendTo(reader, std::move(message));
-    message.Clear();
-  };
-  for (uint32_t map : maps) {
-    proto::Locations* locations = message.mutable_locations();
-    AddMap(soft, job, map, reader, locations);
+class Message {
+ public:
+  Message(SoftState& soft, const SoftJob& job, SoftWorker& reader)
+      : soft_(soft), job_(job), reader_(reader) {}
+
+  void Add(uint32_t map) {
+    proto::Locations* locations = message_.mutable_locations();
+    AddMap(soft_, job_, map, reader_, locations);
     if (static_cast<size_t>(locations->maps_size()) >=
-            soft.options.locations_message_max ||
+            soft_.options.locations_message_max ||
         locations->workers_size() >= kAddressesMax) {
-      flush();
+      Flush();
     }
   }
-  flush();
-}
+  void Flush() {
+    if (message_.locations().maps_size() == 0) return;
+    message_.mutable_locations()->set_job_id(std::string(job_.job->id.bytes()));
+    soft_.SendTo(reader_, std::move(message_));
+    message_.Clear();
+  }
 
-// Everything that is known, to workers that have reduces of the job and were
-// told nothing of it on their present stream.
-void SendAll(SoftState& soft, SoftJob& job, std::set<WorkerNumber>* told) {
+ private:
+  SoftState& soft_;
+  const SoftJob& job_;
+  SoftWorker& reader_;
+  proto::MasterMessage message_;
+};
+
+// Workers with reduces of the job that were told nothing of it on their present
+// stream.
+void FindNewReaders(SoftState& soft, SoftJob& job) {
   for (auto at = job.live.lower_bound({proto::REDUCE_TASK, 0});
        at != job.live.end() && at->first.kind == proto::REDUCE_TASK; ++at) {
     SoftWorker* reader = soft.FindWorker(at->second->worker);
-    if (reader == nullptr || !reader->session.has_value() ||
-        !reader->located.insert(job.job->id).second) {
-      continue;
-    }
-    told->insert(at->second->worker);
-    std::vector<uint32_t> all;
-    for (uint32_t i = 0; i < job.job->maps.total; ++i) {
-      if (job.job->maps.tasks[i].has_winner) all.push_back(i);
-    }
-    SendMaps(soft, job, *reader, all);
+    if (reader == nullptr || !reader->session.has_value()) continue;
+    if (reader->located.emplace(job.job->id, 0).second) job.telling = true;
   }
+}
+
+// What has changed since, to those who were told of the map already.
+void TellMoved(SoftState& soft, const SoftJob& job) {
+  for (auto& [number, reader] : soft.workers) {
+    const auto told = reader.located.find(job.job->id);
+    if (told == reader.located.end()) continue;
+    Message message(soft, job, reader);
+    for (uint32_t map : job.moved_maps) {
+      if (map < told->second) message.Add(map);
+    }
+    message.Flush();
+  }
+}
+
+// What was there before, one reader after the other, as far as this round goes.
+void TellMore(SoftState& soft, SoftJob& job) {
+  const uint32_t total = job.job->maps.total;
+  for (auto& [number, reader] : soft.workers) {
+    const auto at = reader.located.find(job.job->id);
+    if (at == reader.located.end() || at->second == total) continue;
+    if (soft.telling_left == 0) return;
+    const uint32_t end =
+        at->second + std::min(soft.telling_left, total - at->second);
+    soft.telling_left -= end - at->second;
+    Message message(soft, job, reader);
+    for (uint32_t& map = at->second; map < end; ++map) {
+      if (job.job->maps.tasks[map].has_winner) message.Add(map);
+    }
+    message.Flush();
+  }
+  job.telling = std::any_of(
+      soft.workers.begin(), soft.workers.end(), [&](const auto& worker) {
+        const auto at = worker.second.located.find(job.job->id);
+        return at != worker.second.located.end() && at->second < total;
+      });
+}
+
+// A leader that has not heard all workers does not know their directories.
+bool MayTell(const SoftState& soft, const SoftJob& job) {
+  return job.fresh || soft.all_heard;
 }
 
 }  // namespace
@@ -82,15 +121,11 @@ void MapMoved(SoftState& soft, SoftJob& job, uint32_t map) {
 }
 
 void SendLocations(SoftState& soft) {
+  bool telling = false;
   for (auto& [index, job] : soft.jobs) {
-    if (!job.new_readers && job.moved_maps.empty()) continue;
-    // A leader that has not heard all workers does not know their directories.
-    if (!job.fresh && !soft.all_heard) continue;
-    std::set<WorkerNumber> told;
-    if (job.new_readers) {
-      job.new_readers = false;
-      SendAll(soft, job, &told);
-    }
+    if (!MayTell(soft, job)) continue;
+    if (std::exchange(job.new_readers, false)) FindNewReaders(soft, job);
+    telling = telling || job.telling;
     if (job.moved_maps.empty()) continue;
     const absl::Duration due = job.moved_since + soft.options.locations_batch;
     if (!job.job->maps.all_done() && job.moved_maps.size() < kBatchMax &&
@@ -102,13 +137,20 @@ void SendLocations(SoftState& soft) {
     job.moved_maps.erase(
         std::unique(job.moved_maps.begin(), job.moved_maps.end()),
         job.moved_maps.end());
-    for (auto& [number, worker] : soft.workers) {
-      if (worker.located.count(job.job->id) > 0 && told.count(number) == 0) {
-        SendMaps(soft, job, worker, job.moved_maps);
-      }
-    }
+    TellMoved(soft, job);
     job.moved_maps.clear();
   }
+  if (!telling) return;
+  if (soft.now >= soft.telling_until) {
+    soft.telling_left = soft.options.locations_round_maps;
+    soft.telling_until = soft.now + soft.options.locations_batch;
+  }
+  telling = false;
+  for (auto& [index, job] : soft.jobs) {
+    if (job.telling && MayTell(soft, job)) TellMore(soft, job);
+    telling = telling || job.telling;
+  }
+  if (telling) soft.WakeAt(soft.telling_until);
 }
 
 }  // namespace millrace::master

@@ -1,6 +1,8 @@
 // Tells the workers that have reduces of a job where its map outputs are: all
-// of them when the first reduce of the job comes to a stream, then what
-// changes, gathered for some milliseconds.
+// of them when the first reduce of the job comes to a stream, and what changes,
+// gathered for some milliseconds. Of a job with very many maps that is more than
+// a loop can say at once and a master keep: such workers are told by and by, one
+// after the other, so that some can begin while others wait.
 #ifndef MILLRACE_MASTER_SCHEDULER_LOCATIONS_H_
 #define MILLRACE_MASTER_SCHEDULER_LOCATIONS_H_
 

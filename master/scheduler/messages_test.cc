@@ -255,6 +255,73 @@ TEST_F(MessagesTest, LocationsNameManyWorkersInParts) {
   EXPECT_EQ(maps, kWorkers);  // The one reduce's worker got them.
 }
 
+// A leader cannot say at once where a million maps are to a hundred workers.
+TEST(LocationsTest, ComeByAndByToWhoKnowsNothing) {
+  constexpr uint32_t kMaps = 1000;
+  constexpr uint32_t kRound = 10;
+  SchedulerOptions options;
+  options.locations_round_maps = kRound;
+  Harness h(options);
+  const auto apply = [&h](const proto::LogEntry& entry) {
+    State& state = h.state();
+    ASSERT_TRUE(
+        state.Apply(state.applied_index() + 1, state.applied_term(), entry)
+            .applied());
+  };
+  apply(testing::Submitted(kJob, "/out"));
+  apply(testing::WorkerJoined(kWorker, "even"));
+  apply(testing::WorkerJoined(kWorker + 1, "odd"));
+  apply(testing::Planned(kJob, 1, kWorker, kMaps, 1));
+  for (uint32_t i = 0; i < kMaps; ++i) {
+    apply(testing::MapWon(kJob, i, 1000 + i, kWorker + i % 2,
+                          testing::MapDone(1, i)));
+  }
+  h.Restart();
+  const SessionId even = h.Join(kWorker, "even");
+  const SessionId odd = h.Join(kWorker + 1, "odd");
+
+  // All that the worker with the reduce knows, and nothing is told twice.
+  SessionId reader = 0;
+  std::set<uint32_t> known;
+  size_t lost = 0;
+  const auto take = [&] {
+    for (const SessionId session : {even, odd}) {
+      for (const proto::MasterMessage& message : h.Take(session)) {
+        if (message.locations().maps_size() > 0) reader = session;
+        for (const auto& map : message.locations().maps()) {
+          if (map.lost()) {
+            EXPECT_EQ(known.erase(map.map_index()), 1u) << "was never told";
+            ++lost;
+          } else {
+            EXPECT_TRUE(known.insert(map.map_index()).second) << "told twice";
+          }
+        }
+      }
+    }
+  };
+  take();
+  EXPECT_THAT(known, SizeIs(kRound));
+  h.Pass(absl::Milliseconds(300));
+  take();
+  EXPECT_THAT(known, SizeIs(4 * kRound));
+
+  // The other one goes while some of its maps have been told and others not.
+  ASSERT_NE(reader, 0u);
+  h.Close(reader == even ? odd : even);
+  h.Beat();
+  h.Pass(absl::Seconds(3));
+  h.Beat();
+  ASSERT_EQ(h.Applied(proto::LogEntry::kWorkerLost), 1u);
+  for (int i = 0; i < 20; ++i) {
+    h.Pass(absl::Seconds(1));
+    h.Beat();
+  }
+  take();
+  EXPECT_GT(lost, 0u);
+  EXPECT_LT(lost, kMaps / 2);
+  EXPECT_THAT(known, SizeIs(kMaps / 2));
+}
+
 // ------------------------------------------------------------------ queries
 
 TEST_F(MessagesTest, TasksComeInPages) {

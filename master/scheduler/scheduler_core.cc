@@ -45,6 +45,7 @@ void ForgetAll(SoftState& soft) {
   soft.evicting.clear();
   soft.exclusions.Clear();
   soft.next_speculation = absl::ZeroDuration();
+  soft.telling_until = absl::ZeroDuration();
   soft.wakeups.clear();
   soft.next_check = absl::InfiniteDuration();
   soft.all_heard = false;

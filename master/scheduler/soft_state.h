@@ -121,7 +121,8 @@ struct SoftWorker {
 
   // What was sent on the present stream.
   std::set<JobId> introduced;
-  std::set<JobId> located;       // Has been told all map locations.
+  // It has reduces of these jobs, and was told where their maps below these are.
+  std::map<JobId, uint32_t> located;
   std::set<WorkerNumber> named;  // Addresses it knows.
 
   uint32_t slots() const { return entry->slots; }
@@ -191,6 +192,7 @@ struct SoftJob {
   std::vector<uint32_t> moved_maps;  // Whose location is to be sent.
   absl::Duration moved_since;
   bool new_readers = false;  // A worker may not have been told any location.
+  bool telling = false;      // ... or not all.
 
   bool failing = false;  // Its Failed is proposed.
   uint32_t publish_failures = 0;
@@ -246,6 +248,9 @@ struct SoftState {
   std::set<JobId> evicting;
   uint64_t next_order = 1;
   absl::Duration next_speculation;  // Not before.
+  // Of maps that may be looked at to tell of them, until the round is over.
+  uint32_t telling_left = 0;
+  absl::Duration telling_until;
   Exclusions exclusions;
 
   std::map<JobId, ReplyTag> submits;  // By the id that was proposed.

@@ -89,7 +89,16 @@ void FakeLeader::Send(StreamId stream, proto::WorkerMessage message) {
 void FakeLeader::Await(const std::function<bool()>& condition,
                        const char* what) {
   if (!mu_.AwaitWithTimeout(absl::Condition(&condition), kPatience)) {
-    LOG(FATAL) << "the worker never sent " << what;
+    std::string sent;
+    for (const auto& [uid, outcome] : outcomes_) {
+      sent += Cat(outcome.has_failed() ? "failed: " : "done",
+                  outcome.failed().message(), "\n");
+    }
+    for (const auto& [uid, progress] : progress_) {
+      sent += Cat("phase ", static_cast<int>(progress.phase()), ", ",
+                  progress.records(), " records\n");
+    }
+    LOG(FATAL) << "the worker never sent " << what << ", but:\n" << sent;
   }
 }
 

@@ -47,6 +47,7 @@ FetchEvidence::Verdict FetchEvidence::Add(const FetchReport& report,
   }
   Said& said = output.readers[report.reader];
   said.at = now;
+  said.message = report.message;
   ++said.reports;
   if (ReadersOf(report.holder).size() >= rules_.readers) {
     for (const auto& [map, other] : outputs_) {
@@ -63,6 +64,19 @@ FetchEvidence::Verdict FetchEvidence::Add(const FetchReport& report,
     verdict.lost.push_back(report.map);
   }
   return verdict;
+}
+
+std::vector<FetchEvidence::Complaint> FetchEvidence::Complaints(
+    absl::Duration now) const {
+  std::vector<Complaint> complaints;
+  for (const auto& [map, output] : outputs_) {
+    for (const auto& [reader, said] : output.readers) {
+      if (now - said.at > rules_.memory) continue;
+      complaints.push_back(
+          {map, output.holder, reader, said.reports, said.at, said.message});
+    }
+  }
+  return complaints;
 }
 
 }  // namespace millrace::master

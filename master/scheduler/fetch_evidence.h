@@ -20,6 +20,7 @@
 #include <cstdint>
 #include <map>
 #include <set>
+#include <string>
 #include <vector>
 
 #include "absl/time/time.h"
@@ -47,6 +48,7 @@ struct FetchReport {
   WorkerNumber holder = 0;
   WorkerNumber reader = 0;
   bool gone = false;
+  std::string message = {};  // For people.
 };
 
 // Confined to the master loop.
@@ -62,6 +64,18 @@ class FetchEvidence {
   // go elsewhere, so a suspicion is of use.
   Verdict Add(const FetchReport& report, bool only_reader, bool can_move,
               absl::Duration now);
+  // That a reader cannot fetch an output; not enough yet to call it lost.
+  struct Complaint {
+    uint32_t map = 0;
+    WorkerNumber holder = 0;
+    WorkerNumber reader = 0;
+    int reports = 0;
+    absl::Duration at;  // The last one.
+    std::string message;
+  };
+  // By map, then by reader; what was said long ago is left out.
+  std::vector<Complaint> Complaints(absl::Duration now) const;
+
   // The output has another place now, or none.
   void Forget(uint32_t map) { outputs_.erase(map); }
 
@@ -69,6 +83,7 @@ class FetchEvidence {
   struct Said {
     int reports = 0;
     absl::Duration at;  // The last one.
+    std::string message;
   };
   struct Output {
     AttemptUid uid;

@@ -92,5 +92,26 @@ TEST_F(FetchEvidenceTest, WithoutAnotherPlaceTheSuspectHasToBeBelieved) {
   EXPECT_THAT(lost, ElementsAre(3, 4));
 }
 
+TEST_F(FetchEvidenceTest, WhatIsSaidAndNotOldIsKeptForPeople) {
+  EXPECT_THAT(evidence_.Complaints(now_), IsEmpty());
+  Say(4, 1, 2);
+  now_ += kSecond;
+  const FetchReport last{4, MakeId<AttemptUid>(5), 1, 2, false, "refused"};
+  evidence_.Add(last, false, true, now_);
+  Say(3, 1, 2);
+  const auto complaints = evidence_.Complaints(now_ + kSecond);
+  ASSERT_EQ(complaints.size(), 2u);
+  EXPECT_EQ(complaints[0].map, 3u);
+  EXPECT_EQ(complaints[1].map, 4u);
+  EXPECT_EQ(complaints[1].holder, 1u);
+  EXPECT_EQ(complaints[1].reader, 2u);
+  EXPECT_EQ(complaints[1].reports, 2);
+  EXPECT_EQ(complaints[1].message, "refused");
+  EXPECT_EQ(complaints[1].at, now_ - kSecond);
+  EXPECT_THAT(evidence_.Complaints(now_ + 100 * kSecond), IsEmpty());
+  evidence_.Forget(3);
+  EXPECT_EQ(evidence_.Complaints(now_).size(), 1u);
+}
+
 }  // namespace
 }  // namespace millrace::master

@@ -9,6 +9,9 @@
 namespace millrace::master {
 namespace {
 
+// Of each report that is kept: there may be one for each map and reader.
+constexpr size_t kComplaintBytesMax = 200;
+
 bool ReadsAlone(const SoftJob& job, WorkerNumber reader) {
   for (auto at = job.live.lower_bound({proto::REDUCE_TASK, 0});
        at != job.live.end() && at->first.kind == proto::REDUCE_TASK; ++at) {
@@ -58,8 +61,10 @@ void OnFetchFailure(SoftState& soft, SoftWorker& worker,
     return;  // It has moved since.
   }
   const WorkerNumber reader = worker.entry->number;
-  const FetchReport report{failure.map_index(), *uid, task->worker, reader,
-                           failure.gone()};
+  const FetchReport report{
+      failure.map_index(), *uid,
+      task->worker,        reader,
+      failure.gone(),      CutText(failure.message(), kComplaintBytesMax)};
   const FetchEvidence::Verdict verdict = job->fetch_evidence.Add(
       report, ReadsAlone(*job, reader), CanAvoid(soft, *job, reader), soft.now);
   if (verdict.reader_is_suspect) {

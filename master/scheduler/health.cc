@@ -105,22 +105,34 @@ void UpdateHealth(SoftState& soft) {
   if (next != absl::InfiniteDuration()) soft.WakeAt(next);
 }
 
+std::optional<absl::Duration> AvoidedUntil(const SoftState& soft,
+                                           const SoftJob& job,
+                                           WorkerNumber worker) {
+  const auto at = job.blamed.find(worker);
+  if (at == job.blamed.end() || !at->second.excluded_at.has_value()) {
+    return std::nullopt;
+  }
+  const absl::Duration until =
+      *at->second.excluded_at + soft.options.job_exclusion;
+  if (soft.now >= until || !CanAvoid(soft, job, worker)) return std::nullopt;
+  return until;
+}
+
 bool AvoidedBy(SoftState& soft, SoftJob& job, WorkerNumber worker) {
   const auto at = job.blamed.find(worker);
   if (at == job.blamed.end() || !at->second.excluded_at.has_value()) {
     return false;
   }
   SoftJob::Blame& blame = at->second;
-  const absl::Duration until = *blame.excluded_at + soft.options.job_exclusion;
-  if (soft.now >= until) {
+  if (soft.now >= *blame.excluded_at + soft.options.job_exclusion) {
     // One more task that fails there alone is enough the next time.
     blame.excluded_at.reset();
     if (!blame.tasks.empty()) blame.tasks.erase(blame.tasks.begin());
     return false;
   }
-  if (!CanAvoid(soft, job, worker)) return false;
-  soft.WakeAt(until);
-  return true;
+  const std::optional<absl::Duration> until = AvoidedUntil(soft, job, worker);
+  if (until.has_value()) soft.WakeAt(*until);
+  return until.has_value();
 }
 
 bool CanAvoid(const SoftState& soft, const SoftJob& job, WorkerNumber worker) {

@@ -3,6 +3,10 @@
 #ifndef MILLRACE_MASTER_SCHEDULER_HEALTH_H_
 #define MILLRACE_MASTER_SCHEDULER_HEALTH_H_
 
+#include <optional>
+#include <string>
+
+#include "absl/time/time.h"
 #include "master/scheduler/soft_state.h"
 
 namespace millrace::master {
@@ -24,7 +28,12 @@ void NoteSuccess(SoftState& soft, SoftJob& job, const TaskId& task,
 // Brings SoftWorker::excluded and its like up to date.
 void UpdateHealth(SoftState& soft);
 
-// The job gives the worker nothing, while there is another.
+// Until when the job gives the worker nothing, while there is another. No
+// value: it gives it what it has.
+std::optional<absl::Duration> AvoidedUntil(const SoftState& soft,
+                                           const SoftJob& job,
+                                           WorkerNumber worker);
+// The same; a time that is over is forgotten, and one that is not is woken at.
 bool AvoidedBy(SoftState& soft, SoftJob& job, WorkerNumber worker);
 // Whether the job could avoid that one, too; it may do so already.
 bool CanAvoid(const SoftState& soft, const SoftJob& job, WorkerNumber worker);

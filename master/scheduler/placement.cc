@@ -399,29 +399,39 @@ void NoteTimes(SoftState& soft) {
 
 }  // namespace
 
-bool Fits(SoftState& soft, SoftJob& job, const TaskId& task,
-          const SoftWorker& worker) {
-  if (AvoidedBy(soft, job, worker.entry->number)) return false;
+std::optional<absl::Duration> KeptElsewhereUntil(const SoftState& soft,
+                                                 const SoftJob& job,
+                                                 const TaskId& task,
+                                                 const SoftWorker& worker) {
   const Trouble* trouble = job.job->FindTrouble(task);
-  if (trouble == nullptr) return true;
+  if (trouble == nullptr) return std::nullopt;
   const int here = FailuresOn(*trouble, worker.entry->number);
-  if (here == 0) return true;
+  if (here == 0) return std::nullopt;
   const bool elsewhere = std::any_of(
       soft.workers.begin(), soft.workers.end(), [&](const auto& other) {
         return other.second.eligible() &&
                FailuresOn(*trouble, other.first) < here;
       });
-  if (!elsewhere) return true;
-  if (here >= kFailuresPerWorkerMax) return false;
+  if (!elsewhere) return std::nullopt;
+  if (here >= kFailuresPerWorkerMax) return absl::InfiniteDuration();
   const auto since = job.runnable_since.find(task);
-  if (since == job.runnable_since.end()) return true;
+  if (since == job.runnable_since.end()) return std::nullopt;
   // Others get a slot about as soon as a task ends.
   const absl::Duration patience =
       std::clamp(job.map_time.value_or(absl::ZeroDuration()),
                  soft.options.avoid_for, soft.options.avoid_for_max);
   const absl::Duration until = since->second + patience;
-  if (soft.now >= until) return true;
-  soft.WakeAt(until);
+  if (soft.now >= until) return std::nullopt;
+  return until;
+}
+
+bool Fits(SoftState& soft, SoftJob& job, const TaskId& task,
+          const SoftWorker& worker) {
+  if (AvoidedBy(soft, job, worker.entry->number)) return false;
+  const std::optional<absl::Duration> until =
+      KeptElsewhereUntil(soft, job, task, worker);
+  if (!until.has_value()) return true;
+  if (*until != absl::InfiniteDuration()) soft.WakeAt(*until);
   return false;
 }
 

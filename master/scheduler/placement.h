@@ -16,6 +16,9 @@
 #ifndef MILLRACE_MASTER_SCHEDULER_PLACEMENT_H_
 #define MILLRACE_MASTER_SCHEDULER_PLACEMENT_H_
 
+#include <optional>
+
+#include "absl/time/time.h"
 #include "master/scheduler/soft_state.h"
 
 namespace millrace::master {
@@ -27,8 +30,14 @@ bool GrantsOpen(const SoftState& soft, const SoftJob& job);
 // Grants all that can be granted now.
 void Place(SoftState& soft);
 
+// Until when the task waits for another worker, because it has failed there:
+// InfiniteDuration() as long as there is another. No value: it may go there.
+std::optional<absl::Duration> KeptElsewhereUntil(const SoftState& soft,
+                                                 const SoftJob& job,
+                                                 const TaskId& task,
+                                                 const SoftWorker& worker);
 // Whether the task may go there: it avoids workers where it has failed, while
-// there are others.
+// there are others, and those that its job avoids.
 bool Fits(SoftState& soft, SoftJob& job, const TaskId& task,
           const SoftWorker& worker);
 // Since when the attempt runs, or could: a reduce is not slow while its maps

@@ -103,6 +103,8 @@ class SchedulerCore {
   void FillLogs(const Job& job, const TaskId* task,
                 const proto::LogCursor& cursor,
                 proto::LocateLogsReply* reply) const;
+  // For master/why, which explains what it reads there.
+  const SoftState& soft_state() const { return *soft_; }
 
  private:
   std::unique_ptr<SoftState> soft_;

@@ -80,7 +80,7 @@ Attempt& SoftState::AddAttempt(const AttemptUid& uid, const JobId& job_id,
   attempt.number = number;
   attempt.speculative = speculative;
   attempt.order = next_order++;
-  attempt.granted_at = now;
+  attempt.granted_at = attempt.progressed_at = now;
   if (SoftJob* job = FindJob(job_id); job != nullptr) {
     attempt.in_live = MayAdd(*job, task, speculative);
     if (attempt.in_live) {
@@ -176,6 +176,14 @@ void SoftState::SetPhase(Attempt& attempt, proto::AttemptPhase phase) {
 
 void SoftState::SetProgress(Attempt& attempt,
                             const proto::AttemptProgress& progress) {
+  const proto::AttemptProgress& before = attempt.progress;
+  if (progress.records() != before.records() ||
+      progress.input_bytes() != before.input_bytes() ||
+      progress.fetched_bytes() != before.fetched_bytes() ||
+      progress.fetched_maps() != before.fetched_maps() ||
+      progress.phase() != before.phase()) {
+    attempt.progressed_at = now;
+  }
   attempt.progress = progress;
   SetPhase(attempt, progress.phase());
   if (progress.executing_ms() == 0) return;

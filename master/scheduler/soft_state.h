@@ -54,6 +54,7 @@ struct Attempt {
   // When it got a slot, as far as can be told from here.
   std::optional<absl::Duration> started_at;
   proto::AttemptProgress progress;
+  absl::Duration progressed_at;  // When that changed last, as told here.
   std::string winners_hash;  // CHECK_TASK: of the winners that it was given.
 
   // Occupies a slot of its worker, or stands in the queue for one.

@@ -18,19 +18,6 @@ struct Candidate {
   absl::Duration typical;
 };
 
-// What an attempt of the stage takes. No value: not enough is known.
-std::optional<absl::Duration> TypicalOf(const SoftState& soft,
-                                        const Stage& stage,
-                                        const StageTimes& times) {
-  const double sample = soft.options.speculation_sample * stage.total;
-  if (stage.done == 0 || stage.done < sample) return std::nullopt;
-  if (const auto typical = times.Typical()) return typical;
-  // None has finished under this leader.
-  if (stage.timed == 0) return std::nullopt;
-  return absl::Milliseconds(static_cast<double>(stage.took_ms) /
-                            static_cast<double>(stage.timed));
-}
-
 // Records that an attempt of the stage has to read on the average; 0: not
 // known.
 double RecordsOf(const Job& job, proto::TaskKind kind) {
@@ -48,8 +35,7 @@ void FindStragglers(SoftState& soft, SoftJob& job, proto::TaskKind kind,
                     std::vector<Candidate>* found) {
   const bool maps = kind == proto::MAP_TASK;
   const StageTimes& times = maps ? job.map_times : job.reduce_times;
-  const auto typical =
-      TypicalOf(soft, maps ? job.job->maps : job.job->reduces, times);
+  const auto typical = TypicalTime(soft, job, kind);
   if (!typical.has_value()) return;
   const double records = RecordsOf(*job.job, kind);
   for (auto at = job.live.lower_bound({kind, 0});
@@ -154,6 +140,21 @@ int64_t IdleSlots(SoftState& soft) {
 }
 
 }  // namespace
+
+std::optional<absl::Duration> TypicalTime(const SoftState& soft,
+                                          const SoftJob& job,
+                                          proto::TaskKind kind) {
+  const bool maps = kind == proto::MAP_TASK;
+  const Stage& stage = maps ? job.job->maps : job.job->reduces;
+  const double sample = soft.options.speculation_sample * stage.total;
+  if (stage.done == 0 || stage.done < sample) return std::nullopt;
+  const StageTimes& times = maps ? job.map_times : job.reduce_times;
+  if (const auto typical = times.Typical()) return typical;
+  // None has finished under this leader.
+  if (stage.timed == 0) return std::nullopt;
+  return absl::Milliseconds(static_cast<double>(stage.took_ms) /
+                            static_cast<double>(stage.timed));
+}
 
 void Speculate(SoftState& soft) {
   if (soft.now < soft.next_speculation) return;

@@ -20,6 +20,9 @@
 #ifndef MILLRACE_MASTER_SCHEDULER_SPECULATION_H_
 #define MILLRACE_MASTER_SCHEDULER_SPECULATION_H_
 
+#include <optional>
+
+#include "absl/time/time.h"
 #include "master/scheduler/soft_state.h"
 
 namespace millrace::master {
@@ -27,6 +30,12 @@ namespace millrace::master {
 // Grants what the rules above allow. REQUIRES: everything else that can be
 // granted has been.
 void Speculate(SoftState& soft);
+
+// What an attempt of the stage (MAP_TASK, REDUCE_TASK) takes. No value: too
+// little has finished to compare with.
+std::optional<absl::Duration> TypicalTime(const SoftState& soft,
+                                          const SoftJob& job,
+                                          proto::TaskKind kind);
 
 // The task has its winner: other attempts are told to stop.
 void StopBeaten(SoftState& soft, SoftJob& job, const TaskId& task);

@@ -5,6 +5,7 @@
 
 #include <vector>
 
+#include "common/strings.h"
 #include "worker/shuffle/testing/fetch_world.h"
 #include "worker/spool/layout.h"
 
@@ -175,6 +176,32 @@ TEST(FetchCore, AWorkerOfTheSameHostIsReadInPlaceOrElseOverTheNetwork) {
   EXPECT_EQ(world.ready_[0].maps[0].path, world.checks_[0].path);
   EXPECT_EQ(world.ready_[0].maps[1].path, "");
   EXPECT_EQ(world.Section(reduce, world.ready_[0].maps[1]), b.partition(0));
+}
+
+// Every thousandth worker is of this host; all outputs are come by, each once.
+TEST(FetchCore, OfAThousandHostsThisOneIsReadInPlaceAndTheOthersOnceEach) {
+  constexpr int kWorkers = 1000;
+  FetchWorld world;
+  std::vector<TestOutput> outputs;
+  for (uint32_t i = 0; i < kWorkers; ++i) outputs.push_back(Output(i));
+  const AttemptUid reduce = world.StartReduce(0, kWorkers);
+  for (int i = 0; i < kWorkers; ++i) {
+    const bool here = i % 250 == 7;
+    world.Locate({&outputs[static_cast<size_t>(i)]},
+                 world.AddWorker(i, here ? "here" : Cat("far", i)));
+  }
+  ASSERT_EQ(world.checks_.size(), 4);
+  for (const fetch::CheckLocal& check : std::vector(world.checks_)) {
+    world.Step(fetch::LocalChecked{check.check, absl::OkStatus()});
+  }
+  world.CompleteAll();
+  ASSERT_EQ(world.ready_.size(), 1);
+  EXPECT_EQ(world.ready_[0].attempt, reduce);
+  ASSERT_EQ(world.ready_[0].maps.size(), kWorkers);
+  for (const fetch::ReadyMap& map : world.ready_[0].maps) {
+    EXPECT_EQ(map.path.empty(), map.map_index % 250 != 7) << map.map_index;
+  }
+  EXPECT_EQ(world.started_.size(), kWorkers - 4);
 }
 
 TEST(FetchCore, AFileInPlaceThatGoesWithItsWorkerIsFetchedFromTheNextOne) {

@@ -265,8 +265,8 @@ TEST_F(CliTest, WrongUsageIsOneLineAndTwo) {
 TEST_F(CliTest, HelpGoesToStdout) {
   for (const char* command :
        {"", "cat", "verify", "version", "completion", "submit", "list",
-        "status", "describe", "wait", "kill", "logs", "counters", "replay",
-        "worker", "master", "cluster"}) {
+        "status", "describe", "why", "wait", "kill", "logs", "counters",
+        "replay", "worker", "master", "cluster"}) {
     std::vector<std::string> arguments = {"--help"};
     if (*command != '\0') arguments.insert(arguments.begin(), command);
     const ProgramResult result = Run(arguments);

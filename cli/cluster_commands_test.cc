@@ -349,6 +349,28 @@ TEST_F(ClusterCommandsTest, ListDescribeCounters) {
   ExpectError(Run({"counters", "2f"}), 4, "2f");
 }
 
+TEST_F(ClusterCommandsTest, WhyOfAJobAndOfATask) {
+  AddJob(kId, proto::RUNNING);
+  {
+    const absl::MutexLock lock(&state_.mu_);
+    proto::WhyCause& cause = *state_.why_.add_causes();
+    cause.set_code(proto::NO_WORKER_JOINED);
+    cause.set_text("no worker has ever joined");
+  }
+  EXPECT_EQ(Run({"why", "1f"}).out,
+            "wordcount 1f1f1f1f: RUNNING\n  no worker has ever joined\n");
+  EXPECT_THAT(Run({"why", "1F/m3"}).out, StartsWith("wordcount 1f1f1f1f/m3: "));
+  const auto json =
+      nlohmann::json::parse(Run({"why", "1f/check", "-o", "json"}).out);
+  EXPECT_EQ(json.at("task"), "check");
+  EXPECT_EQ(json.at("causes").at(0).at("code"), "NO_WORKER_JOINED");
+  ExpectError(Run({"why", "2f"}), 4, "2f");
+  ExpectError(Run({"why", "xy"}), 2, "xy");
+  ExpectError(Run({"why", "1f/x3"}), 2, "write ID/m17 for map task 17");
+  ExpectError(Run({"why"}), 2, "ID");
+  ExpectError(Run({"why", "1f", "-o", "wide"}), 2, "wide");
+}
+
 TEST_F(ClusterCommandsTest, KillSaysWhenItIsTooLate) {
   AddJob(kId, proto::RUNNING);
   EXPECT_EQ(Run({"kill", "1f", "--reason", "no need"}).exit_code, 0);

@@ -40,6 +40,7 @@ void AddSubmit(CLI::App& app, Globals& globals, Action& action);
 void AddList(CLI::App& app, Globals& globals, Action& action);
 void AddStatus(CLI::App& app, Globals& globals, Action& action);
 void AddDescribe(CLI::App& app, Globals& globals, Action& action);
+void AddWhy(CLI::App& app, Globals& globals, Action& action);
 void AddWait(CLI::App& app, Globals& globals, Action& action);
 void AddKill(CLI::App& app, Globals& globals, Action& action);
 void AddLogs(CLI::App& app, Globals& globals, Action& action);

@@ -23,6 +23,7 @@ void AddCommands(CLI::App& app, Globals& globals, Action& action) {
   AddList(app, globals, action);
   AddStatus(app, globals, action);
   AddDescribe(app, globals, action);
+  AddWhy(app, globals, action);
   AddWait(app, globals, action);
   AddKill(app, globals, action);
   AddLogs(app, globals, action);

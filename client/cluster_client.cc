@@ -257,6 +257,19 @@ absl::StatusOr<std::vector<proto::JobStatus>> ClusterClient::ListJobs(
   return jobs;
 }
 
+absl::StatusOr<proto::WhyReply> ClusterClient::Why(
+    std::string_view id_prefix, const proto::TaskName* task) {
+  MR_RETURN_IF_ERROR(CheckPrefix(id_prefix));
+  proto::WhyRequest request;
+  request.set_id_prefix(Lower(id_prefix));
+  if (task != nullptr) *request.mutable_task() = *task;
+  proto::WhyReply reply;
+  MR_RETURN_IF_ERROR(impl_->AskClient(OfJob("explain", id_prefix),
+                                      &proto::ClientService::Stub::Why, request,
+                                      &reply));
+  return reply;
+}
+
 absl::StatusOr<proto::JobStatus> ClusterClient::Wait(
     std::string_view id_prefix, const WaitOptions& options) {
   MR_RETURN_IF_ERROR(CheckPrefix(id_prefix));

@@ -35,6 +35,7 @@
 #include "common/ids.h"
 #include "common/random.h"
 #include "proto/messages/client.pb.h"
+#include "proto/messages/why.pb.h"
 #include "rpc/stop_signal.h"
 
 namespace millrace::client {
@@ -119,6 +120,11 @@ class ClusterClient {
                                             const JobDetail& detail = {});
   // Newest first; 0: all that are retained.
   absl::StatusOr<std::vector<proto::JobStatus>> ListJobs(uint32_t limit = 0);
+  // What the job waits for, or one of its tasks if `task` is not null: a chain
+  // of causes (proto/messages/why.proto).
+  //   kNotFound  also: the job has no such task
+  absl::StatusOr<proto::WhyReply> Why(std::string_view id_prefix,
+                                      const proto::TaskName* task = nullptr);
   // Until the job has ended, over changes of the leader and lost connections.
   absl::StatusOr<proto::JobStatus> Wait(std::string_view id_prefix,
                                         const WaitOptions& options);

@@ -522,6 +522,16 @@ TEST_F(ClusterClientTest, TheStopSignalEndsAWait) {
   EXPECT_TRUE(absl::IsCancelled(client->ListJobs().status()));
 }
 
+TEST_F(ClusterClientTest, WhyIsAskedOfTheLeaderAboutAJobOrTask) {
+  AddJob(kId, proto::RUNNING);
+  const auto client = Connect(master_.address());
+  EXPECT_FALSE(client->Why("1f")->has_task());
+  proto::TaskName task;
+  task.set_kind(proto::CHECK_TASK);
+  EXPECT_EQ(client->Why("1F", &task)->task().kind(), proto::CHECK_TASK);
+  EXPECT_TRUE(absl::IsNotFound(client->Why("2f").status()));
+}
+
 TEST_F(ClusterClientTest, KillTellsWhenItIsTooLate) {
   AddJob(kId, proto::RUNNING);
   const auto client = Connect(master_.address());

@@ -192,7 +192,7 @@ absl::Status MasterImpl::Start() {
          holders_->Want({sha256}, std::move(done));
        }});
   client_service_ =
-      MakeClientService(loop_, *group_keeper_, peers_, group_pool_);
+      MakeClientService(loop_, *group_keeper_, peers_, group_pool_, clock_);
   master_service_ = MakeMasterService(
       {loop_, peers_, *blobs_, *fetcher_, group_pool_,
        [this] { return Self(); },

@@ -393,6 +393,22 @@ struct FakeMaster::Impl final : proto::ClientService::Service,
     });
   }
 
+  grpc::Status Why(grpc::ServerContext*, const proto::WhyRequest* request,
+                   proto::WhyReply* reply) override {
+    return Answer("Why", [&]() -> absl::Status {
+      const absl::MutexLock lock(&state.mu_);
+      proto::GetJobReply* job = nullptr;
+      const absl::Status status = FindJob(request->id_prefix(), &job);
+      if (!status.ok()) return status;
+      *reply = state.why_;
+      reply->set_job_id(job->status().job_id());
+      reply->set_name(job->status().name());
+      reply->set_state(job->status().state());
+      if (request->has_task()) *reply->mutable_task() = request->task();
+      return absl::OkStatus();
+    });
+  }
+
   grpc::Status Put(grpc::ServerContext* context,
                    grpc::ServerReader<proto::BlobChunk>* reader,
                    proto::PutBlobReply* reply) override {

@@ -16,6 +16,7 @@
 #include "absl/synchronization/mutex.h"
 #include "proto/messages/client.pb.h"
 #include "proto/messages/shuffle.pb.h"
+#include "proto/messages/why.pb.h"
 
 namespace millrace::client {
 
@@ -41,6 +42,8 @@ class FakeState {
   std::vector<proto::WorkerStatus> workers_ ABSL_GUARDED_BY(mu_);
   proto::ClusterReply cluster_ ABSL_GUARDED_BY(mu_);
   proto::LocateLogsReply logs_ ABSL_GUARDED_BY(mu_);
+  // Of any job: its causes; the rest is the job's and the request's.
+  proto::WhyReply why_ ABSL_GUARDED_BY(mu_);
   // As the masters of today, who announce it in Find; those of before do not.
   bool says_when_wanted_ ABSL_GUARDED_BY(mu_) = true;
   // A master of before leads by the time one puts.

@@ -9,6 +9,7 @@
 #include "common/strings.h"
 #include "master/service/check_spec.h"
 #include "master/service/watch_reactor.h"
+#include "master/why/why.h"
 #include "proto/services/cluster.grpc.pb.h"
 #include "rpc/leader_channel.h"
 #include "rpc/status.h"
@@ -29,8 +30,8 @@ absl::Status WithJob(const absl::Status& leading, const State& state,
 class ClientServiceImpl final : public proto::ClientService::CallbackService {
  public:
   ClientServiceImpl(MasterLoop& loop, GroupKeeper& group, Peers& peers,
-                    ThreadPool& pool)
-      : loop_(loop), group_(group), peers_(peers), pool_(pool) {}
+                    ThreadPool& pool, Clock& clock)
+      : loop_(loop), group_(group), peers_(peers), pool_(pool), clock_(clock) {}
 
   grpc::ServerUnaryReactor* Submit(grpc::CallbackServerContext* context,
                                    const proto::SubmitRequest* request,
@@ -224,6 +225,24 @@ class ClientServiceImpl final : public proto::ClientService::CallbackService {
     });
   }
 
+  grpc::ServerUnaryReactor* Why(grpc::CallbackServerContext* context,
+                                const proto::WhyRequest* request,
+                                proto::WhyReply* reply) override {
+    return Read(context, [this, request, reply](const absl::Status& leading,
+                                                const State& state,
+                                                const SchedulerCore& core) {
+      absl::Status explained;
+      const absl::Status found =
+          WithJob(leading, state, request->id_prefix(), [&](const Job& job) {
+            const TaskId task = TaskId::From(request->task());
+            explained = ExplainWait(
+                core, job, request->has_task() ? &task : nullptr,
+                clock_.Monotonic(), absl::ToUnixMillis(clock_.Now()), reply);
+          });
+      return found.ok() ? explained : found;
+    });
+  }
+
  private:
   static absl::Status CheckSubmit(const proto::SubmitRequest& request,
                                   const std::optional<RequestId>& request_id) {
@@ -287,15 +306,16 @@ class ClientServiceImpl final : public proto::ClientService::CallbackService {
   GroupKeeper& group_;
   Peers& peers_;
   ThreadPool& pool_;
+  Clock& clock_;
 };
 
 }  // namespace
 
 std::unique_ptr<grpc::Service> MakeClientService(MasterLoop& loop,
                                                  GroupKeeper& group,
-                                                 Peers& peers,
-                                                 ThreadPool& pool) {
-  return std::make_unique<ClientServiceImpl>(loop, group, peers, pool);
+                                                 Peers& peers, ThreadPool& pool,
+                                                 Clock& clock) {
+  return std::make_unique<ClientServiceImpl>(loop, group, peers, pool, clock);
 }
 
 }  // namespace millrace::master

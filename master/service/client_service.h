@@ -4,6 +4,7 @@
 
 #include <memory>
 
+#include "common/clock.h"
 #include "common/thread_pool.h"
 #include "master/group/group_keeper.h"
 #include "master/service/master_loop.h"
@@ -16,11 +17,11 @@ namespace millrace::master {
 
 // All arguments outlive the service, which outlives its server. The loop runs
 // until the server is shut down, so that no call waits for ever. Changes of the
-// group, which take seconds, run on the pool.
+// group, which take seconds, run on the pool. The clock is the loop's.
 std::unique_ptr<grpc::Service> MakeClientService(MasterLoop& loop,
                                                  GroupKeeper& group,
-                                                 Peers& peers,
-                                                 ThreadPool& pool);
+                                                 Peers& peers, ThreadPool& pool,
+                                                 Clock& clock);
 
 }  // namespace millrace::master
 

@@ -100,6 +100,10 @@ MiniCluster::MiniCluster(const Options& options) : options_(options) {
         {program, "--masters", Masters(), "--dir", Path(name), "--name", name,
          "--slots", Cat(options.slots), "--host-id",
          options.same_host ? "h" : Cat("h", i), "--listen", "127.0.0.1:0"});
+    if (const auto more = options.worker_flags.find(i);
+        more != options.worker_flags.end()) {
+      argv.insert(argv.end(), more->second.begin(), more->second.end());
+    }
     std::vector<std::string> environment = FaultsOf(options.worker_faults, i);
     if (const auto more = options.worker_environment.find(i);
         more != options.worker_environment.end()) {

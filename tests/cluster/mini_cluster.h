@@ -35,6 +35,8 @@ class MiniCluster {
     // temporary directory, %n the number of the process.
     std::string master_faults = {};
     std::string worker_faults = {};
+    // Number of a worker -> further flags of it.
+    std::map<int, std::vector<std::string>> worker_flags = {};
     // Number of a worker -> what it has in its environment besides, as have the
     // job processes that it starts: "NAME=value".
     std::map<int, std::string> worker_environment = {};

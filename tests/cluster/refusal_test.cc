@@ -113,7 +113,7 @@ TEST_F(RefusalTest, UnreachableMasters) {
 TEST_F(RefusalTest, UnknownJobsAndWorkers) {
   StartCluster({.workers = 0});
   for (const char* command :
-       {"status", "describe", "wait", "kill", "logs", "counters"}) {
+       {"status", "describe", "why", "wait", "kill", "logs", "counters"}) {
     SCOPED_TRACE(command);
     ExpectFailure(cluster_->Cli({command, "abcdef"}), kNotFound, {"abcdef"});
     ExpectFailure(cluster_->Cli({command, "xyz"}), kUsage, {"xyz"});

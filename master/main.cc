@@ -59,6 +59,26 @@ void AddFlags(CLI::App& app, Flags& flags) {
             "Finished jobs that are kept, at least 1; older ones are forgotten",
             1, std::numeric_limits<uint32_t>::max())
       ->capture_default_str();
+  SchedulerOptions& limits = flags.master.scheduler;
+  AddNumber(app, "--max-jobs", limits.live_jobs_max,
+            "Jobs that have not ended; a submit beyond is refused", 1,
+            1'000'000)
+      ->capture_default_str();
+  AddNumber(app, "--max-tasks", limits.live_tasks_max,
+            "Maps and reduces of all jobs that are planned and have not ended, "
+            "at some 190 bytes of memory each on every master; a job that does "
+            "not fit waits unplanned",
+            1, 1'000'000'000)
+      ->capture_default_str();
+  AddNumber(app, "--max-job-tasks", limits.job_tasks_max,
+            "Maps and reduces of one job; a larger one is refused, or fails "
+            "when its input has been listed",
+            1, uint64_t{kMapsMax} + kPartitionsMax)
+      ->capture_default_str();
+  AddNumber(app, "--max-job-transfers", limits.job_transfers_max,
+            "Maps times reduces of one job; likewise", 1,
+            kMapsTimesPartitionsMax)
+      ->capture_default_str();
   app.footer("Exit codes: 0 stopped by a signal, 2 usage, 5 refused.");
 }
 

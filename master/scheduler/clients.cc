@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "common/strings.h"
+#include "master/scheduler/admission.h"
 #include "master/state/limits.h"
 
 namespace millrace::master {
@@ -108,6 +109,14 @@ absl::Status CheckSpec(const proto::JobSpec& spec,
         Av(Cat("the job asks for ", spec.sequence_splits(), " splits; at most ",
                kMapsMax, " are allowed")));
   }
+  // One map at least; how many there are, the plan will tell.
+  if (absl::Status status =
+          CheckJobSize({.maps = std::max<uint64_t>(1, spec.sequence_splits()),
+                        .partitions = spec.num_reducers()},
+                       options);
+      !status.ok()) {
+    return status;
+  }
   if (spec.max_attempts() > kMaxAttemptsMax) {
     return Invalid(Cat("max_attempts is ", spec.max_attempts(), "; at most ",
                        kMaxAttemptsMax, " are allowed"));
@@ -146,12 +155,8 @@ void OnSubmit(SoftState& soft, const ClientSubmit& submit) {
     return Refuse(soft, submit.tag,
                   OutputReserved(*holder, submit.spec.output()), holder->id);
   }
-  if (soft.state.live_jobs().size() + soft.submits.size() >=
-      soft.options.live_jobs_max) {
-    return Refuse(soft, submit.tag,
-                  absl::ResourceExhaustedError(
-                      Av(Cat("the cluster has ", soft.options.live_jobs_max,
-                             " jobs that have not ended; it takes no more"))));
+  if (absl::Status status = CheckRoomForJob(soft); !status.ok()) {
+    return Refuse(soft, submit.tag, std::move(status));
   }
   const JobId id = JobId::Generate(soft.random);
   soft.submits.emplace(id, submit.tag);

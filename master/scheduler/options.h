@@ -8,6 +8,7 @@
 #include "absl/time/time.h"
 #include "master/scheduler/exclusion.h"
 #include "master/scheduler/fetch_evidence.h"
+#include "master/state/limits.h"
 #include "rpc/limits.h"
 
 namespace millrace::master {
@@ -92,7 +93,14 @@ struct SchedulerOptions {
   FetchRules fetch;
 
   // ---------------------------------------------------------------- limits
+  // What this master takes on while it leads (admission.h): jobs that have not
+  // ended; tasks of those of them that are planned, at some 190 bytes of memory
+  // a task on every master; tasks of one job; its maps times its reduces. The
+  // last two lie within what the state allows (state/limits.h).
   uint32_t live_jobs_max = 1000;
+  uint64_t live_tasks_max = 4'000'000;
+  uint64_t job_tasks_max = uint64_t{kMapsMax} + kPartitionsMax;
+  uint64_t job_transfers_max = kMapsTimesPartitionsMax;
   size_t spec_bytes_max = 1 << 20;
   // Finished jobs that are kept; older ones are evicted.
   uint32_t finished_jobs_kept = 1000;

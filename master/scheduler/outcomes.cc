@@ -5,6 +5,7 @@
 
 #include "common/logging.h"
 #include "common/strings.h"
+#include "master/scheduler/admission.h"
 #include "master/scheduler/bad_records.h"
 #include "master/scheduler/fetch_failures.h"
 #include "master/scheduler/health.h"
@@ -78,6 +79,10 @@ void FailJob(SoftState& soft, SoftJob& job, proto::FailureCause cause,
   soft.Propose(std::move(entry));
 }
 
+JobSize SizeOf(const proto::TaskDone& plan) {
+  return {plan.num_maps(), plan.num_partitions(), /*planned=*/true};
+}
+
 void ProposePlanned(SoftState& soft, SoftJob& job, Attempt& attempt,
                     const proto::AttemptOutcome& outcome,
                     const std::string& worker) {
@@ -94,6 +99,15 @@ void ProposePlanned(SoftState& soft, SoftJob& job, Attempt& attempt,
             &attempt);
     return;
   }
+  if (const absl::Status fits =
+          CheckJobSize(SizeOf(outcome.done()), soft.options);
+      !fits.ok()) {
+    FailJob(soft, job, proto::INPUT_UNFIT, std::string(ToStd(fits.message())),
+            &attempt);
+    return;
+  }
+  job.tasks_proposed = maps + partitions;
+  job.tasks_wanted = 0;
   proto::LogEntry entry;
   proto::Planned* planned = entry.mutable_planned();
   *planned->mutable_attempt() = outcome.attempt();
@@ -101,6 +115,19 @@ void ProposePlanned(SoftState& soft, SoftJob& job, Attempt& attempt,
   planned->set_plan_sha256(outcome.plan_sha256());
   *planned->mutable_done() = outcome.done();
   soft.Propose(std::move(entry));
+}
+
+// False: the job waits for room and is planned again when there is some.
+bool HasRoom(SoftState& soft, SoftJob& job, const proto::TaskDone& plan) {
+  const JobSize size = SizeOf(plan);
+  // One that is too large has nothing to wait for: it fails.
+  if (!CheckJobSize(size, soft.options).ok() ||
+      RoomForPlan(soft, job, size.tasks())) {
+    return true;
+  }
+  job.tasks_wanted = size.tasks();
+  soft.changed.insert(job.job->id);
+  return false;
 }
 
 // Of the others of its task: they will be beaten.
@@ -139,6 +166,10 @@ void OnDone(SoftState& soft, SoftWorker& worker, SoftJob& job, Attempt& attempt,
   const AttemptUid uid = attempt.uid;
   switch (attempt.task.kind) {
     case proto::PLAN_TASK:
+      if (!HasRoom(soft, job, outcome.done())) {
+        return AckAndForget(soft, worker.entry->number, job.job->id, uid,
+                            /*drop=*/true);
+      }
       ProposePlanned(soft, job, attempt, outcome, incarnation);
       break;
     case proto::MAP_TASK: {
@@ -401,6 +432,7 @@ void OnBlobLost(SoftState& soft, const BlobLost& lost) {
   SoftWorker* worker = soft.FindWorker(attempt->worker);
   SoftJob* job = soft.FindJob(attempt->job);
   if (worker == nullptr || job == nullptr) return;  // Lost; forgotten by that.
+  if (lost.entry.has_planned()) job->tasks_proposed = 0;
   proto::AttemptOutcome outcome;
   proto::AttemptRef* ref = outcome.mutable_attempt();
   ref->set_job_id(std::string(attempt->job.bytes()));
@@ -436,6 +468,7 @@ void OnTaskEntry(SoftState& soft, const proto::LogEntry& entry,
                  const ApplyResult& result) {
   switch (entry.entry_case()) {
     case proto::LogEntry::kPlanned:
+      if (SoftJob* job = soft.FindJob(result.job)) job->tasks_proposed = 0;
       Resolve(soft, entry.planned().attempt(), result, false);
       if (SoftJob* job = soft.FindJob(result.job);
           job != nullptr && result.applied()) {

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "common/strings.h"
+#include "master/scheduler/admission.h"
 #include "master/scheduler/grants.h"
 #include "master/scheduler/health.h"
 #include "master/scheduler/preemption.h"
@@ -75,10 +76,10 @@ bool TakeMap(SoftState& soft, SoftJob& job, const SoftWorker& worker,
   return false;
 }
 
-bool PlanDue(const SoftJob& job) {
+bool PlanDue(const SoftJob& job, const PlanRoom& room) {
   const TaskId plan{proto::PLAN_TASK, 0};
   return !job.job->planned && job.live.count(plan) == 0 &&
-         job.delayed.count(plan) == 0;
+         job.delayed.count(plan) == 0 && room.Has(job);
 }
 
 bool HasMaps(SoftJob& job) {
@@ -115,10 +116,11 @@ SoftWorker* BestFree(SoftState& soft, const std::set<WorkerNumber>& exhausted) {
 }
 
 bool GrantOne(SoftState& soft, std::vector<SoftJob*>* jobs,
-              SoftWorker& worker) {
+              const PlanRoom& room, SoftWorker& worker) {
   SortByShare(jobs);
   for (SoftJob* job : *jobs) {
-    if (PlanDue(*job) && Fits(soft, *job, {proto::PLAN_TASK, 0}, worker)) {
+    if (PlanDue(*job, room) &&
+        Fits(soft, *job, {proto::PLAN_TASK, 0}, worker)) {
       GrantPlan(soft, *job, worker);
       return true;
     }
@@ -133,9 +135,10 @@ bool GrantOne(SoftState& soft, std::vector<SoftJob*>* jobs,
 
 void FillSlots(SoftState& soft) {
   std::vector<SoftJob*> jobs;
+  const PlanRoom room = PlanRoomOf(soft);  // Nothing here changes it.
   for (auto& [index, job] : soft.jobs) {
     if (!job.job->open() || job.failing || !GrantsOpen(soft, job)) continue;
-    if (PlanDue(job) || (job.job->planned && HasMaps(job))) {
+    if (PlanDue(job, room) || (job.job->planned && HasMaps(job))) {
       jobs.push_back(&job);
     }
   }
@@ -143,12 +146,12 @@ void FillSlots(SoftState& soft) {
   while (!jobs.empty()) {
     SoftWorker* worker = BestFree(soft, exhausted);
     if (worker == nullptr) return;
-    if (!GrantOne(soft, &jobs, *worker)) {
+    if (!GrantOne(soft, &jobs, room, *worker)) {
       exhausted.insert(worker->entry->number);
     }
     jobs.erase(std::remove_if(jobs.begin(), jobs.end(),
-                              [](SoftJob* job) {
-                                return !PlanDue(*job) &&
+                              [&room](SoftJob* job) {
+                                return !PlanDue(*job, room) &&
                                        !(job->job->planned && HasMaps(*job));
                               }),
                jobs.end());
@@ -257,6 +260,7 @@ uint32_t TotalSlots(const SoftState& soft) {
 void FillQueues(SoftState& soft) {
   if (soft.options.queue_per_slot <= 0) return;
   std::vector<SoftJob*> jobs;
+  const PlanRoom room = PlanRoomOf(soft);
   const uint32_t slots = TotalSlots(soft);
   auto may_queue = [&soft, slots](SoftJob& job) {
     return job.job->open() && !job.failing && GrantsOpen(soft, job) &&
@@ -277,7 +281,7 @@ void FillQueues(SoftState& soft) {
                                 [&](SoftJob* job) { return !may_queue(*job); }),
                  jobs.end());
       if (jobs.empty()) return;
-      if (!GrantOne(soft, &jobs, worker)) break;
+      if (!GrantOne(soft, &jobs, room, worker)) break;
     }
   }
 }

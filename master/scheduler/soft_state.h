@@ -142,6 +142,9 @@ struct SoftWorker {
 struct SoftJob {
   const Job* job = nullptr;
   bool fresh = false;  // Submitted in this term: nobody can be running it.
+  // Of a plan that is proposed, and of one that found no room; 0: none.
+  uint64_t tasks_proposed = 0;
+  uint64_t tasks_wanted = 0;
 
   // Attempts that keep their task from being granted: one for each task, or two
   // of which one at least is speculative. Those of one task in the order in

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "common/strings.h"
+#include "master/scheduler/admission.h"
 #include "master/scheduler/placement.h"
 #include "master/scheduler/scheduler_core.h"
 #include "master/scheduler/soft_state.h"
@@ -89,6 +90,7 @@ std::string WaitingFor(const SoftState& soft, const SoftJob& job) {
   for (const auto& [task, attempt] : job.live) {
     if (Runs(*attempt)) return "";
   }
+  if (std::string why = WaitsForRoom(soft, job); !why.empty()) return why;
   if (std::string why = NoWorkers(soft); !why.empty()) return why;
   if (!GrantsOpen(soft, job)) {
     return "not all workers have reported to the new leader";

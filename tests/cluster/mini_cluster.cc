@@ -50,6 +50,8 @@ std::vector<std::string> MiniCluster::MasterArgv(
   std::vector<std::string> argv = {Program("millrace-master"), "--dir",
                                    DirectoryOf(i), "--listen", listen};
   if (i > 0) argv.push_back("--join");
+  argv.insert(argv.end(), options_.master_flags.begin(),
+              options_.master_flags.end());
   const Master& master = masters_[static_cast<size_t>(i)];
   if (master.proxy != nullptr) {
     argv.insert(argv.end(), {"--advertise", master.proxy->address()});
@@ -104,6 +106,8 @@ MiniCluster::MiniCluster(const Options& options) : options_(options) {
         more != options.worker_flags.end()) {
       argv.insert(argv.end(), more->second.begin(), more->second.end());
     }
+    argv.insert(argv.end(), options.every_workers_flags.begin(),
+                options.every_workers_flags.end());
     std::vector<std::string> environment = FaultsOf(options.worker_faults, i);
     if (const auto more = options.worker_environment.find(i);
         more != options.worker_environment.end()) {

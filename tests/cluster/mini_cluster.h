@@ -29,6 +29,9 @@ class MiniCluster {
     // another user, say. What it needs is opened to everybody.
     std::vector<std::string> worker_prefix = {};
     int masters = 1;  // More than one: made one group.
+    // Beside those that it sets itself, of each master and each worker.
+    std::vector<std::string> master_flags = {};
+    std::vector<std::string> every_workers_flags = {};
     // Masters reach each other, and are reached by all, through a proxy each.
     bool proxies = false;
     // MILLRACE_FAULT of masters and workers; %d in it is the cluster's

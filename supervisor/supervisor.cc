@@ -44,8 +44,9 @@ bool HasEnded(pid_t pid) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Supervisor>> Supervisor::Create(Clock& clock) {
-  return SupervisorImpl::Create(clock);
+absl::StatusOr<std::unique_ptr<Supervisor>> Supervisor::Create(
+    Clock& clock, MemoryCgroups* cgroups) {
+  return SupervisorImpl::Create(clock, cgroups);
 }
 
 SupervisorImpl::Child::Child(ChildId id_in, const ChildOptions& options_in,
@@ -58,8 +59,9 @@ SupervisorImpl::Child::Child(ChildId id_in, const ChildOptions& options_in,
       log(options_in.log_head_bytes, options_in.log_tail_bytes) {}
 
 absl::StatusOr<std::unique_ptr<Supervisor>> SupervisorImpl::Create(
-    Clock& clock) {
-  std::unique_ptr<SupervisorImpl> supervisor(new SupervisorImpl(clock));
+    Clock& clock, MemoryCgroups* cgroups) {
+  std::unique_ptr<SupervisorImpl> supervisor(
+      new SupervisorImpl(clock, cgroups));
   MR_RETURN_IF_ERROR(supervisor->Init());
   return std::unique_ptr<Supervisor>(std::move(supervisor));
 }
@@ -147,6 +149,7 @@ absl::StatusOr<ChildId> SupervisorImpl::Start(
                                                            std::move(spawned)))
                       .first->second;
   child.start_deadline = clock_.Monotonic() + options.start_timeout;
+  Enclose(child);  // It does nothing before it is configured.
 
   proto::TaskCommand command;
   *command.mutable_configure() = configure;

@@ -17,7 +17,8 @@
 //     so is the supervisor: whatever a job process leaves behind, even with
 //     setsid, becomes the child's or the supervisor's child and is killed. (Out
 //     of reach: a chain of processes each of which ends as soon as it has
-//     started the next one in a session of its own. That takes a cgroup.)
+//     started the next one in a session of its own. That takes a cgroup: where
+//     there is one for each child, nothing in it survives the child.)
 //   * A child whose socket closes kills what it started and ends, so a dead
 //     supervisor leaves no job process behind.
 //   * Nothing is waited for by polling, except a limit on memory, the time
@@ -50,6 +51,7 @@
 #include "absl/time/time.h"
 #include "common/clock.h"
 #include "proto/messages/task.pb.h"
+#include "supervisor/memory_cgroups.h"
 #include "supervisor/status_page.h"
 
 namespace millrace::supervisor {
@@ -58,8 +60,9 @@ struct ChildOptions {
   std::string executable;                // Path to exec.
   std::vector<std::string> arguments;    // argv[1..].
   std::vector<std::string> environment;  // "NAME=value", added to ours.
-  // Resident memory, of the child or of it and its descendants together, at
-  // which it is killed while a task runs; 0: no limit. Watched by polling every
+  // Memory, of the child or of it and its descendants together, at which it is
+  // killed while a task runs; 0: no limit. Kept by the kernel where the
+  // supervisor has cgroups. Else resident memory is watched by polling every
   // 25 ms (with descendants: every 250), so it may be exceeded for a moment.
   uint64_t memory_limit_bytes = 0;
   // Bytes on stdout and stderr together, per task, at which the child is
@@ -116,8 +119,10 @@ struct ChildProgress {
 
 class Supervisor {
  public:
-  // `clock` outlives the supervisor.
-  static absl::StatusOr<std::unique_ptr<Supervisor>> Create(Clock& clock);
+  // `clock` outlives the supervisor, and so do `cgroups`, of which each child
+  // with a limit on memory gets one; null: memory is watched.
+  static absl::StatusOr<std::unique_ptr<Supervisor>> Create(
+      Clock& clock, MemoryCgroups* cgroups = nullptr);
   // Kills what is left.
   virtual ~Supervisor() = default;
 

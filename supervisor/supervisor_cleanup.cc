@@ -247,8 +247,22 @@ void SupervisorImpl::Proceed(Child& child) {
   }
 }
 
+bool SupervisorImpl::KillEscaped(Child& child) {
+  if (child.cgroup == nullptr) return true;
+  bool alone = true;
+  for (const pid_t pid : child.cgroup->Members()) {
+    const std::optional<ProcessEntry> entry = ReadProcess(pid);
+    if (!entry.has_value() || entry->dead()) continue;
+    alone = false;
+    KillOne(child, *entry);
+  }
+  return alone;
+}
+
 void SupervisorImpl::BuryWhenAlone(Child& child) {
-  const bool alone = KillOrphans(child);
+  // Both, whatever the first finds.
+  bool alone = KillOrphans(child);
+  alone = KillEscaped(child) && alone;
   if (AwaitsVictims(child)) return;  // Whose end leads back here.
   if (alone) {
     Bury(child);
@@ -287,6 +301,15 @@ ChildExit SupervisorImpl::MakeExit(Child& child) {
     exit.cause = child.verdict->cause;
     exit.message = child.verdict->message;
     exit.stack = child.stack;
+    return exit;
+  }
+  const bool killed =
+      WIFSIGNALED(child.wait_status) && WTERMSIG(child.wait_status) == SIGKILL;
+  if (const auto verdict = KernelsVerdict(child);
+      killed && verdict.has_value()) {
+    exit.cause = proto::MEMORY_LIMIT;
+    exit.message =
+        child.task_runs ? *verdict + PositionSuffix(page(child)) : *verdict;
     return exit;
   }
   const ExitMoment moment = child.task_runs   ? ExitMoment::kInTask

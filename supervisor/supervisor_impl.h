@@ -36,7 +36,8 @@ namespace millrace::supervisor {
 
 class SupervisorImpl final : public Supervisor {
  public:
-  static absl::StatusOr<std::unique_ptr<Supervisor>> Create(Clock& clock);
+  static absl::StatusOr<std::unique_ptr<Supervisor>> Create(
+      Clock& clock, MemoryCgroups* cgroups);
   ~SupervisorImpl() override;
 
   absl::StatusOr<ChildId> Start(const ChildOptions& options,
@@ -86,6 +87,7 @@ class SupervisorImpl final : public Supervisor {
     const ChildOptions options;
     const std::unique_ptr<StatusPageMapping> status;
     const UniqueFd statm;
+    std::unique_ptr<MemoryCgroup> cgroup;  // Null: memory is watched.
 
     State state = State::kStarting;
     bool was_ready = false;
@@ -138,7 +140,8 @@ class SupervisorImpl final : public Supervisor {
     UniqueFd fd;
   };
 
-  explicit SupervisorImpl(Clock& clock) : clock_(clock) {}
+  SupervisorImpl(Clock& clock, MemoryCgroups* cgroups)
+      : clock_(clock), cgroups_(cgroups) {}
   absl::Status Init();
 
   StatusPage& page(Child& child) { return child.status->page(); }
@@ -172,6 +175,11 @@ class SupervisorImpl final : public Supervisor {
   void CheckProgress(Child& child, absl::Duration now);
   void CheckMemory(Child& child, absl::Duration now);
   void CheckTreeMemory(Child& child, absl::Duration now);
+  // Into a cgroup of its own; if that fails its memory is watched.
+  void Enclose(Child& child);
+  // The kernel has killed something of the child for its limit. The message
+  // names limit and peak; without the position.
+  static std::optional<std::string> KernelsVerdict(const Child& child);
   void AskForStack(Child& child);
   void CheckStack(Child& child, absl::Duration now);
   void CheckLogSize(Child& child);
@@ -202,6 +210,8 @@ class SupervisorImpl final : public Supervisor {
   void KillOne(Child& child, const ProcessEntry& entry);
   // The same for what dead children left to this process.
   bool KillOrphans(Child& child);
+  // The same for what is in the dead child's cgroup and nowhere else.
+  bool KillEscaped(Child& child);
   void OnVictimDead(Child& child, pid_t pid);
   void CheckVictims(Child& child, absl::Duration now);
   static bool AwaitsVictims(const Child& child);
@@ -212,6 +222,7 @@ class SupervisorImpl final : public Supervisor {
   void Bury(Child& child);
 
   Clock& clock_;
+  MemoryCgroups* const cgroups_;  // Null: none.
   UniqueFd epoll_;
   Token timer_ = 0;
   absl::Duration armed_for_ = absl::InfiniteDuration();

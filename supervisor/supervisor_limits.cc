@@ -43,7 +43,8 @@ absl::Duration ProgressInterval(absl::Duration timeout) {
 void SupervisorImpl::StartTaskClocks(Child& child) {
   const absl::Duration now = clock_.Monotonic();
   if (child.options.memory_limit_bytes > 0) {
-    child.memory_check = now + kMemoryInterval;
+    child.memory_check =
+        now + (child.cgroup != nullptr ? kTreeInterval : kMemoryInterval);
     child.tree_over_limit = 0;
   }
   if (child.options.task_timeout > absl::ZeroDuration()) {
@@ -122,7 +123,40 @@ void SupervisorImpl::CheckProgress(Child& child, absl::Duration now) {
   }
 }
 
+void SupervisorImpl::Enclose(Child& child) {
+  if (cgroups_ == nullptr || child.options.memory_limit_bytes == 0) return;
+  auto cgroup = cgroups_->Make(child.options.memory_limit_bytes);
+  const absl::Status status =
+      cgroup.ok() ? (*cgroup)->Add(child.pid) : cgroup.status();
+  if (status.ok()) {
+    child.cgroup = *std::move(cgroup);
+    return;
+  }
+  LOG_EVERY_N(WARNING, 100) << "memory of a task process is watched, since it "
+                               "has no cgroup: "
+                            << ToStd(status.message());
+}
+
+std::optional<std::string> SupervisorImpl::KernelsVerdict(const Child& child) {
+  if (child.cgroup == nullptr || child.cgroup->Kills() == 0) {
+    return std::nullopt;
+  }
+  const uint64_t limit = child.cgroup->limit_bytes();
+  return Cat("used ", HumanBytes(child.cgroup->PeakBytes().value_or(limit)),
+             " of memory with all that it had started, limit ",
+             HumanBytes(limit), " (", MemoryGuardName(child.cgroup->guard()),
+             ")");
+}
+
 void SupervisorImpl::CheckMemory(Child& child, absl::Duration now) {
+  if (child.cgroup != nullptr) {
+    // If the child itself was killed, its end says so; this is for others.
+    child.memory_check = now + kTreeInterval;
+    if (const auto verdict = KernelsVerdict(child)) {
+      CondemnTask(child, proto::MEMORY_LIMIT, *verdict, false);
+    }
+    return;
+  }
   child.memory_check = now + kMemoryInterval;
   const uint64_t limit = child.options.memory_limit_bytes;
   const uint64_t resident = ResidentBytes(child.statm.get());

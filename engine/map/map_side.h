@@ -44,6 +44,9 @@ struct MapSideOptions {
   Codec codec = Codec::kNone;
   std::string scratch_dir;  // Exists. Spill runs go here and are removed.
   std::string output_path;  // Created by Finish().
+  // Spill runs that are open, and merged, at once; 2 at the least. Open files
+  // are few by default, whatever the memory.
+  uint32_t fan_in_max = 512;
   std::function<void()> on_progress;  // As in GroupedReaderOptions.
 };
 

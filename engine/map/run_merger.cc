@@ -11,8 +11,6 @@
 namespace millrace::engine {
 namespace {
 
-// Open files are few by default, whatever the memory.
-constexpr uint32_t kFanInMax = 512;
 // A copy of a record larger than this is not kept for the next one.
 constexpr size_t kKeptBytesMax = 64 << 10;
 // More at once is no faster.
@@ -170,7 +168,7 @@ std::optional<MergeStep> RunMerger::NextStep() const {
     largest = std::max(largest, run.largest_record_bytes);
   }
   MergeLimits limits;
-  limits.fan_in_max = kFanInMax;
+  limits.fan_in_max = std::max<uint32_t>(2, options_.fan_in_max);
   // Twice the largest record may come on top of the budget.
   limits.last_memory_bytes = limits.pass_memory_bytes =
       MergeMemoryBytes() + 2 * largest;

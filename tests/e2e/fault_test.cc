@@ -317,16 +317,27 @@ TEST_F(FaultTest, FewDescriptorsToBeginWithAreEnough) {
   EXPECT_EQ(ReadCounts(), expected_);
 }
 
-// One reduce opens the outputs of more maps than it may.
-TEST_F(FaultTest, TooFewDescriptorsAreCalledSo) {
+// One reduce reads the outputs of more maps than it may open at once.
+TEST_F(FaultTest, FewDescriptorsMakeMorePassesOfAMerge) {
   std::string text;
   for (int i = 0; i < 300; ++i) text += "word other\n";
   WriteInput("many", text);
+  CountWords(text, &expected_);
   ProgramOptions options =
       Command("fault_job", {"--slots=1", "--reducers=1", "--split-bytes=20",
                             "--max-attempts=2", "--", "none"});
   options.argv.insert(options.argv.begin(),
                       {"/bin/sh", "-c", "ulimit -n 40; exec \"$@\"", "sh"});
+  ExpectSuccess(RunProgram(options));
+  EXPECT_EQ(ReadCounts(), expected_);
+}
+
+TEST_F(FaultTest, TooFewDescriptorsAreCalledSo) {
+  ProgramOptions options = Command(
+      "fault_job",
+      {"--slots=12", "--split-bytes=1", "--max-attempts=2", "--", "none"});
+  options.argv.insert(options.argv.begin(),
+                      {"/bin/sh", "-c", "ulimit -n 24; exec \"$@\"", "sh"});
   ExpectFailure(RunProgram(options), kJobFailed,
                 {"Too many open files", "ulimit -n"});
 }

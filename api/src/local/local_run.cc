@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <signal.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -18,6 +17,7 @@
 #include "api/src/local/task_host.h"
 #include "api/src/replay/replay.h"
 #include "common/clock.h"
+#include "common/descriptor_limit.h"
 #include "common/file_system.h"
 #include "common/hash.h"
 #include "common/ids.h"
@@ -66,14 +66,7 @@ void OpenStandardDescriptors() {
 
 // Every slot takes five descriptors here, and a merge one for each map up to
 // its fan-in: more than some shells allow at first, if not at last.
-void RaiseDescriptorLimit() {
-  constexpr rlim_t kEnough = 16384;
-  struct rlimit limit;
-  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= kEnough)
-    return;
-  limit.rlim_cur = std::min(kEnough, limit.rlim_max);
-  setrlimit(RLIMIT_NOFILE, &limit);
-}
+constexpr uint64_t kEnoughDescriptors = 16384;
 
 bool IsLiveTerminal(int fd) {
   const char* term = std::getenv("TERM");
@@ -254,7 +247,7 @@ int RunLocally(const std::string& program_path,
   };
 
   OpenStandardDescriptors();
-  RaiseDescriptorLimit();
+  RaiseDescriptorLimit(kEnoughDescriptors);
   CatchInterrupts(flags.in_process);
   if (absl::Status status = CheckFlagPaths(fs, flags); !status.ok()) {
     complain(ToStd(status.message()));

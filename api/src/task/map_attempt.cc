@@ -9,6 +9,7 @@
 #include "api/src/task/engine_ports.h"
 #include "api/src/task/partitioning.h"
 #include "api/src/task/task_context.h"
+#include "common/descriptor_limit.h"
 #include "common/hash.h"
 #include "common/logging.h"
 #include "common/strings.h"
@@ -287,6 +288,7 @@ AttemptOutcome RunMapAttempt(TaskEnvironment& env, const proto::RunTask& run) {
   options.codec = env.codec();
   options.scratch_dir = map.scratch_dir();
   options.output_path = map.output_path();
+  options.fan_in_max = MergeFanIn(DescriptorLimit());
   options.on_progress = [&env] { BumpProgress(env.page()); };
 
   if (folder != nullptr) {

@@ -7,6 +7,7 @@
 #include "api/src/task/engine_ports.h"
 #include "api/src/task/partitioning.h"
 #include "api/src/task/task_context.h"
+#include "common/descriptor_limit.h"
 #include "storage/output/part_writer.h"
 
 namespace millrace::task {
@@ -98,6 +99,7 @@ AttemptOutcome RunReduceAttempt(TaskEnvironment& env,
   if (env.job().group_prefix != nullptr) {
     options.group_prefix = env.job().group_prefix;
   }
+  options.fan_in_max = MergeFanIn(DescriptorLimit());
   options.on_progress = [&page] { BumpProgress(page); };
 
   std::optional<size_t> lost;

@@ -184,21 +184,25 @@ TEST(JobJsonTest, WorkersAndMastersAreContracts) {
   worker.set_running(2);
   worker.set_version("0.1.0");
   worker.set_free_disk_bytes(uint64_t{5} << 30);
+  worker.set_spool_bytes(uint64_t{3} << 30);
+  worker.set_memory_guard("cgroup-v2");
   EXPECT_EQ(WorkerJson(worker).dump(),
             R"({"id":"worker-1","address":"127.0.0.1:7001","pid":4711,)"
             R"("state":"up","host":"h1",)"
             R"("incarnation":"01010101010101010101010101010101",)"
             R"("slots":4,"running":2,"free_disk_bytes":5368709120,)"
             R"("version":"0.1.0","why":null,"excluded_for_ms":0,)"
-            R"("outputs_needed":0})");
+            R"("outputs_needed":0,"disk_low":false,"disk_why":null,)"
+            R"("spool_bytes":3221225472,"spool_limit_bytes":0,)"
+            R"("memory_guard":"cgroup-v2"})");
   EXPECT_EQ(WorkersTable({worker}, false),
             "ID        ADDRESS          PID  STATE  SLOTS  RUNNING\n"
             "worker-1  127.0.0.1:7001  4711  up         4        2\n");
   EXPECT_EQ(WorkersTable({worker}, true),
             "ID        ADDRESS          PID  STATE  SLOTS  RUNNING  HOST  "
-            "FREE DISK  VERSION  INCARNATION\n"
+            "FREE DISK    SPOOL  MEMORY LIMIT  VERSION  INCARNATION\n"
             "worker-1  127.0.0.1:7001  4711  up         4        2  h1    "
-            "  5.0 GiB  0.1.0    01010101010101010101010101010101\n");
+            "  5.0 GiB  3.0 GiB  cgroup-v2     0.1.0    01010101010101010101010101010101\n");
   proto::WorkerStatus sick = worker;
   sick.set_state("excluded");
   sick.set_why("map 3 of job 0a0b: disk full");
@@ -206,6 +210,13 @@ TEST(JobJsonTest, WorkersAndMastersAreContracts) {
   proto::WorkerStatus leaving = worker;
   leaving.set_state("draining");
   leaving.set_outputs_needed(2);
+  proto::WorkerStatus full = worker;
+  full.set_disk_low(true);
+  full.set_disk_why("the spool has 9.0 GiB of 9.0 GiB (--spool-limit)");
+  EXPECT_THAT(WorkersTable({full}, false),
+              HasSubstr("  takes no tasks: the spool has 9.0 GiB of 9.0 GiB "
+                        "(--spool-limit)\n"));
+  EXPECT_EQ(WorkerJson(full)["disk_why"], full.disk_why());
   EXPECT_EQ(WorkersTable({sick, worker, leaving}, false),
             "ID        ADDRESS          PID  STATE     SLOTS  RUNNING  NOTE\n"
             "worker-1  127.0.0.1:7001  4711  excluded      4        2  "

@@ -163,6 +163,12 @@ Json WorkerJson(const proto::WorkerStatus& worker) {
   json["why"] = worker.why().empty() ? Json(nullptr) : Json(worker.why());
   json["excluded_for_ms"] = worker.excluded_for_ms();
   json["outputs_needed"] = worker.outputs_needed();
+  json["disk_low"] = worker.disk_low();
+  json["disk_why"] =
+      worker.disk_why().empty() ? Json(nullptr) : Json(worker.disk_why());
+  json["spool_bytes"] = worker.spool_bytes();
+  json["spool_limit_bytes"] = worker.spool_limit_bytes();
+  json["memory_guard"] = worker.memory_guard();
   return json;
 }
 

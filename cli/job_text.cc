@@ -302,7 +302,13 @@ std::string WorkerNote(const proto::WorkerStatus& worker) {
   if (worker.outputs_needed() > 0) {
     return Cat(Counted(worker.outputs_needed(), "map output"), " still needed");
   }
-  if (worker.why().empty()) return "";
+  if (worker.why().empty()) {
+    return worker.disk_low() ? Cat("takes no tasks: ",
+                                   worker.disk_why().empty()
+                                       ? "its disk is nearly full"
+                                       : Printable(worker.disk_why(), 200))
+                             : "";
+  }
   const std::string when =
       worker.excluded_for_ms() > 0
           ? Cat("for ",
@@ -319,9 +325,12 @@ std::string WorkersTable(const std::vector<proto::WorkerStatus>& workers,
   std::vector<Column> columns = {{"ID"},    {"ADDRESS"},     {"PID", true},
                                  {"STATE"}, {"SLOTS", true}, {"RUNNING", true}};
   if (wide) {
-    columns.insert(
-        columns.end(),
-        {{"HOST"}, {"FREE DISK", true}, {"VERSION"}, {"INCARNATION"}});
+    columns.insert(columns.end(), {{"HOST"},
+                                   {"FREE DISK", true},
+                                   {"SPOOL", true},
+                                   {"MEMORY LIMIT"},
+                                   {"VERSION"},
+                                   {"INCARNATION"}});
   }
   // A column of its own while there is anything in it.
   const bool notes = std::any_of(workers.begin(), workers.end(),
@@ -335,9 +344,13 @@ std::string WorkersTable(const std::vector<proto::WorkerStatus>& workers,
                                     Cat(worker.pid()),   worker.state(),
                                     Cat(worker.slots()), Cat(worker.running())};
     if (wide) {
-      row.insert(row.end(),
-                 {worker.host_id(), HumanBytes(worker.free_disk_bytes()),
-                  worker.version(), HexEncode(worker.incarnation())});
+      row.insert(
+          row.end(),
+          {worker.host_id(), HumanBytes(worker.free_disk_bytes()),
+           HumanBytes(worker.spool_bytes()),
+           worker.memory_guard().empty() ? "-"
+                                         : Printable(worker.memory_guard()),
+           worker.version(), HexEncode(worker.incarnation())});
     }
     if (notes) row.push_back(WorkerNote(worker));
     rows.push_back(std::move(row));

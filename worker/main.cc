@@ -17,6 +17,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/synchronization/notification.h"
 #include "common/clock.h"
+#include "common/descriptor_limit.h"
 #include "common/fault_point.h"
 #include "common/file_system.h"
 #include "common/flag_kinds.h"
@@ -31,6 +32,7 @@
 #include "rpc/credentials.h"
 #include "rpc/leader_finder.h"
 #include "rpc/server.h"
+#include "supervisor/memory_cgroups.h"
 #include "worker/rpc/grpc_blob_client.h"
 #include "worker/rpc/grpc_master_link.h"
 #include "worker/shuffle/grpc_transport.h"
@@ -45,6 +47,9 @@ namespace {
 enum ExitCode : int { kOk = 0, kUsage = 2, kRefused = 5 };
 
 constexpr uint64_t kSlotsMax = 4096;
+// Of open files: what is asked for, and what is worth a warning.
+constexpr uint64_t kDescriptorsWanted = 65536;
+constexpr uint64_t kDescriptorsFew = 1024;
 // A store that hangs holds up threads that nobody can wake; the process ends
 // all the same.
 constexpr absl::Duration kStopPatience = absl::Seconds(10);
@@ -60,6 +65,9 @@ struct Flags {
   std::string address_file;
   std::string shuffle_memory = "256MiB";
   std::string free_disk_min = "1GiB";
+  std::string spool_limit;  // Empty: none.
+  std::string memory_guard = "auto";
+  std::string log_space = "512MiB";
 };
 
 int Complain(int exit_code, std::string_view what) {
@@ -106,6 +114,24 @@ void AddFlags(CLI::App& app, Flags& flags) {
   AddBytes(app, "--min-free-disk", flags.free_disk_min,
            "Free space below --dir under which no tasks are taken", 1)
       ->capture_default_str();
+  AddBytes(app, "--spool-limit", flags.spool_limit,
+           "Space that intermediate data below --dir may take; at it no tasks "
+           "are taken, above it the task that has written most fails and runs "
+           "elsewhere. Looked at every second, so it may be exceeded for a "
+           "moment. By default none but --min-free-disk",
+           1 << 20);
+  AddBytes(app, "--log-space", flags.log_space,
+           "Space for what the attempts of running jobs have printed, and as "
+           "much for jobs that are over; the oldest logs of attempts that have "
+           "ended go first",
+           1 << 20)
+      ->capture_default_str();
+  app.add_option("--memory-guard", flags.memory_guard,
+                 "What keeps job processes within --memory-limit: a cgroup for "
+                 "each (version 2 or 1), or a look at their resident memory 40 "
+                 "times a second (rss). auto: a cgroup where that is possible")
+      ->check(CLI::IsMember({"auto", "cgroup", "rss"}))
+      ->capture_default_str();
   app.footer(
       "Stops at SIGTERM; its intermediate data stay, and are offered again "
       "when it is started anew.\n"
@@ -148,7 +174,10 @@ class Process {
     options.slots = flags.slots;
     options.host_id =
         flags.host_id.empty() ? directory_->name() : flags.host_id;
-    options.free_disk_bytes_min = *ParseBytes(flags.free_disk_min);
+    options.spool.free_bytes_min = *ParseBytes(flags.free_disk_min);
+    if (!flags.spool_limit.empty()) {
+      options.spool.spool_bytes_max = *ParseBytes(flags.spool_limit);
+    }
 
     store_ = std::make_unique<SpoolStore>(layout, live_);
     shuffle_ = std::make_unique<ShuffleServer>(fs, *store_);
@@ -170,6 +199,10 @@ class Process {
       blob_client_->Learn(all);
     };
     link_ = MakeMasterLink(credentials, masters, Random::Entropy(), link);
+
+    options.loop.log_bytes_max = *ParseBytes(flags.log_space);
+    MR_RETURN_IF_ERROR(ChooseMemoryGuard(flags.memory_guard));
+    options.cgroups = cgroups_.get();
 
     const WorkerEdges edges{fs,        clock, *random_,   *link_, *blob_client_,
                             *fetcher_, live_, *directory_};
@@ -194,7 +227,27 @@ class Process {
   }
 
  private:
+  absl::Status ChooseMemoryGuard(const std::string& wanted) {
+    std::string why = "as --memory-guard says";
+    if (wanted != "rss") {
+      supervisor::MemoryCgroups::Found found = supervisor::MemoryCgroups::Probe(
+          supervisor::CgroupFiles::Real(), getpid());
+      cgroups_ = std::move(found.groups);
+      why = found.said;
+    }
+    if (cgroups_ == nullptr && wanted == "cgroup") {
+      return absl::FailedPreconditionError(
+          Av(Cat("--memory-guard is cgroup, and none can be used: ", why)));
+    }
+    LOG(INFO) << "memory limits of job processes: "
+              << (cgroups_ != nullptr ? "a cgroup for each, "
+                                      : "resident memory is watched, ")
+              << why;
+    return absl::OkStatus();
+  }
+
   const std::unique_ptr<Random> random_ = Random::Entropy();
+  std::unique_ptr<supervisor::MemoryCgroups> cgroups_;  // Null: none.
   std::unique_ptr<WorkerDirectory> directory_;
   LiveAttempts live_;
   std::unique_ptr<SpoolStore> store_;
@@ -298,5 +351,13 @@ int main(int argc, char** argv) {
                                 "\" is not HOST:PORT"));
   }
   InitLogging(argv[0], 0);
+  // Connections, files under way, and what its job processes may have each.
+  const uint64_t descriptors = RaiseDescriptorLimit(kDescriptorsWanted);
+  if (descriptors < kDescriptorsFew) {
+    LOG(WARNING) << "only " << descriptors
+                 << " files may be open at once (ulimit -n, LimitNOFILE); "
+                    "merges take more passes, and many workers or slots may be "
+                    "too many";
+  }
   return Serve(flags, *masters);
 }

@@ -40,13 +40,16 @@ absl::Status Worker::Start() {
   agent.slots = options_.slots;
   agent.cluster = edges_.directory.cluster();
   agent.layout = layout;
-  agent.free_disk_bytes_min = options_.free_disk_bytes_min;
+  agent.spool = options_.spool;
+  agent.memory_guard = supervisor::MemoryGuardName(
+      options_.cgroups == nullptr ? supervisor::MemoryGuard::kResident
+                                  : options_.cgroups->guard());
   agent.idle_child_max = options_.idle_process_max;
   auto core = std::make_unique<AgentCore>(std::move(agent), std::move(found),
                                           edges_.random);
-  const WorkerParts parts{edges_.fs,       edges_.clock, edges_.link,
-                          edges_.fetcher,  blobs_,       edges_.live,
-                          edges_.directory};
+  const WorkerParts parts{edges_.fs,        edges_.clock,    edges_.link,
+                          edges_.fetcher,   blobs_,          edges_.live,
+                          edges_.directory, options_.cgroups};
   loop_ = std::make_unique<WorkerLoop>(options_.loop, parts, std::move(core),
                                        on_give_up_);
   return loop_->Start();

@@ -27,7 +27,9 @@ struct WorkerOptions {
   uint32_t slots = 1;
   std::string host_id;
   std::string address;  // Of the shuffle server that serves the spool.
-  uint64_t free_disk_bytes_min = uint64_t{1} << 30;
+  SpoolLimits spool;
+  // Of job processes; outlives the worker. Null: their memory is watched.
+  supervisor::MemoryCgroups* cgroups = nullptr;
   absl::Duration idle_process_max = absl::Seconds(60);
   // Of blobs that no job needs.
   uint64_t spare_blob_bytes_max = uint64_t{2} << 30;

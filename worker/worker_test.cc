@@ -296,7 +296,7 @@ TEST_F(WorkerTest, AnOutputThatExistsIsRefused) {
 }
 
 TEST_F(WorkerTest, AFullDiskTakesNoAttempts) {
-  options_.free_disk_bytes_min = ~uint64_t{0} / 2;
+  options_.spool.free_bytes_min = ~uint64_t{0} / 2;
   const std::string input = directory_.Write("a.txt", "a\n");
   StartWorker();
   leader_.AwaitDiskLow();

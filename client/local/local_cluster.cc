@@ -126,7 +126,9 @@ class Start {
       MR_RETURN_IF_ERROR(StartProcess(
           name, LocalRole::kWorker, "millrace-worker",
           {"--masters", cluster_.masters, "--name", name, "--slots", Cat(slots),
-           "--host-id", options_.same_host ? "local" : name}));
+           "--host-id", options_.same_host ? "local" : name,
+           // Processes that are killed would leave cgroups behind.
+           "--memory-guard", "rss"}));
     }
     MR_RETURN_IF_ERROR(AwaitAddresses());
     MR_RETURN_IF_ERROR(AwaitWorkers());

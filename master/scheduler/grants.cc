@@ -52,6 +52,16 @@ proto::MasterMessage NewGrant(SoftState& soft, SoftJob& job, const TaskId& task,
   return message;
 }
 
+// What is written in passing, spill runs or merged runs, is about as much as
+// what stays.
+constexpr uint64_t kSpoolFactor = 2;
+
+// Of all maps together; the input's size while nothing else is known.
+uint64_t MapOutputBytes(const Job& job) {
+  if (job.maps.done == 0) return job.plan->input_bytes();
+  return job.totals.map_output_bytes / job.maps.done * job.maps.total;
+}
+
 // Of a Winners: at most 54 bytes each.
 constexpr int kWinnersPerMessage = 16 << 10;
 
@@ -120,6 +130,10 @@ void GrantMap(SoftState& soft, SoftJob& job, uint32_t map, SoftWorker& worker,
   proto::MapGrant* grant = message.mutable_grant()->mutable_map();
   grant->set_plan_sha256(job.job->plan_sha256);
   grant->set_num_partitions(job.job->reduces.total);
+  if (!job.job->map_only()) {
+    message.mutable_grant()->set_spool_bytes(
+        kSpoolFactor * MapOutputBytes(*job.job) / job.job->maps.total);
+  }
   for (const proto::BadRecord* record : job.job->BadRecordsOf(map)) {
     *grant->add_bad_records() = *record;
   }
@@ -135,6 +149,8 @@ void GrantReduce(SoftState& soft, SoftJob& job, uint32_t partition,
   proto::ReduceGrant* grant = message.mutable_grant()->mutable_reduce();
   grant->set_num_maps(job.job->maps.total);
   grant->set_num_partitions(job.job->reduces.total);
+  message.mutable_grant()->set_spool_bytes(
+      kSpoolFactor * MapOutputBytes(*job.job) / job.job->reduces.total);
   soft.SendTo(worker, std::move(message));
 }
 

@@ -9,6 +9,7 @@
 #include "master/scheduler/cleanup.h"
 #include "master/scheduler/fetch_failures.h"
 #include "master/scheduler/outcomes.h"
+#include "master/state/task_id.h"
 
 namespace millrace::master {
 namespace {
@@ -17,6 +18,8 @@ constexpr size_t kNameBytesMax = 200;
 // Host, address, version.
 constexpr size_t kTextBytesMax = 1000;
 constexpr size_t kPathBytesMax = 4096;
+constexpr size_t kDiskWhyBytesMax = 400;
+constexpr size_t kGuardBytesMax = 20;
 constexpr uint32_t kSlotsMax = 4096;
 // That a worker says it runs. Nobody is granted so many; its WorkerLost has to
 // name them all in one entry.
@@ -201,6 +204,7 @@ void Activate(SoftState& soft, SessionId session, const proto::Hello& hello,
   worker.last_heard = soft.now;
   worker.spool_dir = hello.spool_dir();
   worker.pid = hello.pid();
+  worker.memory_guard = CutText(hello.memory_guard(), kGuardBytesMax);
   worker.introduced.clear();
   worker.located.clear();
   worker.named.clear();
@@ -349,6 +353,9 @@ void OnUpdate(SoftState& soft, SoftWorker& worker,
   if (update.free_disk_bytes() > 0 || update.disk_low()) {
     worker.free_disk_bytes = update.free_disk_bytes();
     worker.disk_low = update.disk_low();
+    worker.disk_why = CutText(update.disk_why(), kDiskWhyBytesMax);
+    worker.spool_bytes = update.spool_bytes();
+    worker.spool_bytes_max = update.spool_bytes_max();
   }
 }
 

@@ -102,8 +102,12 @@ struct SoftWorker {
 
   std::string spool_dir;
   int64_t pid = 0;
+  std::string memory_guard;
   uint64_t free_disk_bytes = 0;
   bool disk_low = false;
+  std::string disk_why;
+  uint64_t spool_bytes = 0;
+  uint64_t spool_bytes_max = 0;
   bool draining = false;
   // Of SoftState::exclusions: gets nothing; gets one attempt at a time.
   bool excluded = false;

@@ -238,7 +238,12 @@ void FillWorkerStatus(const SoftState& soft, const Worker& worker,
   for (const auto& [order, attempt] : live.attempts) running += Runs(*attempt);
   status->set_running(running);
   status->set_pid(live.pid);
+  status->set_memory_guard(Printable(live.memory_guard, 20));
   status->set_free_disk_bytes(live.free_disk_bytes);
+  status->set_disk_low(live.disk_low);
+  status->set_disk_why(Printable(live.disk_why, 400));
+  status->set_spool_bytes(live.spool_bytes);
+  status->set_spool_limit_bytes(live.spool_bytes_max);
   const bool silent = !live.session.has_value() || live.losing ||
                       soft.now - live.last_heard >
                           kBeatsMissedMax * soft.options.heartbeat_interval;

@@ -97,17 +97,17 @@ MiniCluster::MiniCluster(const Options& options) : options_(options) {
   for (int i = 0; i < options.workers; ++i) {
     const std::string name = Cat("w", i);
     std::vector<std::string> argv = options.worker_prefix;
-    argv.insert(
-        argv.end(),
-        {program, "--masters", Masters(), "--dir", Path(name), "--name", name,
-         "--slots", Cat(options.slots), "--host-id",
-         options.same_host ? "h" : Cat("h", i), "--listen", "127.0.0.1:0"});
+    argv.insert(argv.end(),
+                {program, "--masters", Masters(), "--dir", Path(name), "--name",
+                 name, "--slots", Cat(options.slots), "--host-id",
+                 options.same_host ? "h" : Cat("h", i), "--listen",
+                 "127.0.0.1:0", "--memory-guard", options.memory_guard});
+    argv.insert(argv.end(), options.every_workers_flags.begin(),
+                options.every_workers_flags.end());
     if (const auto more = options.worker_flags.find(i);
         more != options.worker_flags.end()) {
       argv.insert(argv.end(), more->second.begin(), more->second.end());
     }
-    argv.insert(argv.end(), options.every_workers_flags.begin(),
-                options.every_workers_flags.end());
     std::vector<std::string> environment = FaultsOf(options.worker_faults, i);
     if (const auto more = options.worker_environment.find(i);
         more != options.worker_environment.end()) {

@@ -32,6 +32,9 @@ class MiniCluster {
     // Beside those that it sets itself, of each master and each worker.
     std::vector<std::string> master_flags = {};
     std::vector<std::string> every_workers_flags = {};
+    // Of the workers. Those that are killed leave their cgroups behind, so the
+    // tests that have no use for them do without.
+    std::string memory_guard = "rss";
     // Masters reach each other, and are reached by all, through a proxy each.
     bool proxies = false;
     // MILLRACE_FAULT of masters and workers; %d in it is the cluster's

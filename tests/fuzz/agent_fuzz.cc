@@ -45,7 +45,7 @@ class World {
     options_.address = "127.0.0.1:7";
     options_.slots = 1 + dice_.Below(3);
     options_.layout.root = kRoot;
-    options_.free_disk_bytes_min = 1000;
+    options_.spool.free_bytes_min = 1000;
     std::vector<FoundOutput> found;
     for (uint32_t i = dice_.Below(3); i > 0; --i) {
       found.push_back({*JobId::FromBytes(IdBytes(dice_.Below(4))),

@@ -64,7 +64,12 @@ void AgentCore::Prepare(Attempt& attempt) {
     attempt.input_missing = grant.has_reduce() && grant.reduce().num_maps() > 0;
     attempt.bad_records.assign(grant.map().bad_records().begin(),
                                grant.map().bad_records().end());
-    PrepareFiles(attempt, /*begins_anew=*/false);
+    if (spool_.Reserve(attempt.uid, grant.has_reduce(), grant.spool_bytes())) {
+      PrepareFiles(attempt, /*begins_anew=*/false);
+    } else {
+      attempt.room_missing = true;
+      attempt.room_missing_since = now_;
+    }
   }
   GoOnIfPrepared(attempt);
 }
@@ -211,7 +216,7 @@ void AgentCore::On(const FetchBroken& event) {
   failure.set_message(failed.message);
   // It was to be read in place, and is not there.
   if (failed.gone && failed.source == incarnation_) {
-    jobs_[attempt->job].held.erase(failed.map_uid);
+    ForgetHeld(jobs_[attempt->job], failed.map_uid);
   }
 }
 
@@ -302,17 +307,20 @@ void AgentCore::Succeed(Attempt& attempt, proto::TaskDone done) {
   if (!grant.has_map() || attempt.bad_records.empty()) {
     done.clear_dead_letter();
   }
-  if (grant.has_map() && !WritesPart(grant)) {
+  const bool stays = grant.has_map() && !WritesPart(grant);
+  const uint64_t bytes = done.map_output_bytes();
+  if (stays) {
     jobs_[attempt.job].held[attempt.uid] = {grant.attempt().task().index(),
                                             done.map_output_root()};
   }
   *attempt.outcome.mutable_done() = std::move(done);
   Release(attempt, true);
+  if (stays) spool_.Keep(attempt.uid, bytes);
   Finish(attempt);
 }
 
 void AgentCore::Fail(Attempt& attempt, proto::AttemptFailure failure) {
-  if (failure.cause() == proto::DISK_FULL) Do(MeasureDisk{});
+  if (failure.cause() == proto::DISK_FULL) LookAtDisk();
   failure.set_message(Shown(failure.message(), kMessageTextBytesMax));
   failure.set_stack(Shown(failure.stack(), kStackTextBytesMax));
   *attempt.outcome.mutable_failed() = std::move(failure);
@@ -332,6 +340,7 @@ void AgentCore::Finish(Attempt& attempt) {
 
 void AgentCore::Release(Attempt& attempt, bool keep_output) {
   const proto::Grant& grant = attempt.grant;
+  spool_.Release(attempt.uid);
   if (grant.has_reduce()) Do(CancelFetch{attempt.uid});
   std::optional<DeleteAttempt> wish;
   const auto job = jobs_.find(attempt.job);

@@ -194,7 +194,9 @@ void AgentCore::BlameInput(const Attempt& attempt, uint32_t map_index,
     const auto uid = AttemptUid::FromBytes(ref.attempt_uid());
     if (!uid.has_value() || ref.has_section()) return;
     // Of our own: it is damaged or gone, and will not be offered again.
-    if (jobs_[attempt.job].held.erase(*uid) > 0) {
+    Job& job = jobs_[attempt.job];
+    if (job.held.contains(*uid)) {
+      ForgetHeld(job, *uid);
       Do(DeleteAttempt{*uid, attempt.job, ""});
     }
     return;

@@ -134,12 +134,8 @@ void AgentCore::OnGrant(const proto::Grant& grant) {
                           Cat("granted with ", WinnersOf(grant),
                               " part files, of which others were named before"),
                           true));
-  } else if (disk_low_ && runs_program) {
-    Fail(attempt,
-         Failure(proto::DISK_FULL,
-                 Cat("only ", HumanBytes(free_disk_bytes_), " are free below ",
-                     options_.layout.root, " of worker ", options_.name),
-                 true));
+  } else if (spool_.full() && runs_program) {
+    Fail(attempt, DiskFailure(spool_.Why()));
   } else {
     Prepare(attempt);
   }
@@ -191,7 +187,7 @@ void AgentCore::OnDropAttempt(const proto::DropAttempt& drop) {
   }
   const auto job = jobs_.find(*id);
   if (job == jobs_.end() || job->second.dropping) return;
-  job->second.held.erase(*uid);
+  ForgetHeld(job->second, *uid);
   const proto::JobSpec* spec = SpecOf(*id);
   Do(DeleteAttempt{*uid, *id, spec == nullptr ? "" : spec->output()});
 }
@@ -202,6 +198,7 @@ void AgentCore::OnDropJob(const proto::DropJob& drop) {
   // Unknown here: something of an earlier start may be on disk all the same.
   Job& job = jobs_[*id];
   job.dropping = true;
+  for (const auto& [uid, output] : job.held) spool_.Forget(uid);
   job.held.clear();
   // What it made itself it removes unasked: the master may have had it removed
   // while this worker stood still and had not made it yet. It does not come

@@ -27,8 +27,10 @@ AgentCore::AgentCore(AgentOptions options, std::vector<FoundOutput> found,
     : options_(std::move(options)),
       random_(random),
       incarnation_(WorkerIncarnation::Generate(random)),
-      cluster_(options_.cluster) {
+      cluster_(options_.cluster),
+      spool_(options_.spool) {
   for (FoundOutput& output : found) {
+    spool_.Keep(output.attempt, output.bytes);
     jobs_[output.job].held[output.attempt] = {output.map_index,
                                               std::move(output.root)};
   }
@@ -43,7 +45,9 @@ std::vector<Effect> AgentCore::Start() {
 std::vector<Effect> AgentCore::Step(const Event& event, absl::Duration now) {
   now_ = now;
   std::visit([this](const auto& e) { On(e); }, event);
+  GiveRoom();
   Schedule();
+  NoteDisk();
   TellNews();
   return std::exchange(effects_, {});
 }
@@ -120,6 +124,7 @@ std::vector<proto::Hello> AgentCore::MakeHello() {
   hello.set_slots(options_.slots);
   hello.set_pid(options_.pid);
   hello.set_term_seen(term_seen_);
+  hello.set_memory_guard(options_.memory_guard);
   for (auto& [uid, attempt] : attempts_) {
     if (attempt.state == State::kOver) {
       *parts.For(attempt.outcome).add_outcomes() = attempt.outcome;
@@ -355,8 +360,11 @@ void AgentCore::TellNews() {
   if (!urgent && now_ - last_sent_ < heartbeat_interval_) return;
   disk_news_ = false;
   FillProgress(&updates);
-  updates.first().set_free_disk_bytes(free_disk_bytes_);
+  updates.first().set_free_disk_bytes(spool_.free_bytes());
   updates.first().set_disk_low(disk_low_);
+  updates.first().set_disk_why(spool_.Why());
+  updates.first().set_spool_bytes(spool_.spool_bytes());
+  updates.first().set_spool_bytes_max(spool_.spool_bytes_max());
   for (proto::Update& update : updates.Take()) {
     proto::WorkerMessage message;
     *message.mutable_update() = std::move(update);
@@ -365,19 +373,7 @@ void AgentCore::TellNews() {
   last_sent_ = now_;
 }
 
-// ----------------------------------------------------------- disk and clock
-
-void AgentCore::On(const DiskMeasured& event) {
-  free_disk_bytes_ = event.free_bytes;
-  const uint64_t limit = options_.free_disk_bytes_min;
-  const bool low = free_disk_bytes_ < (disk_low_ ? limit + limit / 4 : limit);
-  if (low == disk_low_) return;
-  disk_low_ = low;
-  disk_news_ = true;
-  Say(low, Cat(low ? "takes no attempts: " : "takes attempts again: ",
-               HumanBytes(free_disk_bytes_), " are free below ",
-               options_.layout.root));
-}
+// -------------------------------------------------------------------- clock
 
 void AgentCore::On(const Tick& event) {
   for (const ChildStanding& standing : event.children) {
@@ -408,9 +404,10 @@ void AgentCore::On(const Tick& event) {
     job.delete_again = absl::InfiniteDuration();
     DeleteIfAlone(id);
   }
-  if (now_ - disk_measured_ >= options_.disk_check_interval) {
-    disk_measured_ = now_;
-    Do(MeasureDisk{});
+  if (now_ - disk_measured_ >= (spool_.tight() && !attempts_.empty()
+                                    ? options_.tight_disk_check_interval
+                                    : options_.disk_check_interval)) {
+    LookAtDisk();
   }
 }
 

@@ -5,9 +5,9 @@
 // Life of an attempt:
 //
 //                 Grant
-//                   |  (disk low, job unknown) --------------------------+
+//                   |  (disk full, job unknown) -------------------------+
 //                   v                                                    |
-//               kPreparing   directories, blobs, a reduce's input        |
+//               kPreparing   room, directories, blobs, a reduce's input  |
 //                |      |                                                |
 //   PLAN, MAP,   |      |  CHECK, PUBLISH                                |
 //   REDUCE       v      v                                                |
@@ -59,6 +59,7 @@
 #include "proto/messages/worker.pb.h"
 #include "rpc/parts.h"
 #include "worker/agent/events.h"
+#include "worker/agent/spool_account.h"
 #include "worker/spool/layout.h"
 
 namespace millrace::worker {
@@ -70,14 +71,19 @@ struct AgentOptions {
   std::string address;  // Of the shuffle server.
   int64_t pid = 0;
   uint32_t slots = 1;
+  std::string memory_guard;  // For people.
   ClusterId cluster;  // Zero: has never been in one.
   WorkerLayout layout;
 
-  // Below this the worker takes no attempts, until there is a quarter more.
-  uint64_t free_disk_bytes_min = uint64_t{1} << 30;
+  SpoolLimits spool;
   // An idle process is let go after this.
   absl::Duration idle_child_max = absl::Seconds(60);
   absl::Duration disk_check_interval = absl::Seconds(5);
+  // Likewise while the spool is near, or has, a limit.
+  absl::Duration tight_disk_check_interval = absl::Seconds(1);
+  // A map for which there is no room waits so long for others to end. A reduce
+  // waits for another one, which needs maps and nothing else.
+  absl::Duration room_patience = absl::Seconds(10);
   // An outcome that is not acknowledged is told again after this.
   absl::Duration retell_interval = absl::Seconds(30);
   absl::Duration delete_retry_interval = absl::Seconds(5);
@@ -93,6 +99,7 @@ struct FoundOutput {
   uint32_t map_index = 0;
   AttemptUid attempt;
   std::string root;
+  uint64_t bytes = 0;  // Of the file.
 };
 
 // Confined to the worker's loop.
@@ -128,6 +135,8 @@ class AgentCore {
     bool prepared = false;
     std::set<std::string> blobs_missing;
     bool input_missing = false;
+    bool room_missing = false;  // Since when; nothing is written before.
+    absl::Duration room_missing_since;
 
     WinnerFiles winners;                      // Of a check or publication.
     std::vector<proto::MapOutputRef> inputs;  // Of a reduce.
@@ -192,6 +201,16 @@ class AgentCore {
   // Phase and time in the attempt's progress, as of now.
   void NoteStanding(Attempt& attempt) const;
   void FillProgress(rpc::Parts<proto::Update>* updates);
+
+  // agent_disk.cc: what attempts may use of the disk.
+  void LookAtDisk();
+  // Attempts that wait for room get it, or run elsewhere.
+  void GiveRoom();
+  // Says when that changes whether the worker takes attempts.
+  void NoteDisk();
+  proto::AttemptFailure DiskFailure(std::string message) const;
+  // Of a map output that is no longer the worker's to offer.
+  void ForgetHeld(Job& job, const AttemptUid& uid);
 
   // agent_commands.cc: what the leader commands.
   void OnJob(const proto::JobIntroduction& job);
@@ -298,7 +317,7 @@ class AgentCore {
   std::map<std::pair<AttemptUid, uint32_t>, proto::FetchFailure>
       fetch_failures_;
   std::set<JobId> dropped_jobs_;
-  uint64_t free_disk_bytes_ = 0;
+  SpoolAccount spool_;
   bool disk_low_ = false;
   bool disk_news_ = false;
   absl::Duration disk_measured_ = -absl::InfiniteDuration();

@@ -4,10 +4,12 @@
 #define MILLRACE_WORKER_AGENT_EVENTS_H_
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -118,6 +120,8 @@ struct FetchAborted {
 
 struct DiskMeasured {
   uint64_t free_bytes = 0;
+  // Below the spool directories of the attempts that were asked about.
+  std::map<AttemptUid, uint64_t> written = {};
 };
 
 struct ChildStanding {
@@ -259,7 +263,10 @@ struct BecomeIncarnation {
 struct JoinCluster {
   ClusterId cluster;
 };
-struct MeasureDisk {};
+// Free space, and what these attempts have written below the spool.
+struct MeasureDisk {
+  std::vector<std::pair<JobId, AttemptUid>> attempts = {};
+};
 // For the operator's eyes.
 struct Note {
   bool warning = false;

@@ -25,6 +25,21 @@ constexpr int kLocalThreads = 2;
 constexpr int kStoreThreads = 16;
 constexpr int kBlobThreads = 4;
 
+// Files of the directory itself; an attempt makes no others. What is gone in
+// the meantime has no size.
+uint64_t WrittenBelow(FileSystem& fs, const std::string& directory) {
+  uint64_t bytes = 0;
+  const auto entries = fs.List(directory);
+  if (!entries.ok()) return 0;
+  for (const DirEntry& entry : *entries) {
+    if (entry.kind != FileKind::kRegular) continue;
+    const absl::StatusOr<FileInfo> info =
+        fs.StatLink(JoinPath(directory, entry.name));
+    if (info.ok()) bytes += info->identity.size;
+  }
+  return bytes;
+}
+
 }  // namespace
 
 WorkerLoop::WorkerLoop(const WorkerLoopOptions& options,
@@ -45,8 +60,8 @@ WorkerLoop::~WorkerLoop() { Stop(); }
 absl::Status WorkerLoop::Start() {
   wake_ = supervisor::UniqueFd(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!wake_.valid()) return ErrnoStatus(errno, "create", "event descriptor");
-  MR_ASSIGN_OR_RETURN(supervisor_,
-                      supervisor::Supervisor::Create(parts_.clock));
+  MR_ASSIGN_OR_RETURN(supervisor_, supervisor::Supervisor::Create(
+                                       parts_.clock, parts_.cgroups));
   thread_ = std::thread([this] { Loop(); });
   return absl::OkStatus();
 }
@@ -172,7 +187,7 @@ void WorkerLoop::Do(const TrimBlobs& effect) {
   local_work_.Run([this, running = std::move(running)] {
     parts_.blobs.Trim();
     TrimLogs(parts_.fs, layout_, running, options_.old_log_jobs_max,
-             options_.old_log_bytes_max);
+             options_.log_bytes_max);
   });
 }
 
@@ -225,10 +240,16 @@ void WorkerLoop::Do(const DeleteJob& effect) {
   });
 }
 
-void WorkerLoop::Do(const MeasureDisk&) {
-  local_work_.Run([this] {
+void WorkerLoop::Do(const MeasureDisk& effect) {
+  local_work_.Run([this, effect] {
     const absl::StatusOr<uint64_t> free = parts_.fs.FreeBytes(layout_.Spool());
-    if (free.ok()) Post(DiskMeasured{*free});
+    if (!free.ok()) return;
+    DiskMeasured measured{*free};
+    for (const auto& [job, uid] : effect.attempts) {
+      measured.written[uid] =
+          WrittenBelow(parts_.fs, AttemptSpool(layout_.Spool(), job, uid));
+    }
+    Post(std::move(measured));
   });
 }
 

@@ -39,9 +39,9 @@ struct WorkerLoopOptions {
   // Of an attempt's log; see AttemptLog.
   size_t log_head_bytes = 4 << 20;
   size_t log_tail_bytes = 256 << 10;
-  // Of the logs of jobs that are over.
+  // Of the logs of jobs that are over, and apart from them, of jobs that run.
   size_t old_log_jobs_max = 200;
-  uint64_t old_log_bytes_max = uint64_t{512} << 20;
+  uint64_t log_bytes_max = uint64_t{512} << 20;
   // A job process that is not ready by then is given up.
   absl::Duration start_timeout = absl::Seconds(60);
   absl::Duration busy_tick = absl::Milliseconds(250);
@@ -57,6 +57,7 @@ struct WorkerParts {
   BlobCache& blobs;
   LiveAttempts& live;
   WorkerDirectory& directory;
+  supervisor::MemoryCgroups* cgroups = nullptr;  // Null: none.
 };
 
 // Start and Stop are called by one thread; Post by any.
@@ -124,6 +125,8 @@ class WorkerLoop final : public MasterLink::Observer, public Fetcher::Observer {
   void OnChildEvent(supervisor::ChildEvent& event);
   // Why and where the task was when its process ended, at the end of its log.
   static void NoteEnd(Process& process, ChildExited& exited);
+  // Trims the logs of running jobs once much has been written.
+  void TrimLogsIfDue();
   ChildExited MakeExited(const Process& process,
                          const supervisor::ChildExit& exit);
   void OpenLog(Process& process, const JobId& job, const AttemptUid& attempt);
@@ -169,6 +172,8 @@ class WorkerLoop final : public MasterLink::Observer, public Fetcher::Observer {
   std::vector<Event> own_;  // Of effects that failed at once.
   absl::Duration last_tick_ = -absl::InfiniteDuration();
   bool gave_up_ = false;
+  // To logs, since they were trimmed last. Shared with the supervisor's sinks.
+  std::shared_ptr<uint64_t> log_bytes_ = std::make_shared<uint64_t>(0);
 
   absl::Mutex mu_;
   std::vector<Event> mail_ ABSL_GUARDED_BY(mu_);

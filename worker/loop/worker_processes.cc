@@ -13,6 +13,10 @@
 namespace millrace::worker {
 namespace {
 
+// Logs are looked through when so large a part of what is kept is new; it may
+// be exceeded by that.
+constexpr uint64_t kLogTrimShare = 8;
+
 using supervisor::ChildEvent;
 using supervisor::ChildExit;
 
@@ -41,8 +45,10 @@ void WorkerLoop::Do(const StartChild& effect) {
   options.log_bytes_max = effect.log_bytes_max;
   options.task_timeout = effect.task_timeout;
   options.start_timeout = options_.start_timeout;
-  options.log_sink = [log = process.log](std::string_view text) {
+  options.log_sink = [log = process.log,
+                      bytes = log_bytes_](std::string_view text) {
     if (*log != nullptr) (*log)->Append(text);
+    *bytes += text.size();
   };
   const absl::StatusOr<supervisor::ChildId> started =
       supervisor_->Start(options, effect.configure);
@@ -108,6 +114,18 @@ void WorkerLoop::CloseLog(Process& process) {
   process.log->reset();
   parts_.live.Remove(process.attempt);
   process.attempt = AttemptUid();
+  TrimLogsIfDue();
+}
+
+void WorkerLoop::TrimLogsIfDue() {
+  if (*log_bytes_ < options_.log_bytes_max / kLogTrimShare) return;
+  *log_bytes_ = 0;
+  std::set<JobId> running;
+  for (const auto& [number, process] : processes_) running.insert(process.job);
+  local_work_.Run([this, running = std::move(running)] {
+    TrimRunningLogs(parts_.fs, layout_, running, parts_.live,
+                    options_.log_bytes_max);
+  });
 }
 
 void WorkerLoop::PumpSupervisor() {

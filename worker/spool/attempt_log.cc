@@ -1,6 +1,7 @@
 #include "worker/spool/attempt_log.h"
 
 #include <algorithm>
+#include <map>
 #include <utility>
 #include <vector>
 
@@ -105,6 +106,54 @@ void TrimLogs(FileSystem& fs, const WorkerLayout& layout,
     fs.RemoveTree(job_logs.path).IgnoreError();
     --left;
     total -= job_logs.bytes;
+  }
+}
+
+void TrimRunningLogs(FileSystem& fs, const WorkerLayout& layout,
+                     const std::set<JobId>& running, const LiveAttempts& live,
+                     uint64_t bytes_max) {
+  struct Ended {
+    int64_t mtime_ns;
+    uint64_t bytes;
+    std::string path;
+    std::string label;  // Empty: it has none.
+  };
+  std::vector<Ended> ended;
+  uint64_t total = 0;
+  for (const JobId& job : running) {
+    const std::string directory = layout.JobLogs(job);
+    const absl::StatusOr<std::vector<DirEntry>> entries = fs.List(directory);
+    if (!entries.ok()) continue;
+    std::map<std::string, std::string> labels;  // By the log's name.
+    for (const DirEntry& entry : *entries) {
+      if (const auto attempt = ParseLogLabel(entry.name)) {
+        labels[HexEncode(attempt->attempt_uid())] = entry.name;
+      }
+    }
+    for (const DirEntry& entry : *entries) {
+      const auto uid = AttemptUid::FromHex(entry.name);
+      if (!uid.has_value()) continue;
+      const std::string path = JoinPath(directory, entry.name);
+      const absl::StatusOr<FileInfo> info = fs.Stat(path);
+      if (!info.ok()) continue;
+      total += info->identity.size;
+      if (live.Contains(*uid)) continue;
+      const auto label = labels.find(entry.name);
+      ended.push_back({info->identity.mtime_ns, info->identity.size, path,
+                       label == labels.end()
+                           ? std::string()
+                           : JoinPath(directory, label->second)});
+    }
+  }
+  std::sort(ended.begin(), ended.end(), [](const Ended& a, const Ended& b) {
+    return a.mtime_ns < b.mtime_ns;
+  });
+  for (const Ended& log : ended) {
+    if (total <= bytes_max) return;
+    // In this order: a label without a log would name what is not there.
+    if (!log.label.empty()) fs.RemoveFile(log.label).IgnoreError();
+    fs.RemoveFile(log.path).IgnoreError();
+    total -= log.bytes;
   }
 }
 

@@ -14,6 +14,7 @@
 #include "proto/messages/job.pb.h"
 #include "supervisor/bounded_log.h"
 #include "worker/spool/layout.h"
+#include "worker/spool/live_attempts.h"
 
 namespace millrace::worker {
 
@@ -48,6 +49,13 @@ class AttemptLog {
 // `jobs_max` and `bytes_max` are left of them. Those in `keep` stay.
 void TrimLogs(FileSystem& fs, const WorkerLayout& layout,
               const std::set<JobId>& keep, size_t jobs_max, uint64_t bytes_max);
+
+// Of the jobs in `running`: removes the logs of attempts that have ended, the
+// oldest first, until no more than `bytes_max` are left of all of them. What a
+// failed attempt printed last is in its failure, too.
+void TrimRunningLogs(FileSystem& fs, const WorkerLayout& layout,
+                     const std::set<JobId>& running, const LiveAttempts& live,
+                     uint64_t bytes_max);
 
 }  // namespace millrace::worker
 

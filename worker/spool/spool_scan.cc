@@ -45,6 +45,8 @@ absl::StatusOr<FoundOutput> Inspect(FileSystem& fs, const std::string& path,
   output.map_index = found.identity.map_index;
   output.attempt = uid;
   output.root = RootBytes(found.summary.root);
+  MR_ASSIGN_OR_RETURN(const FileInfo info, file->Stat());
+  output.bytes = info.identity.size;
   return output;
 }
 

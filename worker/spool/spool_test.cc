@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 #include <utime.h>
 
+#include <filesystem>
+
 #include "engine/format/test_records.h"
 #include "tests/testing/faulty_file_system.h"
 #include "tests/testing/temp_dir.h"
@@ -301,6 +303,50 @@ TEST(AttemptLogTest, OldLogsGoOldestFirst) {
   EXPECT_THAT(directory.Names("logs"),
               UnorderedElementsAre(Job('1').ToHex(), Job('4').ToHex(),
                                    Job('5').ToHex()));
+}
+
+TEST(TrimRunningLogsTest, EndedAttemptsGoOldestFirst) {
+  TempDir directory;
+  const WorkerLayout layout{directory.path()};
+  ASSERT_TRUE(FileSystem::Posix().MakeDirectory(layout.Logs()).ok());
+  LiveAttempts live;
+  // Attempts 1 to 3 of job 1, and 4 and 5 of job 2: 4 is the oldest, 1 lives.
+  const auto log = [&](char job, char attempt, int age) {
+    {
+      AttemptLog one(FileSystem::Posix(), layout, Job(job), Uid(attempt), 100,
+                     0);
+      proto::TaskName task;
+      task.set_kind(proto::MAP_TASK);
+      one.Label(task, 0);
+      one.Append("ten bytes!");
+    }
+    const utimbuf times{1'000'000 - age, 1'000'000 - age};
+    ASSERT_EQ(utime(layout.AttemptLog(Job(job), Uid(attempt)).c_str(), &times),
+              0);
+  };
+  log('1', '1', 90);
+  log('1', '2', 50);
+  log('1', '3', 10);
+  log('2', '4', 80);
+  log('2', '5', 20);
+  log('3', '6', 99);  // Of a job that is over.
+  live.Add(Uid('1'));
+  const std::set<JobId> running = {Job('1'), Job('2')};
+  const auto left = [&](char job) {
+    return directory.Names(Cat("logs/", Job(job).ToHex())).size();
+  };
+  TrimRunningLogs(FileSystem::Posix(), layout, running, live, 50);
+  EXPECT_EQ(left('1') + left('2'), 10u) << "five logs and their labels";
+  TrimRunningLogs(FileSystem::Posix(), layout, running, live, 49);
+  EXPECT_EQ(left('2'), 2u);
+  EXPECT_FALSE(std::filesystem::exists(layout.AttemptLog(Job('2'), Uid('4'))));
+  TrimRunningLogs(FileSystem::Posix(), layout, running, live, 15);
+  EXPECT_EQ(left('1') + left('2'), 2u);
+  EXPECT_TRUE(std::filesystem::exists(layout.AttemptLog(Job('1'), Uid('1'))))
+      << "it is being written";
+  TrimRunningLogs(FileSystem::Posix(), layout, running, live, 0);
+  EXPECT_EQ(left('1'), 2u);
+  EXPECT_EQ(left('3'), 2u);
 }
 
 TEST(LiveAttemptsTest, KnowsWhoLives) {

@@ -46,7 +46,7 @@ class AgentTest : public testing::Test {
     options_.address = "127.0.0.1:7";
     options_.slots = 2;
     options_.layout.root = "/w";
-    options_.free_disk_bytes_min = 1000;
+    options_.spool.free_bytes_min = 1000;
   }
 
   void Make(std::vector<FoundOutput> found = {}) {

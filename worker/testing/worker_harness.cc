@@ -66,24 +66,31 @@ void FakeLeader::Say(proto::MasterMessage message) {
 }
 
 void FakeLeader::Send(StreamId stream, proto::WorkerMessage message) {
-  absl::MutexLock lock(&mu_);
-  if (stream != stream_) return;
-  if (message.has_hello()) {
-    hello_ = message.hello();
-    for (const proto::AttemptOutcome& outcome : hello_->outcomes()) {
+  {
+    absl::MutexLock lock(&mu_);
+    if (stream != stream_) return;
+    if (message.has_hello()) {
+      hello_ = message.hello();
+      for (const proto::AttemptOutcome& outcome : hello_->outcomes()) {
+        outcomes_[outcome.attempt().attempt_uid()] = outcome;
+      }
+      return;
+    }
+    const proto::Update& update = message.update();
+    for (const proto::AttemptOutcome& outcome : update.outcomes()) {
       outcomes_[outcome.attempt().attempt_uid()] = outcome;
     }
-    return;
+    for (const proto::AttemptProgress& progress : update.progress()) {
+      progress_[progress.attempt_uid()] = progress;
+    }
+    dropped_.insert(update.dropped_jobs().begin(),
+                    update.dropped_jobs().end());
+    disk_low_ = update.disk_low();
   }
-  const proto::Update& update = message.update();
-  for (const proto::AttemptOutcome& outcome : update.outcomes()) {
-    outcomes_[outcome.attempt().attempt_uid()] = outcome;
-  }
-  for (const proto::AttemptProgress& progress : update.progress()) {
-    progress_[progress.attempt_uid()] = progress;
-  }
-  dropped_.insert(update.dropped_jobs().begin(), update.dropped_jobs().end());
-  disk_low_ = update.disk_low();
+  // However long the test takes, this leader is there.
+  proto::MasterMessage alive;
+  alive.mutable_alive();
+  Say(std::move(alive));
 }
 
 void FakeLeader::Await(const std::function<bool()>& condition,
@@ -216,7 +223,7 @@ WorkerTest::WorkerTest() {
   options_.slots = 2;
   options_.host_id = "host";
   options_.address = "127.0.0.1:1";
-  options_.free_disk_bytes_min = 1;
+  options_.spool.free_bytes_min = 1;
   options_.loop.busy_tick = absl::Milliseconds(20);
   options_.loop.idle_tick = absl::Milliseconds(50);
 }

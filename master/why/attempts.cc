@@ -19,10 +19,6 @@ namespace {
 // were.
 constexpr absl::Duration kSlowAtLeast = absl::Seconds(1);
 
-void SetTask(proto::WhyCause& cause, const TaskId& task) {
-  task.To(cause.mutable_task());
-}
-
 const SoftWorker* WorkerOf(const Inquiry& inquiry, const Attempt& attempt) {
   const auto found = inquiry.soft.workers.find(attempt.worker);
   return found == inquiry.soft.workers.end() ? nullptr : &found->second;

@@ -32,6 +32,10 @@ void SetEnd(proto::WhyCause& cause, absl::Duration in) {
   cause.set_ends_in_ms(std::max<int64_t>(0, absl::ToInt64Milliseconds(in)));
 }
 
+void SetTask(proto::WhyCause& cause, const TaskId& task) {
+  task.To(cause.mutable_task());
+}
+
 void SetWorkers(proto::WhyCause& cause, const std::vector<std::string>& names) {
   const size_t shown = std::min(names.size(), kWorkersMax);
   cause.mutable_workers()->Assign(

@@ -37,6 +37,7 @@ struct Inquiry {
 // Sets for_ms and ends_in_ms; what is not positive is left out.
 void SetFor(proto::WhyCause& cause, absl::Duration how_long);
 void SetEnd(proto::WhyCause& cause, absl::Duration in);
+void SetTask(proto::WhyCause& cause, const TaskId& task);
 // The first kWorkersMax.
 void SetWorkers(proto::WhyCause& cause, const std::vector<std::string>& names);
 

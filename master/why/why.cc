@@ -27,10 +27,6 @@ const Stage& StageOf(const Job& job, proto::TaskKind kind) {
   return kind == proto::MAP_TASK ? job.maps : job.reduces;
 }
 
-void SetTask(proto::WhyCause& cause, const TaskId& task) {
-  task.To(cause.mutable_task());
-}
-
 // ------------------------------------------------------- tasks without attempt
 
 bool Grantable(const SoftJob& job, const TaskId& task) {

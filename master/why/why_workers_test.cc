@@ -100,6 +100,26 @@ TEST_F(WhyWorkersTest, EachHindranceStandsForItself) {
   EXPECT_THAT(reply.causes(4).text(), HasSubstr("100 MiB free"));
 }
 
+class WhyRoomTest : public testing::WhyCase {
+ protected:
+  static SchedulerOptions TenTasks() {
+    SchedulerOptions options;
+    options.live_tasks_max = 10;
+    return options;
+  }
+  WhyRoomTest() : WhyCase(TenTasks()) {}
+};
+
+TEST_F(WhyRoomTest, TheClusterHasAsManyTasksAsItTakes) {
+  Join({1, 2});
+  const JobId first = Plan("/first", 10, 0);
+  const JobId second = h_.SubmitJob("/second");
+  const auto reply = Why(second);
+  EXPECT_THAT(Codes(reply), ElementsAre("0 NOT_PLANNED", "1 NO_ROOM"));
+  EXPECT_THAT(reply.causes(1).text(), HasSubstr("--max-tasks"));
+  ASSERT_EQ(h_.Status(first).state(), proto::RUNNING);
+}
+
 TEST_F(WhyWorkersTest, AnotherJobHasAllSlots) {
   Join({1, 2});
   const JobId first = Plan("/first", 9, 0);

@@ -6,6 +6,7 @@
 
 #include "common/counted.h"
 #include "common/strings.h"
+#include "master/scheduler/admission.h"
 #include "master/scheduler/health.h"
 #include "master/scheduler/placement.h"
 
@@ -337,6 +338,13 @@ void AddSlotHolders(Inquiry& inquiry, int depth, const SoftWorker* worker,
 void AddCapacity(Inquiry& inquiry, int depth, const SoftJob& job,
                  const TaskId& task) {
   const SoftState& soft = inquiry.soft;
+  if (task.kind == proto::PLAN_TASK) {
+    const std::string room = WaitsForRoom(soft, job);
+    if (!room.empty()) {
+      inquiry.Add(depth, proto::NO_ROOM, "it waits for " + room);
+      return;
+    }
+  }
   if (soft.workers.empty()) return AddNoWorkers(inquiry, depth);
   Group takers;
   Group kept;  // Of the takers: may not have this task.

@@ -25,6 +25,8 @@ inline TaskId R(uint32_t partition) { return {proto::REDUCE_TASK, partition}; }
 
 class WhyCase : public ::testing::Test {
  protected:
+  explicit WhyCase(const SchedulerOptions& options = {}) : h_(options) {}
+
   struct Granted {
     int worker = 0;
     proto::Grant grant;

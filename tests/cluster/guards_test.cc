@@ -145,7 +145,7 @@ TEST_F(GuardsTest, MemoryOfAnAttemptIsLimited) {
                      "--output", data_ / "out", "--memory-limit", "200M",
                      "--max-attempts", "1", "--", "memory"});
   ExpectFailure(result, kJobFailed,
-                {"MEMORY_LIMIT", "limit 200.0 MiB", "--memory-limit", "input/b",
+                {"MEMORY_LIMIT", "limit 200 MiB", "--memory-limit", "input/b",
                  "offset 8", guard == "rss" ? "of resident memory" : guard});
   EXPECT_TRUE(cluster_->worker(0).running());
   ExpectClusterWorks();

@@ -148,7 +148,7 @@ void LocalJob::KeepFailedRun(const FailJob& fail) {
 
 void LocalJob::StepSlotGone(int slot, const absl::Status& status) {
   Failure failure;
-  failure.cause = proto::SPAWN_FAILED;
+  failure.cause = supervisor::CauseOf(status, proto::SPAWN_FAILED);
   failure.message = std::string(ToStd(status.message()));
   pending_.push_back(SlotGone{slot, std::move(failure)});
 }

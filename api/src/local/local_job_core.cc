@@ -16,6 +16,11 @@ bool IsInfrastructure(proto::FailureCause cause) {
   return cause == proto::MAP_OUTPUT_LOST || cause == proto::SPAWN_FAILED;
 }
 
+// Something that the machine has run out of, which has an advice of its own.
+bool IsShortage(proto::FailureCause cause) {
+  return cause == proto::NO_DESCRIPTORS || cause == proto::NO_MEMORY;
+}
+
 std::string RecordsText(const proto::RecordSum& sum) {
   return Cat(sum.records(), " records (hash ", absl::Hex(sum.hash()), ")");
 }
@@ -103,7 +108,7 @@ std::vector<Effect> LocalJobCore::Step(const Event& event) {
     } else if (state == SlotState::kStarting) {
       Failure failure;
       if (gone->failure.has_value()) failure = *gone->failure;
-      failure.cause = proto::SPAWN_FAILED;
+      if (!IsShortage(failure.cause)) failure.cause = proto::SPAWN_FAILED;
       // A program that cannot start once will not start the next time; three
       // tries cover a machine that is short of processes for a moment.
       if (++failed_starts_ >= kFailedStartsMax) {

@@ -269,6 +269,19 @@ TEST(LocalJobCoreTest, ProgramThatCannotStartFailsTheJobAfterThreeTries) {
   EXPECT_FALSE(h.failed()->task.has_value());
 }
 
+TEST(LocalJobCoreTest, ShortageThatKeepsItFromStartingIsCalledSo) {
+  Harness h(Slots(1));
+  Failure failure = UserFailure();
+  failure.cause = proto::NO_DESCRIPTORS;
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_FALSE(h.failed().has_value());
+    h.starting().clear();
+    h.Step(SlotGone{0, failure});
+  }
+  ASSERT_TRUE(h.failed().has_value());
+  EXPECT_EQ(h.failed()->failure.cause, proto::NO_DESCRIPTORS);
+}
+
 TEST(LocalJobCoreTest, LostMapOutputsAreNoFailedStarts) {
   Harness h(Slots(1));
   h.StartSlots();

@@ -438,7 +438,10 @@ void Checker::CheckExcluded(absl::Duration now, bool settled,
   size_t excluded = 0;
   size_t others = 0;  // That are or may be given work.
   size_t good = 0;
-  for (const auto& [name, what] : shown.workers) {
+  for (const auto& worker_shown : shown.workers) {
+    // Not a structured binding, which Clang 14 does not let the lambda see.
+    const auto& name = worker_shown.first;
+    const auto& what = worker_shown.second;
     // What can take nothing anyway may be called excluded, too.
     const bool takes_work =
         std::none_of(workers_.begin(), workers_.end(), [&](const auto& worker) {

@@ -153,7 +153,7 @@ class World {
   }
   void Over(const std::string& uid) {
     std::erase_if(live_, [&uid](const auto& item) {
-      return item.second.first.bytes() == uid;
+      return item.second.uid.bytes() == uid;
     });
   }
 
@@ -189,15 +189,23 @@ class World {
     CHECK(granted_.insert(*uid).second) << "I6: a uid comes twice";
     const TaskKey key{*JobId::FromBytes(ref.job_id()),
                       TaskId::From(ref.task())};
-    const auto known = live_.find(key);
-    if (known != live_.end()) {
-      const Worker* worker = state_->FindWorker(known->second.second);
-      CHECK(worker == nullptr || !worker->alive)
-          << "I11: " << ToString(key.second) << " has two live attempts";
-    }
     const auto speaker = speakers_.find(send.session);
     CHECK(speaker != speakers_.end()) << "a command before any Hello";
-    live_[key] = {*uid, speaker->second};
+    // One, or two of which one is speculative, on different workers.
+    int others = 0;
+    bool speculative = ref.speculative();
+    const auto [first, last] = live_.equal_range(key);
+    for (auto at = first; at != last; ++at) {
+      const Worker* worker = state_->FindWorker(at->second.worker);
+      if (worker == nullptr || !worker->alive) continue;
+      CHECK(at->second.worker != speaker->second)
+          << "I11: " << ToString(key.second) << " beside itself";
+      ++others;
+      speculative |= at->second.speculative;
+    }
+    CHECK_LE(others, speculative ? 1 : 0)
+        << "I11: " << ToString(key.second) << " has too many live attempts";
+    live_.insert({key, {*uid, speaker->second, ref.speculative()}});
     attempts_.push_back(ref);
     grants_.push_back({send.session, grant});
   }
@@ -249,8 +257,8 @@ class World {
         known.insert(outcome.attempt().attempt_uid());
       }
       std::erase_if(live_, [&](const auto& item) {
-        const auto& [uid, worker] = item.second;
-        return worker == *who && known.count(std::string(uid.bytes())) == 0;
+        return item.second.worker == *who &&
+               known.count(std::string(item.second.uid.bytes())) == 0;
       });
     }
     proto::WorkerMessage message;
@@ -264,7 +272,7 @@ class World {
       std::erase_if(live_, [&](const auto& item) {
         return item.first.first.bytes() == job &&
                speakers_.count(session) > 0 &&
-               item.second.second == speakers_[session];
+               item.second.worker == speakers_[session];
       });
     }
     proto::WorkerMessage message;
@@ -551,8 +559,13 @@ class World {
   std::vector<proto::AttemptRef> attempts_;
   std::vector<std::pair<SessionId, proto::Grant>> grants_;
   std::set<AttemptUid> granted_;
+  struct LiveAttempt {
+    AttemptUid uid;
+    WorkerIncarnation worker;
+    bool speculative = false;
+  };
   // That the leader must think to be under way.
-  std::map<TaskKey, std::pair<AttemptUid, WorkerIncarnation>> live_;
+  std::multimap<TaskKey, LiveAttempt> live_;
 };
 
 }  // namespace

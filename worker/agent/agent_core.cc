@@ -168,7 +168,7 @@ void AgentCore::AddHeld(rpc::Parts<proto::Hello>* parts) {
 }
 
 void AgentCore::On(const MasterSays& event) {
-  if (event.stream != stream_) return;
+  if (stream_ == 0 || event.stream != stream_) return;
   last_heard_ = now_;
   const proto::MasterMessage& message = event.message;
   if (message.has_refused()) {

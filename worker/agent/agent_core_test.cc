@@ -176,6 +176,16 @@ TEST_F(AgentTest, MessagesOfAnOldStreamAreNotHeard) {
   EXPECT_THAT(Of<FetchBlob>(), SizeIs(2)) << "this stream is open still";
 }
 
+TEST_F(AgentTest, NothingIsHeardWhereThereIsNoStream) {
+  Begin();
+  Tell(StreamClosed{stream_});
+  stream_ = 0;  // No stream's number.
+  Welcome();
+  EXPECT_THAT(Of<Send>(), IsEmpty());
+  Give(proto::MAP_TASK, 2);
+  EXPECT_THAT(Of<FetchBlob>(), IsEmpty());
+}
+
 TEST_F(AgentTest, MastersOfAnotherClusterEndTheWorker) {
   options_.cluster = Cluster('d');
   Make();

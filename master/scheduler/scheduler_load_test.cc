@@ -32,7 +32,9 @@ TEST(SchedulerLoadTest, ThousandJobsAreListedInMilliseconds) {
   }
   RecordProperty("microseconds",
                  static_cast<int>(absl::ToInt64Microseconds(best)));
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
   EXPECT_LT(best, absl::Milliseconds(100));
+#endif
 }
 
 TEST(SchedulerLoadTest, TenThousandMapsCostMicrosecondsEach) {

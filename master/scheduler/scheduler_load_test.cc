@@ -1,5 +1,5 @@
 // That many jobs and many tasks cost what they should. The bars leave room for
-// a busy machine and for sanitizers; what is quadratic misses them by far.
+// a busy machine; what is quadratic misses them by far.
 #include <gtest/gtest.h>
 
 #include "common/clock.h"

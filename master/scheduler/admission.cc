@@ -86,11 +86,9 @@ std::string WaitsForRoom(const SoftState& soft, const SoftJob& job) {
   if (job.job->planned || job.tasks_proposed > 0) return "";
   const PlanRoom room = PlanRoomOf(soft);
   if (room.Has(job)) return "";
-  const std::string limit =
-      Cat("the cluster has ", room.tasks,
-          " tasks in jobs that have not ended, "
-          "of ",
-          room.tasks_max, " that it takes (--max-tasks of the masters)");
+  const std::string limit = Cat(
+      "the cluster has ", room.tasks, " tasks in jobs that have not ended, of ",
+      room.tasks_max, " that it takes (--max-tasks of the masters)");
   if (job.tasks_wanted > 0) {
     return Cat("room for its ", job.tasks_wanted, " tasks: ", limit);
   }

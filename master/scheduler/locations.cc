@@ -32,9 +32,9 @@ void AddMap(SoftState& soft, const SoftJob& job, uint32_t index,
 }
 
 // In messages of bounded length.
-class Message {
+class LocationsMessage {
  public:
-  Message(SoftState& soft, const SoftJob& job, SoftWorker& reader)
+  LocationsMessage(SoftState& soft, const SoftJob& job, SoftWorker& reader)
       : soft_(soft), job_(job), reader_(reader) {}
 
   void Add(uint32_t map) {
@@ -76,7 +76,7 @@ void TellMoved(SoftState& soft, const SoftJob& job) {
   for (auto& [number, reader] : soft.workers) {
     const auto told = reader.located.find(job.job->id);
     if (told == reader.located.end()) continue;
-    Message message(soft, job, reader);
+    LocationsMessage message(soft, job, reader);
     for (uint32_t map : job.moved_maps) {
       if (map < told->second) message.Add(map);
     }
@@ -87,24 +87,21 @@ void TellMoved(SoftState& soft, const SoftJob& job) {
 // What was there before, one reader after the other, as far as this round goes.
 void TellMore(SoftState& soft, SoftJob& job) {
   const uint32_t total = job.job->maps.total;
+  job.telling = false;
   for (auto& [number, reader] : soft.workers) {
     const auto at = reader.located.find(job.job->id);
     if (at == reader.located.end() || at->second == total) continue;
-    if (soft.telling_left == 0) return;
     const uint32_t end =
         at->second + std::min(soft.telling_left, total - at->second);
     soft.telling_left -= end - at->second;
-    Message message(soft, job, reader);
+    job.telling = end < total;
+    LocationsMessage message(soft, job, reader);
     for (uint32_t& map = at->second; map < end; ++map) {
       if (job.job->maps.tasks[map].has_winner) message.Add(map);
     }
     message.Flush();
+    if (job.telling) return;
   }
-  job.telling = std::any_of(
-      soft.workers.begin(), soft.workers.end(), [&](const auto& worker) {
-        const auto at = worker.second.located.find(job.job->id);
-        return at != worker.second.located.end() && at->second < total;
-      });
 }
 
 // A leader that has not heard all workers does not know their directories.

@@ -260,7 +260,6 @@ uint32_t TotalSlots(const SoftState& soft) {
 void FillQueues(SoftState& soft) {
   if (soft.options.queue_per_slot <= 0) return;
   std::vector<SoftJob*> jobs;
-  const PlanRoom room = PlanRoomOf(soft);
   const uint32_t slots = TotalSlots(soft);
   auto may_queue = [&soft, slots](SoftJob& job) {
     return job.job->open() && !job.failing && GrantsOpen(soft, job) &&
@@ -271,6 +270,7 @@ void FillQueues(SoftState& soft) {
     if (may_queue(job)) jobs.push_back(&job);
   }
   if (jobs.empty()) return;
+  const PlanRoom room = PlanRoomOf(soft);
   for (auto& [number, worker] : soft.workers) {
     if (!worker.eligible() || worker.waiting > 0) continue;
     const uint32_t most =

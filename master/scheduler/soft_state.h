@@ -10,7 +10,8 @@
 // decisions stand in membership, outcomes, placement, locations, cleanup and
 // clients, which are functions over this.
 //
-// Internal to master/scheduler. Confined to the master loop.
+// Internal to master/scheduler; master/why reads it, to explain it. Confined to
+// the master loop.
 #ifndef MILLRACE_MASTER_SCHEDULER_SOFT_STATE_H_
 #define MILLRACE_MASTER_SCHEDULER_SOFT_STATE_H_
 

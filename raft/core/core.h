@@ -188,7 +188,7 @@ struct CoreStatus {
   std::map<NodeId, ProgressStatus> progress;  // Empty unless it leads.
 };
 
-// Thread-compatible; confined to the node's thread.
+// Thread-compatible; used by whichever thread has the node's turn.
 class Core {
  public:
   // Begins as a follower with what `log` and `hard_state` hold. `membership` is

@@ -109,6 +109,8 @@ class Core::Impl {
   void StartCampaign(CampaignKind kind);
   void RecordVote(NodeId voter, bool granted);
   void CountOwnVote();
+  // Term and vote as they are now, whether it is for anybody or not.
+  bool IsVoteDurable() const;
   void TickFollower();
 
   // -------------------------------------------------------------- follower.cc

@@ -2,6 +2,10 @@
 // its own is. Every test here holds the disk back.
 #include <gtest/gtest.h>
 
+#include <deque>
+#include <map>
+#include <vector>
+
 #include "raft/core/testing/test_group.h"
 
 namespace millrace::raft {
@@ -101,6 +105,78 @@ TEST(DurabilityTest, ItsOwnVoteCountsWhenItIsDurable) {
   EXPECT_EQ(alone.role(), Role::kCandidate);
   alone.Sync();
   EXPECT_EQ(alone.role(), Role::kLeader);
+}
+
+TEST(DurabilityTest, NobodyStandsAgainBeforeItsVoteIsDurable) {
+  TestMember member(PlainConfig(1), 3);
+  ASSERT_TRUE(member.core().Campaign().ok());
+  member.TakeUnsynced();
+  member.Tick(100);
+  EXPECT_TRUE(member.TakeUnsynced().empty());
+  EXPECT_EQ(member.term(), 1u);
+  EXPECT_EQ(member.Sync().size(), 2u);  // Requests; their time begins now.
+  member.Tick(9);
+  EXPECT_EQ(member.term(), 1u);
+  member.Tick(11);
+  EXPECT_EQ(member.term(), 2u);
+}
+
+TEST(DurabilityTest, NorWhoVotesForAnother) {
+  TestMember member(PlainConfig(1), 3);
+  member.Step(MakeMessage(kVote, 2, 1, 1));
+  member.TakeUnsynced();
+  member.Tick(100);
+  EXPECT_EQ(member.term(), 1u);
+  EXPECT_EQ(member.Sync(),
+            std::vector<Message>{MakeMessage(kVoteResponse, 1, 2, 1)});
+  member.Tick(20);
+  EXPECT_EQ(member.term(), 2u);
+}
+
+// Two of three members are left. A vote is asked for when the candidate's own
+// is written, and given when the other's is: two writes, which together take
+// longer than most election timeouts; then the first entry takes two more.
+TEST(DurabilityTest, OneElectionIsEnoughWithDisksNearlyAsSlowAsTheTimeout) {
+  constexpr int kWriteTicks = 8;
+  for (uint64_t seed = 1; seed <= 50; ++seed) {
+    std::map<NodeId, TestMember> members;
+    std::map<NodeId, std::deque<int>> due;  // Of writes, by member.
+    for (const NodeId id : {NodeId{1}, NodeId{2}}) {
+      CoreConfig config = PlainConfig(id);
+      config.seed = seed;
+      config.pre_vote = config.check_quorum = true;
+      members.emplace(id, TestMember(config, 3));
+    }
+    const auto leads = [&] {
+      return members.at(1).soft_state().leading ||
+             members.at(2).soft_state().leading;
+    };
+    ASSERT_TRUE(members.at(1).core().Campaign().ok());
+    for (int now = 0; now < 50 && !leads(); ++now) {
+      std::deque<Message> wire;
+      const auto take = [&](NodeId id, const std::vector<Message>& messages) {
+        wire.insert(wire.end(), messages.begin(), messages.end());
+        due[id].resize(members.at(id).writes_waiting(), now + kWriteTicks);
+      };
+      for (auto& [id, member] : members) {
+        member.Tick();
+        take(id, member.TakeUnsynced());
+        if (!due[id].empty() && due[id].front() <= now) {
+          due[id].pop_front();
+          take(id, member.Sync(1));
+        }
+      }
+      for (; !wire.empty(); wire.pop_front()) {
+        const Message message = wire.front();
+        const auto to = members.find(message.to);
+        if (to == members.end()) continue;
+        to->second.Step(message);
+        take(to->first, to->second.TakeUnsynced());
+      }
+    }
+    EXPECT_TRUE(leads()) << "seed " << seed;
+    EXPECT_EQ(members.at(1).term(), 1u) << "seed " << seed;
+  }
 }
 
 TEST(DurabilityTest, ItsVoteForItselfDoesNotWinALostElection) {

@@ -142,15 +142,21 @@ void Core::Impl::RecordVote(NodeId voter, bool granted) {
   }
 }
 
+bool Core::Impl::IsVoteDurable() const {
+  return durable_hard_state_.term == term_ && durable_hard_state_.vote == vote_;
+}
+
 // By then everything that the requests for votes claim is durable, too.
 void Core::Impl::CountOwnVote() {
-  if (role_ == Role::kCandidate && durable_hard_state_.term == term_ &&
-      durable_hard_state_.vote == config_.id) {
+  if (role_ == Role::kCandidate && IsVoteDurable()) {
     RecordVote(config_.id, true);
   }
 }
 
 void Core::Impl::TickFollower() {
+  // The next election would wait for the same disk, and make worthless what is
+  // being written for this one. A candidate's time begins when it can ask.
+  if (leader_ == kNobody && !IsVoteDurable()) return;
   ++election_elapsed_;
   if (election_elapsed_ < election_timeout_ || !IsPromotable()) return;
   election_elapsed_ = 0;

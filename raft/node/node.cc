@@ -17,6 +17,7 @@
 #include "raft/node/node_core.h"
 #include "raft/node/node_storage.h"
 #include "raft/node/snapshot_transfer.h"
+#include "raft/node/ticker.h"
 #include "raft/node/workers.h"
 #include "raft/replicated_log.h"
 
@@ -64,8 +65,9 @@ class NodeImpl final : public Node, public TransportReceiver {
  public:
   NodeImpl(const NodeOptions& options, NodeStorage storage,
            std::unique_ptr<ProposalGate> gate, std::unique_ptr<NodeCore> core,
-           std::function<void(const absl::Status&)> on_fatal, Clock& clock,
-           Transport& transport, LogSink& sink)
+           std::function<void(const absl::Status&)> on_fatal,
+           uint64_t tick_seed, Clock& clock, Transport& transport,
+           LogSink& sink)
       : options_(options),
         clock_(clock),
         transport_(transport),
@@ -74,7 +76,7 @@ class NodeImpl final : public Node, public TransportReceiver {
         gate_(std::move(gate)),
         on_fatal_(std::move(on_fatal)),
         core_(std::move(core)),
-        tick_at_(clock.Monotonic() + options.tick),
+        ticker_(options.tick, tick_seed, clock.Monotonic()),
         mailbox_(Mailbox::Limits()),
         taken_(std::make_shared<TakenState>(mailbox_)),
         status_(core_->status()),
@@ -246,17 +248,12 @@ class NodeImpl final : public Node, public TransportReceiver {
   absl::Status Work(Mail mail, Mailbox::Turn* turn, absl::Duration* tick_at) {
     do {
       MR_RETURN_IF_ERROR(Feed(mail));
-      const absl::Duration now = clock_.Monotonic();
-      const bool ticks = now >= tick_at_;
+      const bool ticks = ticker_.Take(clock_.Monotonic());
       if (ticks) {
-        // Ticks that were missed, by a pause of the process say, are not made
-        // up for: what the others said meanwhile comes first.
-        tick_at_ += options_.tick;
-        if (tick_at_ <= now) tick_at_ = now + options_.tick;
         MR_RETURN_IF_ERROR(core_->Tick());
         log_worker_.Flush();
       }
-      *tick_at = tick_at_;
+      *tick_at = ticker_.next();
       MR_ASSIGN_OR_RETURN(Claimed claimed, Carry(ticks));
       if (!claimed.write && claimed.deliveries.empty()) break;
       // Who is the whole group has nobody to listen to meanwhile, and what its
@@ -394,7 +391,7 @@ class NodeImpl final : public Node, public TransportReceiver {
   // Of the thread that has the turn.
   const std::unique_ptr<NodeCore> core_;
   SoftState published_;
-  absl::Duration tick_at_;
+  Ticker ticker_;
 
   Mailbox mailbox_;
   const std::shared_ptr<TakenState> taken_;
@@ -481,7 +478,7 @@ absl::StatusOr<std::unique_ptr<Node>> OpenNode(const NodeOptions& options,
                        std::move(storage.start), *storage.view, *gate));
   return std::make_unique<NodeImpl>(options, std::move(storage),
                                     std::move(gate), std::move(core), on_fatal,
-                                    clock, transport, sink);
+                                    random.Next64(), clock, transport, sink);
 }
 
 }  // namespace millrace::raft

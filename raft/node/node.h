@@ -66,7 +66,8 @@ struct NodeOptions {
 
   // ------------------------------------------------------------------ timing
   // A follower that hears no leader for election_ticks to twice as many stands
-  // for election. Equal on all members, by and large.
+  // for election. Equal on all members, by and large; each tick takes half of
+  // `tick` more or less, at random (see Ticker).
   absl::Duration tick = absl::Milliseconds(100);
   int election_ticks = 10;
   int heartbeat_ticks = 1;

@@ -17,6 +17,7 @@
 #include "raft/node/node_log.h"
 #include "raft/node/proposal_gate.h"
 #include "raft/node/snapshot_cycle.h"
+#include "raft/node/ticker.h"
 
 namespace millrace::raft {
 namespace {
@@ -24,6 +25,48 @@ namespace {
 using testing::ElementsAre;
 using testing::IsEmpty;
 using testing::SizeIs;
+
+// ---------------------------------------------------------------------- Ticker
+
+TEST(TickerTest, TicksAreATickApartOnAverageAndNeverHalfOfOneLess) {
+  constexpr int kTicks = 2000;
+  const absl::Duration tick = absl::Milliseconds(100);
+  absl::Duration now = absl::Seconds(5);
+  Ticker ticker(tick, 1, now);
+  for (int i = 0; i < kTicks; ++i) {
+    EXPECT_FALSE(ticker.Take(now));
+    const absl::Duration length = ticker.next() - now;
+    EXPECT_GE(length, tick / 2);
+    EXPECT_LT(length, tick * 3 / 2);
+    now = ticker.next();
+    ASSERT_TRUE(ticker.Take(now));
+  }
+  EXPECT_GT(now, absl::Seconds(5) + tick * kTicks * 0.97);
+  EXPECT_LT(now, absl::Seconds(5) + tick * kTicks * 1.03);
+}
+
+TEST(TickerTest, WhatWasMissedIsNotMadeUpFor) {
+  Ticker ticker(absl::Milliseconds(100), 1, absl::ZeroDuration());
+  EXPECT_TRUE(ticker.Take(absl::Seconds(60)));
+  EXPECT_FALSE(ticker.Take(absl::Seconds(60)));
+  EXPECT_GE(ticker.next(), absl::Seconds(60) + absl::Milliseconds(50));
+}
+
+// An election timeout after a common beginning, members are further apart than
+// a vote takes.
+TEST(TickerTest, TicksThatFallTogetherDoNotStayTogether) {
+  int together = 0;
+  for (uint64_t seed = 0; seed < 1000; ++seed) {
+    Ticker a(absl::Milliseconds(100), 2 * seed, absl::ZeroDuration());
+    Ticker b(absl::Milliseconds(100), 2 * seed + 1, absl::ZeroDuration());
+    for (int i = 0; i < 10; ++i) {
+      a.Take(a.next());
+      b.Take(b.next());
+    }
+    together += absl::AbsDuration(a.next() - b.next()) < absl::Milliseconds(5);
+  }
+  EXPECT_LT(together, 60);
+}
 
 // ---------------------------------------------------------------- ProposalGate
 

@@ -52,7 +52,9 @@ std::string_view AdviceFor(proto::FailureCause cause, RanOn where) {
       return "map code must give the same records each time: look for clocks, "
              "random numbers, hash order and addresses in it";
     case proto::INFRASTRUCTURE:
-      return "see the state of the workers: millrace worker list";
+      return cluster ? "see the state of the workers: millrace worker list"
+                     : "check the disk of the scratch directory, or name "
+                       "another with --scratch";
     case proto::INTERNAL:
     case proto::LEDGER_MISMATCH:
       return "this is a bug in Millrace; please report it with this message";

@@ -96,7 +96,8 @@ using Event = std::variant<BecameLeader, LostLeadership, EntryApplied,
 // For ReplicatedLog::Propose at the term that is led. The edge keeps it until
 // the log has taken it or leadership is lost; the core does not propose it
 // again. In order, but for entries that name a blob (Planned, Decided), which
-// wait until the masters hold it, or come back as BlobLost.
+// wait until the masters hold it, or come back as BlobLost, and for WorkerLost,
+// which waits until a majority of the masters has said anew whom it follows.
 struct Propose {
   proto::LogEntry entry;
 };

@@ -156,7 +156,9 @@ void MasterLoop::Carry(Effect& effect) {
   if (auto* propose = std::get_if<Propose>(&effect)) {
     FaultPointOf("propose", propose->entry);
     std::set<std::string> blobs = BlobsToHold(propose->entry);
-    if (blobs.empty()) {
+    if (propose->entry.has_worker_lost()) {
+      ProposeWhenConfirmed(std::move(propose->entry));
+    } else if (blobs.empty()) {
       proposals_.push_back(propose->entry.SerializeAsString());
     } else {
       ProposeWhenHeld(std::move(propose->entry), std::move(blobs));
@@ -241,6 +243,21 @@ void MasterLoop::ProposeWhenHeld(proto::LogEntry entry,
       }
       Step(BlobLost{entry, std::string(ToStd(status.message()))});
     });
+  });
+}
+
+// Workers that cannot reach this master may reach the next one, and the other
+// masters may still hear this one and so take an entry that it cannot commit:
+// one that nobody can answer any more must not give up workers.
+void MasterLoop::ProposeWhenConfirmed(proto::LogEntry entry) {
+  Confirm([this, term = core_.term(),
+           entry = std::move(entry)](const absl::Status& leading) {
+    if (term != core_.term() || !core_.leading()) return;
+    if (leading.ok()) {
+      proposals_.push_back(entry.SerializeAsString());
+    } else {
+      ProposeWhenConfirmed(entry);  // The log did not take the question.
+    }
   });
 }
 

@@ -153,6 +153,7 @@ class MasterLoop final : public raft::LogSink, public WorkerStreamListener {
   void NameMasters(StreamId stream, proto::MasterMessage* message);
   void ApplyEntry(const raft::CommittedEntry& committed);
   void ProposeWhenHeld(proto::LogEntry entry, std::set<std::string> blobs);
+  void ProposeWhenConfirmed(proto::LogEntry entry);
   void ProposeQueued();
   absl::Status Leading() const;
   // No other master could lead by now: it takes this one's vote.

@@ -86,6 +86,15 @@ class MemoryLog final : public raft::ReplicatedLog {
     absl::MutexLock lock(&mu_);
     hold_confirmations_ = true;
   }
+  // Waits until somebody asks.
+  void AwaitQuestion() {
+    absl::MutexLock lock(&mu_);
+    const auto asked = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+      return !confirmations_.empty();
+    };
+    EXPECT_TRUE(mu_.AwaitWithTimeout(absl::Condition(&asked), kPatience))
+        << "nobody asks whether it leads";
+  }
   void ReleaseConfirmations() {
     std::vector<std::function<void(absl::Status)>> held;
     {
@@ -272,6 +281,59 @@ TEST_F(MasterLoopTest, MoreEntriesThanTheLogTakesAtATimeAreAllWritten) {
         counted.Notify();
       });
   counted.WaitForNotification();
+}
+
+// A leader that is cut off sees its workers go, and its followers may hear it
+// when it hears nobody.
+TEST_F(MasterLoopTest, WorkersAreGivenUpOnceTheLogHasConfirmedWhoLeads) {
+  SchedulerOptions options;
+  options.reconnect_limit = absl::Milliseconds(10);
+  MasterLoop loop(options, Clock::Real(), *loop_random_, peers_);
+  WorkerStreams streams(loop);
+  MemoryLog log(loop, kLogBytesMax);
+  log_.SetOther(raft::Member{/*voter=*/true, "there:2"});  // As peers_ says.
+  loop.Start(streams, holders_);
+  loop.SetLog(log, cluster_);
+  loop.OnLeading(1);
+  AwaitLeading(loop);
+  const auto workers = [&] {
+    size_t alive = 0;
+    absl::Notification looked;
+    loop.Look(
+        [&](const absl::Status&, const State& state, const SchedulerCore&) {
+          alive = state.alive_workers().size();
+          looked.Notify();
+        });
+    looked.WaitForNotification();
+    return alive;
+  };
+  const auto await_workers = [&](size_t count) {
+    const absl::Duration until = Clock::Real().Monotonic() + kPatience;
+    while (workers() != count && Clock::Real().Monotonic() < until) {
+    }
+    EXPECT_EQ(workers(), count);
+  };
+
+  constexpr StreamId kStream = 7;
+  proto::WorkerMessage message;
+  proto::Hello& hello = *message.mutable_hello();
+  hello.set_protocol_version(proto::WORKER_PROTOCOL_VERSION);
+  hello.set_name("w");
+  hello.set_incarnation(std::string(16, 'i'));
+  hello.set_slots(1);
+  hello.set_address("w:1");
+  hello.set_spool_dir("/spool");
+  loop.OnStreamOpened(kStream);
+  loop.OnStreamMessage(kStream, message);
+  await_workers(1);
+
+  log.HoldConfirmations();
+  loop.OnStreamClosed(kStream);
+  log.AwaitQuestion();
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(workers(), 1u);
+  log.ReleaseConfirmations();
+  await_workers(0);
+  loop.Stop();
 }
 
 // ------------------------------------------------------------------ snapshots

@@ -93,12 +93,8 @@ proto::TaskFailed EngineFailure(const absl::Status& status) {
     case absl::StatusCode::kDataLoss:
     case absl::StatusCode::kNotFound:
     case absl::StatusCode::kPermissionDenied:
-      // Something happened to the attempt's own files behind its back.
-      return MakeFailure(proto::OUTPUT_FAILED,
-                         Cat(Message(status),
-                             "; check the disk of the scratch directory, or "
-                             "name another with --scratch"),
-                         true);
+      // The disk has damaged, lost or refused the attempt's own files.
+      return MakeFailure(proto::INFRASTRUCTURE, Message(status), true);
     default:
       return MakeFailure(proto::INTERNAL, status.ToString(), true);
   }

@@ -16,16 +16,18 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-// A spill run that the disk has damaged or lost is no bug of ours.
-TEST(EngineFailureTest, DamageToOwnFilesPointsToTheDisk) {
+// A spill run that the disk has damaged or lost is no bug of ours, nor one of
+// the program: another worker has another disk.
+TEST(EngineFailureTest, DamageToOwnFilesIsTheMachines) {
   for (const absl::Status& status :
        {absl::DataLossError("run 3 is damaged"),
         absl::NotFoundError("run 3 is damaged"),
-        absl::PermissionDeniedError("run 3 is damaged")}) {
+        absl::PermissionDeniedError("run 3 is damaged"),
+        ErrnoStatus(EIO, "write", "run 3"),
+        ErrnoStatus(EROFS, "open", "run 3")}) {
     const proto::TaskFailed failed = EngineFailure(status);
-    EXPECT_EQ(failed.cause(), proto::OUTPUT_FAILED);
-    EXPECT_THAT(failed.message(),
-                HasSubstr("run 3 is damaged; check the disk"));
+    EXPECT_EQ(failed.cause(), proto::INFRASTRUCTURE) << status;
+    EXPECT_THAT(failed.message(), HasSubstr("run 3"));
     EXPECT_TRUE(failed.retryable());
   }
   EXPECT_EQ(EngineFailure(absl::InternalError("sums differ")).cause(),

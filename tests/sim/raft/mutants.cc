@@ -71,7 +71,7 @@ const std::vector<NamedMutant>& AllMutants() {
        "directory",
        [](Mutant* m) { m->log.skip_directory_sync = true; }, 100},
       {"drop_past_snapshot", "the log drops all that is committed",
-       [](Mutant* m) { m->log.drop_past_snapshot = true; }, 100},
+       [](Mutant* m) { m->log.drop_past_snapshot = true; }, 1000},
       {"snapshot_over_newer_log",
        "at a start, an installed snapshot always "
        "replaces the log",

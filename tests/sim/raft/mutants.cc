@@ -44,7 +44,7 @@ const std::vector<NamedMutant>& AllMutants() {
       {"read_before_own_commit",
        "reads are served before an entry of the "
        "leader's term is committed",
-       [](Mutant* m) { m->core.read_before_own_commit = true; }, 3000},
+       [](Mutant* m) { m->core.read_before_own_commit = true; }, 100},
       {"change_before_own_commit",
        "a membership change before an entry of the "
        "leader's term is committed",
@@ -54,7 +54,7 @@ const std::vector<NamedMutant>& AllMutants() {
       {"core_snapshot_over_newer_log", "an older snapshot replaces a newer log",
        [](Mutant* m) { m->core.snapshot_over_newer_log = true; }, 3000},
       {"lead_after_removal", "a leader that was removed goes on leading",
-       [](Mutant* m) { m->habits.lead_after_removal = true; }, 3000},
+       [](Mutant* m) { m->habits.lead_after_removal = true; }, 100},
       // -------------------------------------------------- log and snapshots
       {"drop_bad_middle",
        "recovery ends the log at a damaged record, wherever "

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -158,8 +159,6 @@ TEST_F(StateSnapshotsTest, MemberThatIsFarBehindGetsTheStateOfItsLeader) {
   StateSink sink;
   auto leader = MustOpen(options_, disk, sink, 1);
   ASSERT_NE(leader, nullptr);
-  Commit(*leader, sink, 200);
-
   raft::SimDisk other_disk;
   StateSink other;
   raft::NodeOptions joining = options_;
@@ -168,10 +167,28 @@ TEST_F(StateSnapshotsTest, MemberThatIsFarBehindGetsTheStateOfItsLeader) {
   joining.address = "second:1";
   auto follower = MustOpen(joining, other_disk, other, 2);
   ASSERT_NE(follower, nullptr);
+  const raft::NodeId member = follower->identity().member;
   raft::MembershipChange change;
   change.kind = raft::MembershipChange::Kind::kAddLearner;
-  change.node = follower->identity().member;
+  change.node = member;
   change.address = joining.address;
+  // The leader goes on until it has dropped all of its log as it is now.
+  const auto fall_behind = [&] {
+    const auto segments = [&] {
+      std::set<std::string> names;
+      for (const std::string& name : disk.Names("/data/log")) {
+        if (name.find(".seg") != std::string::npos) names.insert(name);
+      }
+      return names;
+    };
+    const std::set<std::string> before = segments();
+    ASSERT_FALSE(before.empty());
+    ASSERT_TRUE(raft::WaitUntil([&] {
+      Commit(*leader, sink, 40);
+      return *segments().begin() > *before.rbegin();
+    }));
+  };
+  network_.Isolate(member);
   ASSERT_TRUE(raft::WaitUntil([&] {
     absl::Notification answered;
     absl::Status result;
@@ -182,13 +199,15 @@ TEST_F(StateSnapshotsTest, MemberThatIsFarBehindGetsTheStateOfItsLeader) {
     answered.WaitForNotification();
     return result.ok();
   }));
+  fall_behind();
+  network_.HealAll();
   EXPECT_EQ(other.WaitFor(sink.applied_index()), sink.WaitFor(0));
   EXPECT_GE(other.restored(), 1u);
 
   // One that has a state gets another in its place.
   const uint64_t before = other.restored();
-  network_.Isolate(follower->identity().member);
-  Commit(*leader, sink, 300);
+  network_.Isolate(member);
+  fall_behind();
   network_.HealAll();
   EXPECT_EQ(other.WaitFor(sink.applied_index()), sink.WaitFor(0));
   EXPECT_GT(other.restored(), before);

@@ -54,12 +54,19 @@ void FakeLeader::Close(StreamId stream) {
 }
 
 void FakeLeader::Say(proto::MasterMessage message) {
-  Observer* observer;
   StreamId stream;
   {
     absl::MutexLock lock(&mu_);
-    observer = observer_;
     stream = stream_;
+  }
+  SayOn(stream, std::move(message));
+}
+
+void FakeLeader::SayOn(StreamId stream, proto::MasterMessage message) {
+  Observer* observer;
+  {
+    absl::MutexLock lock(&mu_);
+    observer = observer_;
   }
   if (message.term() == 0) message.set_term(1);
   observer->OnMessage(stream, std::move(message));
@@ -83,14 +90,15 @@ void FakeLeader::Send(StreamId stream, proto::WorkerMessage message) {
     for (const proto::AttemptProgress& progress : update.progress()) {
       progress_[progress.attempt_uid()] = progress;
     }
-    dropped_.insert(update.dropped_jobs().begin(),
-                    update.dropped_jobs().end());
+    dropped_.insert(update.dropped_jobs().begin(), update.dropped_jobs().end());
     disk_low_ = update.disk_low();
   }
-  // However long the test takes, this leader is there.
+  // However long the test takes, this leader is there. On that stream: the test
+  // may have opened another one meanwhile, on which nothing comes before
+  // Welcome.
   proto::MasterMessage alive;
   alive.mutable_alive();
-  Say(std::move(alive));
+  SayOn(stream, std::move(alive));
 }
 
 void FakeLeader::Await(const std::function<bool()>& condition,

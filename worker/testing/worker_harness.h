@@ -53,6 +53,8 @@ class FakeLeader final : public MasterLink {
   void Await(const std::function<bool()>& condition, const char* what)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void OpenStream() ABSL_LOCKS_EXCLUDED(mu_);
+  void SayOn(StreamId stream, proto::MasterMessage message)
+      ABSL_LOCKS_EXCLUDED(mu_);
 
   ClusterId cluster_ = *ClusterId::FromHex(std::string(32, 'c'));
   absl::Mutex mu_;

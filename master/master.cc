@@ -166,9 +166,9 @@ absl::Status MasterImpl::Start() {
           }});
   group_keeper_.emplace(
       peers_, *holders_, clock_,
-      GroupKeeper::Edges{[this] { return NamedBlobsOfLeader(); },
-                         [this] { return Self(); },
-                         [this] { StopTakingPart(); }});
+      GroupKeeper::Edges{
+          [this] { return NamedBlobsOfLeader(); }, [this] { return Self(); },
+          [this] { loop_.TellMasters(); }, [this] { StopTakingPart(); }});
   loop_.SetOnBlobsNamed([this](const std::vector<std::string>& blobs) {
     blob_keeper_->Need(blobs);
   });

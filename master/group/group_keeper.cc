@@ -145,9 +145,11 @@ absl::Status GroupKeeper::CheckLeading(const GroupStatus& group) const {
 absl::Status GroupKeeper::Change(const raft::MembershipChange& change) {
   Answer<absl::Status> answer;
   log_->ChangeMembership(change, answer.Taker());
-  return answer.Wait(kChangeTimeout,
-                     absl::UnavailableError("the log does not get ahead: too "
-                                            "few masters answer"));
+  const absl::Status changed = answer.Wait(
+      kChangeTimeout, absl::UnavailableError("the log does not get ahead: too "
+                                             "few masters answer"));
+  if (changed.ok()) edges_.on_changed();
+  return changed;
 }
 
 // ---------------------------------------------------------------------- add

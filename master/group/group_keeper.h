@@ -39,6 +39,9 @@ class GroupKeeper {
     std::function<absl::StatusOr<std::set<std::string>>()> named_blobs;
     // What this master says of itself.
     std::function<proto::MasterStatus()> self;
+    // A member is added, made a voter or removed; before whoever asked for it
+    // hears so.
+    std::function<void()> on_changed;
     // It was removed; the log is not used any more. Called once, on the
     // keeper's thread.
     std::function<void()> on_removed;

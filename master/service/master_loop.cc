@@ -199,6 +199,21 @@ void MasterLoop::NameMasters(StreamId stream, proto::MasterMessage* message) {
   told = std::move(masters);
 }
 
+void MasterLoop::TellMasters() {
+  Post([this] {
+    if (!core_.leading()) return;
+    const std::vector<std::string> masters = peers_.Addresses();
+    for (const auto& [stream, told] : masters_told_) {
+      if (told == masters) continue;
+      proto::MasterMessage message;
+      message.set_term(core_.term());
+      message.mutable_alive();
+      NameMasters(stream, &message);
+      streams_->Send(stream, std::move(message));
+    }
+  });
+}
+
 void MasterLoop::ApplyEntry(const raft::CommittedEntry& committed) {
   proto::LogEntry entry;
   // The log vouches for the bytes, so this is a bug or a newer program's log.

@@ -61,6 +61,10 @@ class MasterLoop final : public raft::LogSink, public WorkerStreamListener {
   // Why this master does not lead, where that is not for the usual reason: it
   // has not been added to a group yet, or was removed.
   void SetStanding(std::string why);
+  // Tells workers at once who the masters are, if they have changed; else they
+  // hear it with whatever is said to them next, a heartbeat later at most. A
+  // worker that knows nobody but a master that goes away then is lost.
+  void TellMasters();
   // Returns when the loop has ended. Calls that wait for an answer get
   // kCancelled. No-op the second time.
   void Stop();

@@ -16,12 +16,17 @@
 #include "common/strings.h"
 #include "master/blobs/blob_store.h"
 #include "master/group/blob_fetcher.h"
+#include "proto/services/cluster.grpc.pb.h"
 #include "raft/replicated_log.h"
+#include "rpc/channel.h"
 #include "rpc/credentials.h"
+#include "rpc/server.h"
 #include "tests/testing/memory_file_system.h"
 
 namespace millrace::master {
 namespace {
+
+using ::testing::ElementsAre;
 
 constexpr absl::Duration kPatience = absl::Seconds(60);
 
@@ -155,6 +160,18 @@ void AwaitLeading(MasterLoop& loop) {
         });
     looked.WaitForNotification();
   }
+}
+
+proto::WorkerMessage HelloOfWorker() {
+  proto::WorkerMessage message;
+  proto::Hello& hello = *message.mutable_hello();
+  hello.set_protocol_version(proto::WORKER_PROTOCOL_VERSION);
+  hello.set_name("w");
+  hello.set_incarnation(std::string(16, 'i'));
+  hello.set_slots(1);
+  hello.set_address("w:1");
+  hello.set_spool_dir("/spool");
+  return message;
 }
 
 // A loop with all that is around it, but for workers and other masters.
@@ -315,16 +332,8 @@ TEST_F(MasterLoopTest, WorkersAreGivenUpOnceTheLogHasConfirmedWhoLeads) {
   };
 
   constexpr StreamId kStream = 7;
-  proto::WorkerMessage message;
-  proto::Hello& hello = *message.mutable_hello();
-  hello.set_protocol_version(proto::WORKER_PROTOCOL_VERSION);
-  hello.set_name("w");
-  hello.set_incarnation(std::string(16, 'i'));
-  hello.set_slots(1);
-  hello.set_address("w:1");
-  hello.set_spool_dir("/spool");
   loop.OnStreamOpened(kStream);
-  loop.OnStreamMessage(kStream, message);
+  loop.OnStreamMessage(kStream, HelloOfWorker());
   await_workers(1);
 
   log.HoldConfirmations();
@@ -333,6 +342,44 @@ TEST_F(MasterLoopTest, WorkersAreGivenUpOnceTheLogHasConfirmedWhoLeads) {
   for (int i = 0; i < 3; ++i) EXPECT_EQ(workers(), 1u);
   log.ReleaseConfirmations();
   await_workers(0);
+  loop.Stop();
+}
+
+// A minute passes between two heartbeats here.
+TEST_F(MasterLoopTest, WorkersHearAtOnceOfAMasterThatIsAdded) {
+  SchedulerOptions options;
+  options.heartbeat_interval = absl::Minutes(1);
+  MasterLoop loop(options, Clock::Real(), *loop_random_, peers_);
+  WorkerStreams streams(loop);
+  MemoryLog log(loop, kLogBytesMax);
+  loop.Start(streams, holders_);
+  loop.SetLog(log, cluster_);
+  loop.OnLeading(1);
+  AwaitLeading(loop);
+  const auto server = rpc::Server::Start(rpc::LoopbackCredentials(),
+                                         "127.0.0.1:0", {streams.service()});
+  ASSERT_TRUE(server.ok()) << server.status();
+  const auto channel =
+      rpc::Dial(rpc::LoopbackCredentials(), (*server)->address().ToString());
+  ASSERT_TRUE(channel.ok()) << channel.status();
+  grpc::ClientContext context;
+  const auto stream =
+      proto::WorkerService::NewStub(*channel)->Connect(&context);
+  ASSERT_TRUE(stream->Write(HelloOfWorker()));
+  proto::MasterMessage said;
+  ASSERT_TRUE(stream->Read(&said));
+  EXPECT_TRUE(said.has_welcome());
+  EXPECT_THAT(said.masters(), ElementsAre("here:1"));
+
+  loop.TellMasters();  // Nothing has changed, and nothing is said.
+  log_.SetOther(raft::Member{/*voter=*/false, "there:2"});
+  loop.TellMasters();
+  ASSERT_TRUE(stream->Read(&said));
+  EXPECT_THAT(said.masters(), ElementsAre("here:1", "there:2"));
+  EXPECT_EQ(said.term(), 1u);
+  context.TryCancel();
+  stream->Finish();
+  (*server)->Shutdown(absl::ZeroDuration());
   loop.Stop();
 }
 

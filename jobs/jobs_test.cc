@@ -222,6 +222,8 @@ TEST_F(JobsTest, GrepPrintsTheLinesThatMatch) {
   const Files files = WriteTexts(temp_, seed);
   EXPECT_EQ(Output("grep", "literal", {kSmallSplits, "--", "ab"}),
             Grep(files, [](const auto& line) { return Contains(line, "ab"); }));
+  EXPECT_EQ(Output("grep_custom", "custom", {kSmallSplits, "--", "ab"}),
+            Grep(files, [](const auto& line) { return Contains(line, "ab"); }));
   EXPECT_EQ(Output("grep", "inverted", {"--", "-v", "a"}),
             Grep(files, [](const auto& line) { return !Contains(line, "a"); }));
   EXPECT_EQ(Output("grep", "everything", {"--", ""}),
@@ -251,6 +253,9 @@ TEST_F(JobsTest, GrepTakesLiteralsLiterally) {
 
 TEST_F(JobsTest, GrepRefusesBadArguments) {
   temp_.Write("in/a", "x");
+  const ProgramResult none = Run("grep_custom", "none", {});
+  EXPECT_EQ(none.exit_code, 2) << none;
+  EXPECT_THAT(none.err, HasSubstr("exactly one TEXT"));
   const std::pair<std::vector<std::string>, std::string> cases[] = {
       {{}, "PATTERN is missing"},
       {{"--", "a", "b"}, "more than one PATTERN"},
@@ -335,8 +340,10 @@ TEST_F(JobsTest, SortEqualsStableSort) {
   std::string expected;
   for (const std::string& record : records) expected += record;
 
-  const std::vector<std::string> parts =
-      Parts("sort", "sorted", {"--reducers=4", "--split-bytes=300000"});
+  const std::vector<std::string> flags = {"--reducers=4",
+                                          "--split-bytes=300000"};
+  const std::vector<std::string> parts = Parts("sort", "sorted", flags);
+  EXPECT_TRUE(Parts("sort_custom", "sorted_by_hand", flags) == parts);
   ASSERT_EQ(parts.size(), 4u);
   EXPECT_TRUE(parts[0] + parts[1] + parts[2] + parts[3] == expected);
   for (const std::string& part : parts) {

@@ -149,10 +149,13 @@ TEST_P(JobsTest, WriteTheBytesOfALocalRun) {
   ExpectSameBytes("wordcount_custom", text, small);
   ExpectSameBytes("inverted_index", text, small);
   ExpectSameBytes("grep", text, {"--split-bytes", "100K"}, {"word1[0-9]*7"});
+  ExpectSameBytes("grep_custom", text, {"--split-bytes", "100K"}, {"word1"});
   ExpectSameBytes("empty", text, {});
   ExpectSameBytes("teragen", "", {"--rows", "20000"});
-  ExpectSameBytes("sort", cluster_.Path("teragen-there"),
-                  {"--split-bytes", "200K", "--reducers", "4"});
+  for (const char* sort : {"sort", "sort_custom"}) {
+    ExpectSameBytes(sort, cluster_.Path("teragen-there"),
+                    {"--split-bytes", "200K", "--reducers", "4"});
+  }
   ExpectSameBytes("teravalidate", cluster_.Path("sort-there"), {});
   ExpectShufflesAreWhatReducesRead();
 }

@@ -4,6 +4,7 @@ import hashlib
 import os
 import pathlib
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -15,10 +16,15 @@ def die(message):
     sys.exit(f"{pathlib.Path(sys.argv[0]).name}: {message}")
 
 
+def end_tidily():
+    """SIGTERM ends the program as an error does: clusters are taken down."""
+    signal.signal(signal.SIGTERM, lambda *_: die("terminated"))
+
+
 def parse_size(text):
     units = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
     scale = units.get(text[-1:].upper(), 1)
-    return int(text.rstrip("KMGkmg")) * scale
+    return int(float(text.rstrip("KMGkmg")) * scale)
 
 
 def remove(path):
@@ -26,6 +32,25 @@ def remove(path):
     while path.is_dir():
         shutil.rmtree(path, onerror=lambda *_: None)
     path.unlink(missing_ok=True)
+
+
+def size_text(path):
+    """A file's size for people."""
+    size = path.stat().st_size
+    for unit, scale in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if size >= scale:
+            return f"{size / scale:.3g} {unit}"
+    return f"{size} bytes"
+
+
+def output_of(shell_command):
+    """What a shell command prints."""
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", shell_command],
+                          stdout=subprocess.PIPE, text=True, check=False,
+                          env=dict(os.environ, LC_ALL="C"))
+    if done.returncode != 0:
+        die(f"failed: {shell_command}")
+    return done.stdout
 
 
 def digest_of(shell_command):
@@ -55,15 +80,28 @@ def generate(bench, path, arguments):
             pass
 
 
-def machine():
+def instruction_set():
+    """Of the processor; programs choose from it at run time."""
+    flags = ""
+    for line in open("/proc/cpuinfo", encoding="utf-8"):
+        if line.startswith("flags"):
+            flags = line
+            break
+    return " ".join(name for name in ("sse4_2", "avx2", "avx512bw", "sha_ni")
+                    if name in flags.split()) or "unknown"
+
+
+def machine(binaries=None):
+    """`binaries`: directory of the programs, if they are of another tree."""
     def first(path, prefix):
         for line in open(path, encoding="utf-8"):
             if line.startswith(prefix):
                 return line.split(":", 1)[1].strip()
         return "unknown"
 
-    git = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT,
-                         capture_output=True, text=True, check=False)
+    git = subprocess.run(["git", "describe", "--always", "--dirty"],
+                         cwd=binaries or ROOT, capture_output=True, text=True,
+                         check=False)
     return {
         "cpu": first("/proc/cpuinfo", "model name"),
         "cores": os.cpu_count(),

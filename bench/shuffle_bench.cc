@@ -1,9 +1,12 @@
-// One partition from one worker to another over loopback, three ways, one after
-// the other in turns, so that they meet the same machine:
+// One partition from one worker to another on this machine, several ways, one
+// after the other in turns, so that they meet the same machine:
 //
-//   tcp      a socket: read the file, write, read; what the kernel allows
-//   stream   ShuffleService.Fetch, slices taken and dropped
-//   fetcher  all of it: index and blocks verified, bytes in a memory file
+//   read       the file, from the page cache: what the kernel allows
+//   same host  the file as a reduce on the same host reads it: index, blocks
+//              and digest verified, each record handed out
+//   tcp        a socket: read the file, write, read; what the kernel allows
+//   stream     ShuffleService.Fetch, slices taken and dropped
+//   fetcher    all of it: index and blocks verified, bytes in a memory file
 //
 // Prints the median of the rounds in MB/s, with the range.
 #include <arpa/inet.h>
@@ -15,6 +18,7 @@
 #include <cstdio>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <utility>
@@ -23,6 +27,7 @@
 #include "CLI/CLI.hpp"
 #include "common/clock.h"
 #include "common/logging.h"
+#include "engine/format/map_output_reader.h"
 #include "engine/format/map_output_writer.h"
 #include "worker/shuffle/grpc_transport.h"
 #include "worker/shuffle/shuffle_fetcher.h"
@@ -61,6 +66,27 @@ TestOutput WriteOutput(ServedSpool& spool, uint64_t megabytes) {
   CHECK(summary.ok()) << summary.status();
   output.summary = *std::move(summary);
   return output;
+}
+
+void ReadPlainly(const std::string& path, uint64_t bytes) {
+  auto file = FileSystem::Posix().OpenRead(path);
+  CHECK(file.ok());
+  const auto buffer = std::make_unique<char[]>(kPieceBytes);
+  for (uint64_t offset = 0; offset < bytes; offset += kPieceBytes) {
+    const size_t n = std::min<uint64_t>(kPieceBytes, bytes - offset);
+    CHECK((*file)->ReadAt(offset, buffer.get(), n).ok());
+  }
+}
+
+void ReadAsReduce(const std::string& path, const TestOutput& output) {
+  auto file = engine::MapOutputFile::Open(FileSystem::Posix(), path,
+                                          output.identity, 1, std::nullopt);
+  CHECK(file.ok()) << file.status();
+  const auto records = engine::ReadPartition(*std::move(file), 0, kPieceBytes);
+  uint64_t count = 0;
+  while (records->Next()) ++count;
+  CHECK(records->status().ok()) << records->status();
+  CHECK_EQ(count, output.summary.partitions[0].sum.records);
 }
 
 void CopyOverTcp(const std::string& path, uint64_t bytes) {
@@ -135,13 +161,13 @@ void Print(const char* name, uint64_t bytes,
   const auto rate = [&](absl::Duration time) {
     return static_cast<double>(bytes) / 1e6 / absl::ToDoubleSeconds(time);
   };
-  std::printf("%-8s %7.0f MB/s  (%.0f to %.0f, %zu rounds)\n", name,
+  std::printf("%-9s %7.0f MB/s  (%.0f to %.0f, %zu rounds)\n", name,
               rate(rounds[rounds.size() / 2]), rate(rounds.back()),
               rate(rounds.front()), rounds.size());
 }
 
 int Run(int argc, char** argv) {
-  CLI::App app("Shuffle throughput of one stream over loopback");
+  CLI::App app("Shuffle throughput of one stream on this machine");
   uint64_t megabytes = 256;
   size_t count = 7;
   app.add_option("--megabytes", megabytes, "Length of the partition");
@@ -153,6 +179,8 @@ int Run(int argc, char** argv) {
   const uint64_t bytes = output.summary.partitions[0].bytes;
   const auto transport = MakeGrpcTransport(rpc::LoopbackCredentials());
   const std::vector<std::pair<const char*, std::function<void()>>> ways = {
+      {"read", [&] { ReadPlainly(spool.PathOf(output), bytes); }},
+      {"same host", [&] { ReadAsReduce(spool.PathOf(output), output); }},
       {"tcp", [&] { CopyOverTcp(spool.PathOf(output), bytes); }},
       {"stream",
        [&] { CopyOverStream(*transport, spool.address(), output, bytes); }},

@@ -188,6 +188,31 @@ TEST_F(HealthTest, JobAvoidsTheWorkerWhereItsTasksFailAlone) {
   EXPECT_TRUE(used);
 }
 
+// The other worker, which the job avoids, is none that the task could wait for.
+TEST_F(HealthTest, TaskThatFailsWhereItsJobHasToRunIsTriedThereAgain) {
+  Start(2, 5000, 0);
+  FailOn(1, proto::USER_EXCEPTION, 20 * kSecond);
+  proto::GetJobReply reply;
+  h_.core().FillAvoided(h_.job(job_), &reply);
+  ASSERT_EQ(reply.avoided_size(), 1);
+  std::optional<uint32_t> failing;
+  int granted = 0;
+  for (int i = 0; i < 20 && granted < 3; ++i) {
+    for (const Granted& one : Collect()) {
+      const uint32_t map = one.grant.attempt().task().index();
+      if (one.session == sessions_[0] && failing.value_or(map) == map) {
+        failing = map;
+        ++granted;
+        h_.Fail(one.session, one.grant, proto::USER_EXCEPTION);
+      } else {
+        h_.Finish(one.session, one.grant, maps_, partitions_);
+      }
+    }
+    Pass(kSecond / 2);
+  }
+  EXPECT_EQ(granted, 3);
+}
+
 TEST_F(HealthTest, HolderOfOutputsThatCannotBeFetchedIsExcluded) {
   Start(3, 12, 3);
   std::vector<proto::Grant> held;  // By w1.

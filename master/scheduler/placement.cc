@@ -414,7 +414,8 @@ std::optional<absl::Duration> KeptElsewhereUntil(const SoftState& soft,
   const bool elsewhere = std::any_of(
       soft.workers.begin(), soft.workers.end(), [&](const auto& other) {
         return other.second.eligible() &&
-               FailuresOn(*trouble, other.first) < here;
+               FailuresOn(*trouble, other.first) < here &&
+               !AvoidedUntil(soft, job, other.first).has_value();
       });
   if (!elsewhere) return std::nullopt;
   if (here >= kFailuresPerWorkerMax) return absl::InfiniteDuration();

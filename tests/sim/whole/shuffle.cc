@@ -70,8 +70,9 @@ Shuffle::Shuffle(World& world, Worker& worker,
       random_(Random::Seeded(world.random->Next64())),
       core_(options, *random_) {}
 
-Shuffle::~Shuffle() {
-  // The holders may still know them.
+Shuffle::~Shuffle() { Abandon(); }
+
+void Shuffle::Abandon() {
   for (const auto& [id, transfer] : transfers_) transfer->ended = true;
 }
 

@@ -26,6 +26,9 @@ class Shuffle {
   ~Shuffle();
 
   void Step(const worker::fetch::Event& event) { StepFor(event, 0); }
+  // Its worker's process ends, which may be in the middle of an operation that
+  // keeps this here for a while. The holders may still know its transfers.
+  void Abandon();
   // The process at `address` is gone: its transfers end.
   void OnPeerGone(const std::string& address);
   // An output of one of these uids is on its way here.

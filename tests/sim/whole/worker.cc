@@ -156,6 +156,7 @@ void Worker::Die() {
   }
   processes_.clear();
   ++life_number_;
+  if (life_->shuffle != nullptr) life_->shuffle->Abandon();
   life_.reset();
   paused_ = processes_paused_ = false;
   held_back_.clear();
@@ -212,6 +213,7 @@ void Worker::Later(absl::Duration wait, std::function<void()> what) {
 }
 
 void Worker::Post(worker::Event event) {
+  CHECK(life_ != nullptr) << name_ << " is dead";
   mail_.push_back(std::move(event));
   if (std::exchange(mail_scheduled_, true)) return;
   Later(world_.Between(0.01, 0.5), [this] { ReadMail(); });

@@ -189,7 +189,7 @@ TEST_F(WhyWorkersTest, TaskWaitsForAnotherWorkerThanWhereItFailed) {
   EXPECT_EQ(reply.causes(2).ends_in_ms(), 2'000);
 }
 
-TEST_F(WhyWorkersTest, JobAvoidsAWorkerAndATaskFitsNowhere) {
+TEST_F(WhyWorkersTest, JobAvoidsAWorkerAndItsTasksHaveTheOther) {
   Join({1, 2});
   const JobId job = Plan("/out", 500, 0);
   const auto avoided = [&] {
@@ -203,7 +203,7 @@ TEST_F(WhyWorkersTest, JobAvoidsAWorkerAndATaskFitsNowhere) {
   EXPECT_THAT(cause.text(), HasSubstr("it failed"));
   EXPECT_GT(cause.ends_in_ms(), 110'000);
   EXPECT_LE(cause.ends_in_ms(), 120'000);
-  // What fails twice on the other one has nowhere to go for that time.
+  // What fails twice on the other one goes there again all the same.
   const SoftJob& soft = h_.core().soft_state().jobs.begin()->second;
   ASSERT_FALSE(soft.live.empty());
   const TaskId map = soft.live.begin()->first;
@@ -222,10 +222,9 @@ TEST_F(WhyWorkersTest, JobAvoidsAWorkerAndATaskFitsNowhere) {
   }
   ASSERT_EQ(failures, 2);
   const auto reply = Why(job, map);
-  EXPECT_EQ(Codes(reply).at(0), "0 FITS_NOWHERE");
-  EXPECT_THAT(Workers(Cause(reply, proto::AVOIDED_BY_JOB)), ElementsAre("w1"));
-  EXPECT_THAT(Workers(Cause(reply, proto::FAILED_ON_WORKER)),
-              ElementsAre("w2"));
+  EXPECT_EQ(Codes(reply).at(0), "0 ATTEMPT_QUEUED");
+  EXPECT_THAT(Workers(Cause(reply, proto::ATTEMPT_QUEUED)), ElementsAre("w2"));
+  EXPECT_THAT(Cause(reply, proto::FAILED_BEFORE).text(), HasSubstr("failed"));
 }
 
 TEST_F(WhyWorkersTest, NewLeaderWaitsForReports) {

@@ -31,7 +31,9 @@ bool GrantsOpen(const SoftState& soft, const SoftJob& job);
 void Place(SoftState& soft);
 
 // Until when the task waits for another worker, because it has failed there:
-// InfiniteDuration() as long as there is another. No value: it may go there.
+// InfiniteDuration() as long as there is another that its job does not avoid.
+// No value: it may go there. So of the workers that take tasks one always may
+// have it.
 std::optional<absl::Duration> KeptElsewhereUntil(const SoftState& soft,
                                                  const SoftJob& job,
                                                  const TaskId& task,

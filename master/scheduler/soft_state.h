@@ -127,7 +127,8 @@ struct SoftWorker {
 
   // What was sent on the present stream.
   std::set<JobId> introduced;
-  // It has reduces of these jobs, and was told where their maps below these are.
+  // It has reduces of these jobs, and was told where their maps below these
+  // are.
   std::map<JobId, uint32_t> located;
   std::set<WorkerNumber> named;  // Addresses it knows.
 

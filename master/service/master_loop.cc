@@ -271,7 +271,9 @@ void MasterLoop::ProposeWhenConfirmed(proto::LogEntry entry) {
     if (leading.ok()) {
       proposals_.push_back(entry.SerializeAsString());
     } else {
-      ProposeWhenConfirmed(entry);  // The log did not take the question.
+      // The log did not take the question; or another leads, which is heard in
+      // a moment and ends this.
+      ProposeWhenConfirmed(entry);
     }
   });
 }

@@ -174,9 +174,9 @@ TEST_F(GroupTest, WhoIsNoMemberSaysSo) {
 }
 
 // Shown with it: from the kill of a leader to the next one's first grant, over
-// five minutes in which there is always something to grant. Of twelve slots with
-// maps of four seconds one becomes free every third of a second; of three, a
-// grant would mostly wait for that.
+// five minutes in which there is always something to grant. Of twelve slots
+// with maps of four seconds one becomes free every third of a second; of three,
+// a grant would mostly wait for that.
 TEST_F(GroupTest, TwentyLeadersKilledInFiveMinutes) {
   constexpr int kKills = 20;
   constexpr absl::Duration kTime = absl::Seconds(300);

@@ -76,6 +76,8 @@ struct CoreMutant {
   bool change_before_own_commit = false;  // Membership, likewise.
   bool two_pending_changes = false;
   bool snapshot_over_newer_log = false;
+  bool change_over_snapshot = false;   // An older one, while it is installed.
+  bool two_send_unsynced_log = false;  // The leader of two voters, or of one.
 };
 
 // What etcd-raft does and this core does not, although it would break no
@@ -243,7 +245,8 @@ class Core {
   // Everything of the writes up to `write_id` is durable. What has been
   // overwritten since by another term's leader counts for nothing.
   absl::Status LogDurable(uint64_t write_id);
-  // When a kMembershipEntry is applied, before Applied() of it.
+  // When a kMembershipEntry is applied, before Applied() of it. One from before
+  // a snapshot that is being installed changes nothing any more.
   absl::Status ApplyMembership(const MembershipChange& change);
   // Entries up to `index` are applied.
   absl::Status Applied(uint64_t index);

@@ -135,11 +135,15 @@ class Core::Impl {
   void SwitchMembership(Membership membership);
 
   // ----------------------------------------------------------- replication.cc
+  // The entry before which all may be sent.
+  uint64_t SendableEnd() const;
   // True: something was sent.
   bool SendAppend(NodeId to, bool even_if_empty);
   bool SendSnapshot(NodeId to, Progress& progress);
   void SendHeartbeat(NodeId to);
   void BroadcastAppend();
+  // To whom there is anything to send, and room for it.
+  void SendNewEntries();
   void BroadcastHeartbeat();
   void AppendOwn(uint8_t kind, std::string payload);
 

@@ -133,7 +133,7 @@ void Core::Impl::RecordVote(NodeId voter, bool granted) {
         StartCampaign(CampaignKind::kElection);
       } else {
         BecomeLeader();
-        BroadcastAppend();
+        SendNewEntries();
       }
       return;
     case VoteResult::kLost:

@@ -104,9 +104,11 @@ void Core::Impl::HandleAcknowledgement(const Message& message,
                                        Progress& progress) {
   using State = ProgressStatus::State;
   const bool news = progress.Acknowledged(message.prev.index);
-  // No news, but a sign that a member that was probed is back where it was.
+  // No news, but a sign that a member that was probed is back where it was. (In
+  // answer to a probe farther on it is an old one, or says nothing but a term.)
   const bool found = progress.state() == State::kProbe &&
-                     progress.match() == message.prev.index;
+                     progress.match() == message.prev.index &&
+                     progress.next() == progress.match() + 1;
   if (!news && !found) return;
 
   switch (progress.state()) {
@@ -187,7 +189,11 @@ void Core::Impl::CountOwnLog() {
   own->second.Acknowledged(config_.mutant.count_own_unsynced
                                ? log_.last_index()
                                : log_.durable_index());
-  if (MaybeCommit()) BroadcastAppend();
+  if (MaybeCommit()) {
+    BroadcastAppend();
+  } else {
+    SendNewEntries();  // Of two voters: SendableEnd.
+  }
 }
 
 bool Core::Impl::CommittedInOwnTerm() const {
@@ -220,9 +226,7 @@ void Core::Impl::SwitchMembership(Membership membership) {
   if (MaybeCommit()) {
     BroadcastAppend();
   } else {
-    for (const auto& [id, progress] : lead_->progress) {
-      if (id != config_.id) SendAppend(id, false);
-    }
+    SendNewEntries();
   }
   AnswerReads();
 }

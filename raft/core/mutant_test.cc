@@ -2,6 +2,7 @@
 // it holds in the core as it is, and does not hold in the mutant.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <functional>
 #include <map>
 #include <string>
@@ -186,6 +187,49 @@ bool ASnapshotDoesNotReplaceANewerLog(const CoreMutant& mutant) {
   return member.last_index() == 3 && member.commit() == 2;
 }
 
+bool AChangeIsNotAppliedToANewerSnapshot(const CoreMutant& mutant) {
+  MemoryLog log(std::vector<uint64_t>{1});
+  LogWrite write;
+  write.entries = {
+      {2, 1, kMembershipEntry,
+       EncodeMembershipChange({MembershipChange::Kind::kAddLearner, 4, ""})}};
+  log.Write(write);
+  CoreConfig config = PlainConfig(1);
+  config.mutant = mutant;
+  TestMember member(config, {{1, kNobody, 2}, VotersUpTo(3), log});
+  member.set_apply(false);
+  member.Take();
+  // Member 4 has become a voter meanwhile.
+  member.Step(MakeSnapshot(2, 1, 1, {1, 9}, VotersUpTo(4)));
+  member.ApplyNow();
+  member.Take();
+  return member.status().membership == VotersUpTo(4);
+}
+
+// With what the leader of two loses, nobody could be elected.
+bool TheLeaderOfTwoSendsWhatItCannotLose(const CoreMutant& mutant) {
+  CoreConfig config = PlainConfig(1);
+  config.mutant = mutant;
+  for (const NodeId voters : {1, 2}) {
+    Membership group = VotersUpTo(voters);
+    group.try_emplace(2);  // A learner, if it is no voter.
+    TestMember leader(config, {{0, kNobody, 0}, group, {}});
+    leader.BecomeLeader();
+    leader.Take();
+    leader.Step(MakeAcknowledgement(2, 1, 1, 1));
+    leader.Take();
+    EXPECT_TRUE(leader.core().Propose({"data"}).ok());
+    const auto carries_it = [](const std::vector<Message>& messages) {
+      return std::any_of(
+          messages.begin(), messages.end(),
+          [](const Message& message) { return !message.entries.empty(); });
+    };
+    if (carries_it(leader.TakeUnsynced())) return false;
+    EXPECT_TRUE(carries_it(leader.Take()));
+  }
+  return true;
+}
+
 const std::map<std::string_view, bool (*)(const CoreMutant&)>& Rules() {
   static const auto* const rules =
       new std::map<std::string_view, bool (*)(const CoreMutant&)>{
@@ -204,6 +248,8 @@ const std::map<std::string_view, bool (*)(const CoreMutant&)>& Rules() {
           {"change_before_own_commit", AChangeWaitsForACommitOfTheTerm},
           {"two_pending_changes", AChangeWaitsForTheOneBefore},
           {"snapshot_over_newer_log", ASnapshotDoesNotReplaceANewerLog},
+          {"change_over_snapshot", AChangeIsNotAppliedToANewerSnapshot},
+          {"two_send_unsynced_log", TheLeaderOfTwoSendsWhatItCannotLose},
       };
   return *rules;
 }

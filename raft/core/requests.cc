@@ -47,7 +47,7 @@ absl::StatusOr<EntryId> Core::Impl::Propose(std::vector<std::string> payloads) {
   for (std::string& payload : payloads) {
     AppendOwn(kNormalEntry, std::move(payload));
   }
-  BroadcastAppend();
+  SendNewEntries();
   return EntryId{term_, log_.last_index()};
 }
 
@@ -68,7 +68,7 @@ absl::StatusOr<EntryId> Core::Impl::ProposeMembership(
   MR_RETURN_IF_ERROR(ApplyChange(membership_, change).status());
   AppendOwn(kMembershipEntry, EncodeMembershipChange(change));
   lead_->pending_change_index = log_.last_index();
-  BroadcastAppend();
+  SendNewEntries();
   return EntryId{term_, log_.last_index()};
 }
 
@@ -129,6 +129,10 @@ void Core::Impl::ReportUnreachable(NodeId node) {
 }
 
 absl::Status Core::Impl::ApplyMembership(const MembershipChange& change) {
+  // It was handed out before, and the snapshot has it already.
+  if (log_.snapshot_pending() && !config_.mutant.change_over_snapshot) {
+    return absl::OkStatus();
+  }
   MR_ASSIGN_OR_RETURN(Membership next, ApplyChange(membership_, change));
   SwitchMembership(std::move(next));
   return absl::OkStatus();

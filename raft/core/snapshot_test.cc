@@ -96,6 +96,20 @@ TEST(SnapshotTest, WhenItArrivedTheMemberIsProbedBehindIt) {
   EXPECT_EQ(leader.role(), Role::kFollower);
 }
 
+// A follower answers a message of an earlier term so, and that must not cost
+// the transfer of a snapshot.
+TEST(SnapshotTest, AnAnswerThatSaysNothingButATermIsNoReasonForOne) {
+  TestMember leader = MakeLeaderBehindSnapshot();
+  ASSERT_EQ(leader.progress(2).state, State::kProbe);
+  ASSERT_EQ(leader.progress(2).next, 12u);
+  leader.Step(MakeAcknowledgement(2, 1, 12, 0));
+  for (const Message& message : leader.Take()) {
+    EXPECT_NE(message.type, MessageType::kSnapshot);
+  }
+  EXPECT_EQ(leader.progress(2).state, State::kProbe);
+  EXPECT_EQ(leader.progress(2).next, 12u);
+}
+
 TEST(SnapshotTest, AnAcknowledgementEndsIt) {
   TestMember leader = MakeLeaderBehindSnapshot();
   RefuseAll(leader);

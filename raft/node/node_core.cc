@@ -217,7 +217,10 @@ void NodeCore::SnapshotDurable(Received received) {
 
 absl::Status NodeCore::OnSnapshotReceived(const Message& message,
                                           std::unique_ptr<ByteSource> state) {
-  if (message.snapshot.has_value()) {
+  // Of one that came again and was not taken the first time, once is enough.
+  if (message.snapshot.has_value() &&
+      (received_.empty() ||
+       received_.back().meta.last != message.snapshot->last)) {
     received_.push_back({*message.snapshot, std::move(state), 0});
   }
   return core_->InstallSnapshot(message);
@@ -230,7 +233,7 @@ void NodeCore::AdoptStoredSnapshots() {
          received_.front().meta.last.index <= applied_) {
     SnapshotMeta& meta = received_.front().meta;
     if (meta.last.index > log_.Snapshot().last.index) {
-      snapshots_.Installed(meta.last.index, meta.membership);
+      snapshots_.Adopted(meta.last.index);
       log_.SetSnapshot(std::move(meta));
     }
     received_.pop_front();

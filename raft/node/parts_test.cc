@@ -150,6 +150,31 @@ TEST(SnapshotCycleTest, HasTheMembershipOfItsIndex) {
   EXPECT_EQ(cycle.TakeWrite(21)->membership, Of({1, 2, 3}));
 }
 
+// A leader's snapshot came late, when this member had the entries behind it.
+TEST(SnapshotCycleTest, KeepsTheMembershipsBehindOneThatItAdopts) {
+  SnapshotCycle cycle(SmallPolicy(), 0, 0, Of({1}));
+  cycle.MembershipApplied(5, Of({1, 2}));
+  cycle.MembershipApplied(9, Of({1, 2, 3}));
+  cycle.Adopted(7);
+  cycle.HandedOver(10, 0);
+  ASSERT_TRUE(cycle.TakeWanted());
+  cycle.Taken(8);
+  EXPECT_EQ(cycle.TakeWrite(8)->membership, Of({1, 2}));
+  ASSERT_TRUE(cycle.Written(true).has_value());
+  cycle.HandedOver(10, 0);
+  ASSERT_TRUE(cycle.TakeWanted());
+  cycle.Taken(12);
+  EXPECT_EQ(cycle.TakeWrite(12)->membership, Of({1, 2, 3}));
+  // Newer than the one that is being written.
+  cycle.MembershipApplied(20, Of({1, 2}));
+  cycle.Adopted(21);
+  EXPECT_FALSE(cycle.Written(true).has_value());
+  cycle.HandedOver(10, 0);
+  ASSERT_TRUE(cycle.TakeWanted());
+  cycle.Taken(22);
+  EXPECT_EQ(cycle.TakeWrite(22)->membership, Of({1, 2}));
+}
+
 TEST(SnapshotCycleTest, TriesAgainLater) {
   SnapshotCycle cycle(SmallPolicy(), 0, 0, {});
   cycle.HandedOver(10, 0);

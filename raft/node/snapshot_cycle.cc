@@ -23,13 +23,29 @@ void SnapshotCycle::MembershipApplied(uint64_t index, Membership membership) {
 }
 
 void SnapshotCycle::Installed(uint64_t index, Membership membership) {
+  StandsAt(index);
+  memberships_.clear();
+  memberships_.emplace_back(index, std::move(membership));
+}
+
+void SnapshotCycle::Adopted(uint64_t index) {
+  StandsAt(index);
+  // The one that is being written may be older, and is of no use any more.
+  KeepMembershipsFrom(index);
+}
+
+void SnapshotCycle::StandsAt(uint64_t index) {
   if (index > newest_) {
     older_ = newest_;
     newest_ = index;
   }
-  memberships_.clear();
-  memberships_.emplace_back(index, std::move(membership));
   entries_ = bytes_ = 0;
+}
+
+void SnapshotCycle::KeepMembershipsFrom(uint64_t index) {
+  while (memberships_.size() > 1 && memberships_[1].first <= index) {
+    memberships_.pop_front();
+  }
 }
 
 bool SnapshotCycle::TakeWanted() {
@@ -56,9 +72,7 @@ std::optional<SnapshotCycle::Write> SnapshotCycle::TakeWrite(uint64_t applied) {
     return {};
   }
   state_ = State::kWriting;
-  while (memberships_.size() > 1 && memberships_[1].first <= index_) {
-    memberships_.pop_front();
-  }
+  KeepMembershipsFrom(index_);
   return Write{index_, memberships_.front().second};
 }
 

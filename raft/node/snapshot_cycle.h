@@ -42,6 +42,9 @@ class SnapshotCycle {
   void MembershipApplied(uint64_t index, Membership membership);
   // The state was replaced by a leader's snapshot.
   void Installed(uint64_t index, Membership membership);
+  // A leader's snapshot at `index` is in the store; the state, which has come
+  // that far or farther, stays.
+  void Adopted(uint64_t index);
 
   // True, once, when the sink is to be asked.
   bool TakeWanted();
@@ -65,6 +68,10 @@ class SnapshotCycle {
 
  private:
   enum class State { kIdle, kAsked, kTaken, kWriting };
+
+  void StandsAt(uint64_t index);
+  // Forgets what held before `index`.
+  void KeepMembershipsFrom(uint64_t index);
 
   const SnapshotPolicy policy_;
   State state_ = State::kIdle;

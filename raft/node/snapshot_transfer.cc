@@ -32,14 +32,17 @@ class Outgoing final : public OutgoingSnapshot {
   const std::string description_;
 };
 
-// Hands the message on, once what it announces is the store's newest.
-absl::Status Announce(const SnapshotStore& store, const Message& message,
+// Hands the message on, as one of the store's newest snapshot. That may be
+// newer than what was sent: it serves as well, and the leader has to hear of
+// it, or would send its own for ever.
+absl::Status Announce(const SnapshotStore& store, Message message,
                       const OnSnapshotReceived& on_received) {
   MR_ASSIGN_OR_RETURN(std::unique_ptr<SnapshotReader> reader,
                       store.OpenNewest());
-  if (!IsAt(reader->meta(), message.snapshot->last)) {
-    return absl::AbortedError("a newer snapshot came meanwhile");
-  }
+  const SnapshotFileMeta& meta = reader->meta();
+  message.snapshot->last = {meta.term, meta.index};
+  MR_ASSIGN_OR_RETURN(message.snapshot->membership,
+                      DecodeMembership(meta.configuration));
   on_received(message, std::move(reader));
   return absl::OkStatus();
 }
@@ -62,7 +65,9 @@ class Incoming final : public IncomingSnapshot {
     return installer_->Append(number, chunk);
   }
   absl::Status Commit() override {
-    MR_RETURN_IF_ERROR(installer_->Finish());
+    const absl::Status status = installer_->Finish();
+    // A newer one came meanwhile.
+    if (!status.ok() && !absl::IsAborted(status)) return status;
     return Announce(store_, message_, on_received_);
   }
 
@@ -73,7 +78,8 @@ class Incoming final : public IncomingSnapshot {
   const OnSnapshotReceived on_received_;
 };
 
-// All of it came in an earlier try, of which the other did not hear the end.
+// There is nothing to send: it came in an earlier try, of which the other did
+// not hear the end, or a newer one is there.
 class Stored final : public IncomingSnapshot {
  public:
   Stored(const SnapshotStore& store, Message message,
@@ -120,8 +126,7 @@ absl::StatusOr<std::unique_ptr<IncomingSnapshot>> ReceiveSnapshotInto(
     return absl::DataLossError(
         "the description of a snapshot is not its message's");
   }
-  const LogSnapshot newest = store.newest();
-  if (newest.index == meta.index && newest.term == meta.term) {
+  if (store.newest().index >= meta.index) {
     return std::make_unique<Stored>(store, message, std::move(on_received));
   }
   absl::StatusOr<std::unique_ptr<SnapshotInstaller>> installer =

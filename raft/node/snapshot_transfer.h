@@ -21,12 +21,13 @@ namespace millrace::raft {
 absl::StatusOr<std::unique_ptr<OutgoingSnapshot>> OpenOutgoingSnapshot(
     const SnapshotStore& store, const EntryId& last);
 
-// Called when a snapshot is complete and durable, the store's newest, with the
-// message that announced it and what is in it.
+// Called when a snapshot is complete and durable with the message that
+// announced it, as one of the store's newest, and what is in that.
 using OnSnapshotReceived =
     std::function<void(const Message& message, std::unique_ptr<ByteSource>)>;
 
-// See TransportReceiver::ReceiveSnapshot. `store` outlives what is returned.
+// See TransportReceiver::ReceiveSnapshot. Of what the store has already, or
+// something newer, no chunk is asked for. `store` outlives what is returned.
 absl::StatusOr<std::unique_ptr<IncomingSnapshot>> ReceiveSnapshotInto(
     SnapshotStore& store, const Message& message, std::string_view description,
     OnSnapshotReceived on_received);

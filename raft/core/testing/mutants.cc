@@ -25,6 +25,8 @@ constexpr NamedMutant kMutants[] = {
     {"change_before_own_commit", &CoreMutant::change_before_own_commit},
     {"two_pending_changes", &CoreMutant::two_pending_changes},
     {"snapshot_over_newer_log", &CoreMutant::snapshot_over_newer_log},
+    {"change_over_snapshot", &CoreMutant::change_over_snapshot},
+    {"two_send_unsynced_log", &CoreMutant::two_send_unsynced_log},
 };
 static_assert(sizeof(CoreMutant) == std::size(kMutants));
 

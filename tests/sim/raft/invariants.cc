@@ -26,6 +26,15 @@ bool SameVoters(const Membership& a, const Membership& b) {
       });
 }
 
+std::string DescribeVoters(const Membership& membership) {
+  std::string text;
+  for (const auto& [node, member] : membership) {
+    text.append(Cat(text.empty() ? "" : ", ", node % 10000,
+                    member.voter ? "" : " (learner)"));
+  }
+  return text;
+}
+
 }  // namespace
 
 std::optional<uint64_t> Invariants::Member::ChainOf(uint64_t index) const {
@@ -71,7 +80,9 @@ void Invariants::Started(NodeId id, const raft::SimDisk& disk,
   if (knows && (applied > commit_index() ||
                 !SameVoters(membership, MembershipAt(applied)))) {
     Violate(9, Cat(Name(id), " starts at entry ", applied,
-                   " with a membership that was not there"));
+                   " with a membership that was not there: ",
+                   DescribeVoters(membership), "; there were ",
+                   DescribeVoters(MembershipAt(applied))));
   }
   Member& member = members_[id];
   const HardState hard = log.hard_state();
@@ -101,7 +112,7 @@ void Invariants::Started(NodeId id, const raft::SimDisk& disk,
   member.alive = true;
   member.cut_from = UINT64_MAX;
   member.disk = std::make_unique<DurableLog>(disk, directory, book_);
-  member.view = {hard, Role::kFollower, applied, {}};
+  member.view = {hard, Role::kFollower, applied, {}, membership};
   member.entries.clear();
   member.base = log.first_index() - 1;
   member.base_term = log.Term(member.base).value_or(0);
@@ -192,6 +203,13 @@ void Invariants::OnWrite(NodeId id, const raft::LogWrite& write,
     }
     if (leads) Violate(2, Cat(Name(id), " leads and takes a snapshot over"));
     ++reach_.begun_anew;
+    // What is not of the snapshot goes, also what stands behind its end.
+    for (uint64_t i = member.base + 1; i <= member.last_index(); ++i) {
+      if (i > last.index || member.ChainOf(i) != committed_[i - 1].chain) {
+        member.cut_from = std::min(member.cut_from, i);
+        break;
+      }
+    }
     member.base = last.index;
     member.base_term = last.term;
     member.base_chain = committed_[last.index - 1].chain;
@@ -331,6 +349,21 @@ void Invariants::AfterEvent(NodeId id, const MemberView& view) {
   }
   if (view.role == Role::kLeader) CheckMatch(id, member, before);
   if (hard.commit > was.commit) CheckCommit(id, member, before);
+  CheckMembership(id, view);
+}
+
+// It is the one of what is applied, or of a snapshot that is being installed.
+void Invariants::CheckMembership(NodeId id, const MemberView& view) {
+  if (view.applied == 0 && view.membership.empty()) return;  // It joins.
+  auto at = std::prev(memberships_.upper_bound(view.applied));
+  const auto end = memberships_.upper_bound(view.hard_state.commit);
+  for (; at != end; ++at) {
+    if (SameVoters(view.membership, at->second)) return;
+  }
+  Violate(10, Cat(Name(id), " counts votes of ",
+                  DescribeVoters(view.membership), " with ", view.applied,
+                  " entries applied, where the members are ",
+                  DescribeVoters(MembershipAt(view.applied))));
 }
 
 void Invariants::CheckLeader(NodeId id, const Member& member) {

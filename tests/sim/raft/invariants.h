@@ -73,6 +73,7 @@ struct MemberView {
   // Of a leader: the last entry that it takes a member to hold, in the order of
   // their ids.
   std::vector<std::pair<raft::NodeId, uint64_t>> match;
+  raft::Membership membership;  // By which it counts votes.
   friend bool operator==(const MemberView&, const MemberView&) = default;
 };
 
@@ -177,6 +178,7 @@ class Invariants {
   void CheckChange(raft::NodeId id, const Member& member,
                    const MemberView& now);
   void CheckLeader(raft::NodeId id, const Member& member);
+  void CheckMembership(raft::NodeId id, const MemberView& view);
   void CheckCommit(raft::NodeId id, Member& member, const MemberView& before);
   std::string DescribeDisks(const raft::Membership& group);
   void CheckMatch(raft::NodeId id, const Member& member,

@@ -100,8 +100,11 @@ absl::StatusOr<std::unique_ptr<Member>> Member::Start(
 
 MemberView Member::view() const {
   const raft::CoreStatus status = core_->core().GetStatus();
-  MemberView view = {
-      status.hard_state, status.soft_state.role, status.applied, {}};
+  MemberView view = {status.hard_state,
+                     status.soft_state.role,
+                     status.applied,
+                     {},
+                     status.membership};
   for (const auto& [node, progress] : status.progress) {
     view.match.emplace_back(node, progress.match);
   }

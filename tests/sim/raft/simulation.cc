@@ -193,7 +193,7 @@ class Simulation final : private Servers {
     }
     RunUntil([&] { return queue_.now() > calm; });
     if (!RunUntil([&] { return operator_->Content() && operator_->idle(); },
-                  absl::Minutes(5))) {
+                  absl::Minutes(5) + CatchUpTime())) {
       Hangs("the membership does not become what is wanted");
       return;
     }
@@ -231,6 +231,14 @@ class Simulation final : private Servers {
     if (leader == nullptr || leader->member()->view().hard_state.term != term) {
       Hangs(Cat("without faults term ", term, " does not last"));
     }
+  }
+
+  // All members may have to join, one after the other, and each be sent the
+  // whole log, an entry at a time, which it syncs before it asks for the next.
+  absl::Duration CatchUpTime() const {
+    return static_cast<int64_t>(invariants_.commit_index() *
+                                operator_->wanted().size()) *
+           (scenario_.sync_max + absl::Milliseconds(100));
   }
 
   // Now and then: a leader that is taken out of the group makes room for

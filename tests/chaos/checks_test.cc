@@ -119,6 +119,16 @@ TEST_F(ChecksTest, AByteThatDiffersIsSeen) {
               ElementsAre(HasSubstr("other files")));
 }
 
+TEST_F(ChecksTest, AJobWithoutInputHasNoLines) {
+  manifest_["ledger"] = json::object();
+  manifest_["counters"] = json::object();
+  WriteManifest("local");
+  WriteManifest("out");
+  EXPECT_THAT(Ledgers(), IsEmpty());
+  Make("local");
+  EXPECT_FALSE(Ledgers().empty());
+}
+
 TEST_F(ChecksTest, ARecordMoreOrLessIsSeen) {
   EXPECT_THAT(Ledgers(), IsEmpty());
   // Other than the local run's, and not one with the other lines.
@@ -137,6 +147,9 @@ TEST_F(ChecksTest, ARecordMoreOrLessIsSeen) {
   manifest_["counters"]["millrace"]["REDUCE_SHUFFLE_BYTES"] = 99;
   WriteManifest("out");
   EXPECT_THAT(Ledgers(), ElementsAre(HasSubstr("MAP_INPUT_RECORDS is 4")));
+  manifest_["counters"] = json::object();
+  WriteManifest("out");
+  EXPECT_THAT(Ledgers(), ElementsAre(HasSubstr("MAP_INPUT_RECORDS is null")));
   temp_.Write("out/_MANIFEST", "{");
   EXPECT_THAT(Ledgers(), ElementsAre(HasSubstr("no readable manifest")));
 }

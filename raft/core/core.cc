@@ -53,6 +53,7 @@ void Core::Impl::Send(Message message) {
   message.from = config_.id;
   if (message.term == 0) message.term = term_;
   if (WaitsForWrite(message)) {
+    if (writes_.size() >= config_.writes_waiting_max) return;
     messages_after_write_.push_back(std::move(message));
   } else {
     messages_.push_back(std::move(message));
@@ -65,9 +66,9 @@ SoftState Core::Impl::soft_state() const {
   state.leader = leader_;
   state.term = term_;
   state.leading =
-      lead_.has_value() && (log_.applied() >= lead_->first_own_index ||
-                            config_.mutant.no_first_entry ||
-                            config_.mutant.read_before_own_commit);
+      lead_.has_value() &&
+      (log_.applied() >= lead_->first_own_index ||
+       config_.mutant.no_first_entry || config_.mutant.read_before_own_commit);
   return state;
 }
 

@@ -76,8 +76,8 @@ struct CoreMutant {
   bool change_before_own_commit = false;  // Membership, likewise.
   bool two_pending_changes = false;
   bool snapshot_over_newer_log = false;
-  bool change_over_snapshot = false;   // An older one, while it is installed.
-  bool two_send_unsynced_log = false;  // The leader of two voters, or of one.
+  bool change_over_snapshot = false;  // An older one, while it is installed.
+  bool silent_on_commit = false;      // Votes say nothing of what is committed.
 };
 
 // What etcd-raft does and this core does not, although it would break no
@@ -108,6 +108,11 @@ struct CoreConfig {
   uint64_t committed_bytes_max = uint64_t{8} << 20;
   // Reads that wait for an answer; beyond it ReadIndex says kResourceExhausted.
   int reads_max = 65536;
+  // Writes that are not durable yet; beyond it what would have to wait for one
+  // more is not sent at all, which is a message that is lost: a disk that is
+  // full, or hangs, would otherwise be asked for answers without end. More than
+  // inflight_messages_max.
+  size_t writes_waiting_max = 1024;
   // A leader whose write is not durable after so many ticks hands leadership
   // over, if it can. 0: never.
   int stuck_write_ticks = 20;

@@ -5,9 +5,8 @@
 //   follower.cc    takes a leader's entries, heartbeats, snapshots
 //   leader.cc      answers come in, commits, heartbeats, its duties per tick
 //   replication.cc what a leader sends to whom
-//   requests.cc    what callers ask of a leader: entries, changes, reads,
-//   transfer core.cc        what goes out, and what comes back from disk and
-//   apply
+//   requests.cc    what callers ask: entries, changes, reads, a transfer
+//   core.cc        what goes out; what comes back from disk and apply
 #ifndef MILLRACE_RAFT_CORE_CORE_IMPL_H_
 #define MILLRACE_RAFT_CORE_CORE_IMPL_H_
 
@@ -111,6 +110,9 @@ class Core::Impl {
   void CountOwnVote();
   // Term and vote as they are now, whether it is for anybody or not.
   bool IsVoteDurable() const;
+  // {}: nothing.
+  EntryId KnownCommitted() const;
+  absl::Status LearnCommit(const EntryId& committed);
   void TickFollower();
 
   // -------------------------------------------------------------- follower.cc
@@ -135,15 +137,11 @@ class Core::Impl {
   void SwitchMembership(Membership membership);
 
   // ----------------------------------------------------------- replication.cc
-  // The entry before which all may be sent.
-  uint64_t SendableEnd() const;
   // True: something was sent.
   bool SendAppend(NodeId to, bool even_if_empty);
   bool SendSnapshot(NodeId to, Progress& progress);
   void SendHeartbeat(NodeId to);
   void BroadcastAppend();
-  // To whom there is anything to send, and room for it.
-  void SendNewEntries();
   void BroadcastHeartbeat();
   void AppendOwn(uint8_t kind, std::string payload);
 

@@ -476,5 +476,23 @@ TEST(CreateTest, ALogThatCannotBeReadIsSaid) {
       absl::StatusCode::kDataLoss);
 }
 
+// A disk that is full, or hangs, must not be asked for answers without end.
+TEST(DurabilityTest, AnswersThatWouldWaitTooLongAreNotGiven) {
+  CoreConfig config = PlainConfig(1);
+  config.writes_waiting_max = 10;
+  TestMember member(config, {{1, kNobody, 0}, VotersUpTo(3), {}});
+  member.Step(MakeAppend(2, 1, 1, {}, EntriesOfTerms(1, {1})));
+  member.TakeUnsynced();
+  for (int i = 0; i < 100; ++i) {
+    member.Step(MakeAppend(2, 1, 1, {1, 1}, {}));
+    EXPECT_TRUE(member.TakeUnsynced().empty());
+  }
+  EXPECT_EQ(member.writes_waiting(), 10u);
+  EXPECT_EQ(member.Sync().size(), 10u);
+  // It is heard again.
+  member.Step(MakeAppend(2, 1, 1, {1, 1}, {}));
+  EXPECT_EQ(member.Take().size(), 1u);
+}
+
 }  // namespace
 }  // namespace millrace::raft

@@ -10,6 +10,7 @@
 //
 // A handed-over leadership, and any election without pre-votes, goes from
 // follower to candidate at once.
+#include "common/status_macros.h"
 #include "raft/core/core_impl.h"
 
 namespace millrace::raft {
@@ -114,6 +115,7 @@ void Core::Impl::StartCampaign(CampaignKind kind) {
     request.to = id;
     request.term = pre_vote ? term_ + 1 : term_;
     request.prev = log_.last();
+    request.hint = KnownCommitted();
     request.transfer = kind == CampaignKind::kTransfer;
     Send(std::move(request));
   }
@@ -133,13 +135,37 @@ void Core::Impl::RecordVote(NodeId voter, bool granted) {
         StartCampaign(CampaignKind::kElection);
       } else {
         BecomeLeader();
-        SendNewEntries();
+        BroadcastAppend();
       }
       return;
     case VoteResult::kLost:
       BecomeFollower(term_, kNobody);
       return;
   }
+}
+
+EntryId Core::Impl::KnownCommitted() const {
+  if (config_.mutant.silent_on_commit) return {};
+  return {log_.Term(log_.commit()).value_or(0), log_.commit()};
+}
+
+// A leader may have been the only one who knew that a change of the membership
+// is committed. Then some count votes by the new one and some do not, and
+// between them nobody may be elected: who has the longest log does not know
+// that it is a voter. So they tell each other. (With a matching entry all
+// before it match, and are committed, too.)
+absl::Status Core::Impl::LearnCommit(const EntryId& committed) {
+  if (role_ == Role::kLeader || committed.index <= log_.commit() ||
+      !log_.Matches(committed)) {
+    return absl::OkStatus();
+  }
+  MR_RETURN_IF_ERROR(log_.CommitTo(committed.index));
+  // What was asked for would be counted by a membership that is known to be
+  // old.
+  if (role_ != Role::kFollower && log_.HasUnappliedMembership()) {
+    BecomeFollower(term_, kNobody);
+  }
+  return absl::OkStatus();
 }
 
 bool Core::Impl::IsVoteDurable() const {

@@ -46,12 +46,14 @@ void Core::Impl::CheckQuorum() {
 
 // A disk that does not come back must not hold up the group: what waits for
 // this member's own log is committed by the others, but each of its own changes
-// of term, and its whole state after a crash, waits for the disk.
+// of term, and its whole state after a crash, waits for the disk. Of two voters
+// the other one commits nothing without this disk either.
 void Core::Impl::HandOverIfStuck() {
   if (config_.stuck_write_ticks == 0 || writes_.empty() ||
       lead_->transferee != kNobody ||
       now_ - writes_.front().tick <
-          static_cast<uint64_t>(config_.stuck_write_ticks)) {
+          static_cast<uint64_t>(config_.stuck_write_ticks) ||
+      CountVoters(membership_) <= 2) {
     return;
   }
   NodeId best = kNobody;
@@ -189,11 +191,7 @@ void Core::Impl::CountOwnLog() {
   own->second.Acknowledged(config_.mutant.count_own_unsynced
                                ? log_.last_index()
                                : log_.durable_index());
-  if (MaybeCommit()) {
-    BroadcastAppend();
-  } else {
-    SendNewEntries();  // Of two voters: SendableEnd.
-  }
+  if (MaybeCommit()) BroadcastAppend();
 }
 
 bool Core::Impl::CommittedInOwnTerm() const {
@@ -226,7 +224,9 @@ void Core::Impl::SwitchMembership(Membership membership) {
   if (MaybeCommit()) {
     BroadcastAppend();
   } else {
-    SendNewEntries();
+    for (const auto& [id, progress] : lead_->progress) {
+      if (id != config_.id) SendAppend(id, false);
+    }
   }
   AnswerReads();
 }

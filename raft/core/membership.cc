@@ -1,5 +1,6 @@
 #include "raft/core/membership.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "common/hash.h"
@@ -192,6 +193,12 @@ absl::StatusOr<Membership> ApplyChange(const Membership& membership,
   return absl::InvalidArgumentError(
       Av(Cat("raft: without member ", change.node,
              " the group would have no voter left")));
+}
+
+size_t CountVoters(const Membership& membership) {
+  return static_cast<size_t>(
+      std::count_if(membership.begin(), membership.end(),
+                    [](const auto& member) { return member.second.voter; }));
 }
 
 }  // namespace millrace::raft

@@ -48,6 +48,8 @@ absl::StatusOr<Membership> DecodeMembership(std::string_view bytes);
 absl::StatusOr<Membership> ApplyChange(const Membership& membership,
                                        const MembershipChange& change);
 
+size_t CountVoters(const Membership& membership);
+
 }  // namespace millrace::raft
 
 #endif  // MILLRACE_RAFT_CORE_MEMBERSHIP_H_

@@ -35,7 +35,9 @@ struct Message {
   std::vector<LogEntry> entries;
   bool rejected = false;
   // kAppendResponse, rejected: the last place where the sender's log may still
-  // agree with the leader's (index and term of that entry).
+  // agree with the leader's (index and term of that entry). kVote, kPreVote and
+  // their answers, rejected: the last entry that the sender knows to be
+  // committed.
   EntryId hint;
   // kVote, kPreVote: on a leader's request, so nobody waits for its silence.
   bool transfer = false;

@@ -2,7 +2,6 @@
 // it holds in the core as it is, and does not hold in the mutant.
 #include <gtest/gtest.h>
 
-#include <algorithm>
 #include <functional>
 #include <map>
 #include <string>
@@ -206,28 +205,20 @@ bool AChangeIsNotAppliedToANewerSnapshot(const CoreMutant& mutant) {
   return member.status().membership == VotersUpTo(4);
 }
 
-// With what the leader of two loses, nobody could be elected.
-bool TheLeaderOfTwoSendsWhatItCannotLose(const CoreMutant& mutant) {
-  CoreConfig config = PlainConfig(1);
-  config.mutant = mutant;
-  for (const NodeId voters : {1, 2}) {
-    Membership group = VotersUpTo(voters);
-    group.try_emplace(2);  // A learner, if it is no voter.
-    TestMember leader(config, {{0, kNobody, 0}, group, {}});
-    leader.BecomeLeader();
-    leader.Take();
-    leader.Step(MakeAcknowledgement(2, 1, 1, 1));
-    leader.Take();
-    EXPECT_TRUE(leader.core().Propose({"data"}).ok());
-    const auto carries_it = [](const std::vector<Message>& messages) {
-      return std::any_of(
-          messages.begin(), messages.end(),
-          [](const Message& message) { return !message.entries.empty(); });
-    };
-    if (carries_it(leader.TakeUnsynced())) return false;
-    EXPECT_TRUE(carries_it(leader.Take()));
-  }
-  return true;
+// Who asks for votes, and who refuses one, says what is committed.
+bool VotesTellWhatIsCommitted(const CoreMutant& mutant) {
+  TestMember member = MakeMember(mutant, {1, 1}, {1, kNobody, 1});
+  member.Take();
+  EXPECT_TRUE(member.core().Campaign().ok());
+  const std::vector<Message> requests = member.Take();
+  EXPECT_EQ(requests.size(), 2u);
+  Message request = MakeMessage(MessageType::kVote, 2, 1, 9);
+  request.prev = {1, 1};  // This member's log is longer.
+  member.Step(request);
+  const std::vector<Message> answers = member.Take();
+  EXPECT_TRUE(answers.at(0).rejected);
+  const EntryId committed = {1, 1};
+  return requests.at(0).hint == committed && answers.at(0).hint == committed;
 }
 
 const std::map<std::string_view, bool (*)(const CoreMutant&)>& Rules() {
@@ -249,7 +240,7 @@ const std::map<std::string_view, bool (*)(const CoreMutant&)>& Rules() {
           {"two_pending_changes", AChangeWaitsForTheOneBefore},
           {"snapshot_over_newer_log", ASnapshotDoesNotReplaceANewerLog},
           {"change_over_snapshot", AChangeIsNotAppliedToANewerSnapshot},
-          {"two_send_unsynced_log", TheLeaderOfTwoSendsWhatItCannotLose},
+          {"silent_on_commit", VotesTellWhatIsCommitted},
       };
   return *rules;
 }

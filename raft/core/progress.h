@@ -1,14 +1,11 @@
 // How far one member's log is, as its leader sees it, and what may be sent.
 //
-//              accepted append                append refused, unreachable
-//   ┌────────┐ ──────────────► ┌───────────┐ ───────────────────────────┐
-//   │ probe  │                 │ replicate │                            │
-//   └────────┘ ◄───────────────└───────────┘ ◄──────────────────────────┘
-//     │    ▲ ◄──────────────┐      ▲ (to probe)
-//     │    │ transfer ended │      │ the member holds what the log can go on
-//     from │    └─────────────┌──────────┐ └────────────────► │ snapshot │
-//     (from either, when what comes next is not
-//       entries are gone └──────────┘  in the log any more)
+//   from       to         when
+//   probe      replicate  it accepted the append that was to find it
+//   replicate  probe      it refused an append, or is unreachable
+//   either     snapshot   what comes next is not in the leader's log any more
+//   snapshot   probe      the transfer has ended, well or not
+//   snapshot   replicate  it holds what the log can go on from
 //
 // Probe: one append at a time, to find where the logs part. Replicate: a stream
 // of appends, optimistically, within a window. Snapshot: nothing.

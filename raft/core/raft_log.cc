@@ -66,8 +66,8 @@ EntryId RaftLog::FindAgreement(const EntryId& other) const {
   return {};
 }
 
-std::optional<std::vector<LogEntry>> RaftLog::Read(uint64_t first, uint64_t end,
-                                                   uint64_t bytes_max) const {
+std::optional<std::vector<LogEntry>> RaftLog::ReadRange(
+    uint64_t first, uint64_t end, uint64_t bytes_max) const {
   std::vector<LogEntry> entries;
   if (first >= end) return entries;
   if (first < first_index()) return {};
@@ -99,7 +99,7 @@ std::optional<std::vector<LogEntry>> RaftLog::Read(uint64_t first, uint64_t end,
 bool RaftLog::HasUnappliedMembership() const {
   uint64_t next = applied_ + 1;
   while (next <= commit_) {
-    const auto entries = Read(next, commit_ + 1, apply_bytes_max_);
+    const auto entries = ReadRange(next, commit_ + 1, apply_bytes_max_);
     // Behind a snapshot that is not durable yet, or unreadable: who knows.
     if (!entries.has_value()) return true;
     for (const LogEntry& entry : *entries) {
@@ -184,8 +184,8 @@ bool RaftLog::HasCommitted() const {
 
 std::vector<LogEntry> RaftLog::TakeCommitted() {
   if (!HasCommitted()) return {};
-  std::optional<std::vector<LogEntry>> entries =
-      Read(applying_ + 1, AppliableEnd(), apply_bytes_max_ - applying_bytes_);
+  std::optional<std::vector<LogEntry>> entries = ReadRange(
+      applying_ + 1, AppliableEnd(), apply_bytes_max_ - applying_bytes_);
   if (!entries.has_value()) {
     status_.Update(absl::InternalError(Av(Cat(
         "raft log: committed entry ", applying_ + 1,

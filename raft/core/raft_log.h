@@ -55,11 +55,13 @@ class RaftLog {
   // not known any more.
   EntryId FindAgreement(const EntryId& other) const;
 
-  // Entries from `first` on and before `end`, or fewer: at least one, if there
-  // is one, and no more than `bytes_max` of payload. nullopt: they are not in
-  // the log any more. REQUIRES: end <= last_index() + 1.
-  std::optional<std::vector<LogEntry>> Read(uint64_t first, uint64_t end,
-                                            uint64_t bytes_max) const;
+  // Entries from `first` to the end of the log, or fewer: at least one, if
+  // there is one, and no more than `bytes_max` of payload. nullopt: they are
+  // not in the log any more.
+  std::optional<std::vector<LogEntry>> Read(uint64_t first,
+                                            uint64_t bytes_max) const {
+    return ReadRange(first, unstable_.end(), bytes_max);
+  }
   // Whether any entry in (applied, commit] changes the membership.
   bool HasUnappliedMembership() const;
   // The newest durable snapshot. nullopt, and a status: there is none from
@@ -94,6 +96,9 @@ class RaftLog {
     uint64_t bytes = 0;
   };
 
+  // As Read, of entries before `end`.
+  std::optional<std::vector<LogEntry>> ReadRange(uint64_t first, uint64_t end,
+                                                 uint64_t bytes_max) const;
   uint64_t AppliableEnd() const;
 
   const LogView& view_;

@@ -5,19 +5,6 @@
 
 namespace millrace::raft {
 
-// A learner that one voter makes the second one is needed for every election
-// from then on, and may not know it yet. Should it have entries that the leader
-// lost in a crash, the leader would not get its vote, and it would not stand:
-// nobody would ever lead again. So the leader of two, or of one, sends what it
-// cannot lose. Of three voters, two elect one without the newest.
-uint64_t Core::Impl::SendableEnd() const {
-  const auto voters =
-      std::count_if(membership_.begin(), membership_.end(),
-                    [](const auto& member) { return member.second.voter; });
-  const bool may_lose = voters > 2 || config_.mutant.two_send_unsynced_log;
-  return may_lose ? log_.last_index() + 1 : log_.durable_index() + 1;
-}
-
 bool Core::Impl::SendAppend(NodeId to, bool even_if_empty) {
   Progress& progress = lead_->progress.at(to);
   if (progress.paused()) return false;
@@ -28,7 +15,7 @@ bool Core::Impl::SendAppend(NodeId to, bool even_if_empty) {
   std::vector<LogEntry> entries;
   if (progress.may_send_entries()) {
     std::optional<std::vector<LogEntry>> read =
-        log_.Read(progress.next(), SendableEnd(), config_.append_bytes_max);
+        log_.Read(progress.next(), config_.append_bytes_max);
     if (!read.has_value()) return SendSnapshot(to, progress);
     entries = *std::move(read);
   }
@@ -80,12 +67,6 @@ void Core::Impl::SendHeartbeat(NodeId to) {
 void Core::Impl::BroadcastAppend() {
   for (const auto& [id, progress] : lead_->progress) {
     if (id != config_.id) SendAppend(id, true);
-  }
-}
-
-void Core::Impl::SendNewEntries() {
-  for (const auto& [id, progress] : lead_->progress) {
-    if (id != config_.id) SendAppend(id, false);
   }
 }
 

@@ -215,7 +215,7 @@ TEST(ReplicationTest, AHintWithoutATermStepsBackByOne) {
 }
 
 TEST(ReplicationTest, ADelayedRefusalDoesNotSetBackTheMatch) {
-  TestGroup group(3);
+  TestGroup group(2);
   group.Elect(1);
   // Two appends, the second overtakes the first.
   ASSERT_TRUE(group[1].core().Propose({"a"}).ok());

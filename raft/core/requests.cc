@@ -47,7 +47,7 @@ absl::StatusOr<EntryId> Core::Impl::Propose(std::vector<std::string> payloads) {
   for (std::string& payload : payloads) {
     AppendOwn(kNormalEntry, std::move(payload));
   }
-  SendNewEntries();
+  BroadcastAppend();
   return EntryId{term_, log_.last_index()};
 }
 
@@ -68,7 +68,7 @@ absl::StatusOr<EntryId> Core::Impl::ProposeMembership(
   MR_RETURN_IF_ERROR(ApplyChange(membership_, change).status());
   AppendOwn(kMembershipEntry, EncodeMembershipChange(change));
   lead_->pending_change_index = log_.last_index();
-  SendNewEntries();
+  BroadcastAppend();
   return EntryId{term_, log_.last_index()};
 }
 

@@ -1,5 +1,6 @@
 // Messages come in: what their terms mean, who votes for whom, and which part
 // of a member they concern.
+#include "common/status_macros.h"
 #include "common/strings.h"
 #include "raft/core/core_impl.h"
 
@@ -105,6 +106,7 @@ void Core::Impl::AnswerOldTerm(const Message& message) {
     // It would wait for ever, were its term never raised.
     answer.type = MessageType::kPreVoteResponse;
     answer.rejected = true;
+    answer.hint = KnownCommitted();
     Send(std::move(answer));
   } else if ((message.type == MessageType::kAppend ||
               message.type == MessageType::kHeartbeat) &&
@@ -131,6 +133,7 @@ void Core::Impl::AnswerVoteRequest(const Message& message) {
       pre_vote ? MessageType::kPreVoteResponse : MessageType::kVoteResponse;
   if (!may_vote || !log_.IsUpToDate(message.prev)) {
     answer.rejected = true;
+    answer.hint = KnownCommitted();
     Send(std::move(answer));
     return;
   }
@@ -165,13 +168,15 @@ absl::Status Core::Impl::StepInTerm(Message& message) {
     case MessageType::kPreVote:
     case MessageType::kVote:
       AnswerVoteRequest(message);
-      break;
+      return LearnCommit(message.hint);
     case MessageType::kPreVoteResponse:
+      MR_RETURN_IF_ERROR(LearnCommit(message.hint));
       if (role_ == Role::kPreCandidate) {
         RecordVote(message.from, !message.rejected);
       }
       break;
     case MessageType::kVoteResponse:
+      MR_RETURN_IF_ERROR(LearnCommit(message.hint));
       if (role_ == Role::kCandidate) {
         RecordVote(message.from, !message.rejected);
       }

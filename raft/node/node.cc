@@ -272,7 +272,11 @@ class NodeImpl final : public Node, public TransportReceiver {
       MR_RETURN_IF_ERROR(core_->OnLogDurable(*mail.durable));
     }
     if (mail.blocked.has_value()) core_->OnLogBlocked(*mail.blocked);
-    if (mail.nearly_full.has_value()) core_->OnNearlyFull(*mail.nearly_full);
+    if (mail.nearly_full.has_value()) {
+      core_->OnNearlyFull(*mail.nearly_full);
+      // Of one that broke off nothing is worth keeping then.
+      if (*mail.nearly_full) storage_.store.snapshots->GiveUpTransfer();
+    }
     for (Message& message : mail.messages) {
       MR_RETURN_IF_ERROR(core_->OnMessage(std::move(message)));
     }

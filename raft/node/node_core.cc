@@ -167,6 +167,8 @@ void NodeCore::OnLogBlocked(bool blocked) {
 void NodeCore::OnNearlyFull(bool nearly_full) {
   if (nearly_full == nearly_full_) return;
   nearly_full_ = nearly_full;
+  // A newer snapshot lets go of what of the log is older than the last one.
+  if (nearly_full) snapshots_.MakeDue();
   hand_over_wait_ = 5 * static_cast<uint64_t>(options_.core.election_ticks);
   hand_over_at_ = now_ + hand_over_wait_;
 }

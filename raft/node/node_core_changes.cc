@@ -34,11 +34,9 @@ bool NodeCore::LeavesTheOtherAlone(const MembershipChange& change) const {
        change.kind != MembershipChange::Kind::kAddLearner)) {
     return false;
   }
-  const auto voters =
-      std::count_if(membership_.begin(), membership_.end(),
-                    [](const auto& member) { return member.second.voter; });
   const auto self = membership_.find(self_);
-  return voters == 2 && self != membership_.end() && self->second.voter;
+  return CountVoters(membership_) == 2 && self != membership_.end() &&
+         self->second.voter;
 }
 
 absl::Status NodeCore::Apply(const UnappliedChange& unapplied) {

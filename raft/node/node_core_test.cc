@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -83,8 +84,10 @@ class NodeCoreTest : public testing::Test {
 
   // A member that follows kLeader, and has its log up to `last`, all of it
   // committed, handed over and applied.
-  void Follow(uint64_t last) {
-    Start(true);
+  // Some of the entries are changes.
+  void Follow(uint64_t last,
+              const std::map<uint64_t, MembershipChange>& changes = {}) {
+    if (core_ == nullptr) Start(true);
     Message append;
     append.type = MessageType::kAppend;
     append.from = kLeader;
@@ -92,7 +95,13 @@ class NodeCoreTest : public testing::Test {
     append.term = kTerm;
     append.commit = last;
     for (uint64_t i = 1; i <= last; ++i) {
-      append.entries.push_back({i, kTerm, kNormalEntry, Cat("entry ", i)});
+      const auto change = changes.find(i);
+      if (change == changes.end()) {
+        append.entries.push_back({i, kTerm, kNormalEntry, Cat("entry ", i)});
+      } else {
+        append.entries.push_back({i, kTerm, kMembershipEntry,
+                                  EncodeMembershipChange(change->second)});
+      }
     }
     ASSERT_TRUE(core_->OnMessage(std::move(append)).ok());
     Pump();
@@ -214,6 +223,38 @@ TEST_F(NodeCoreTest, ASnapshotIsWrittenThoughALeadersCame) {
   EXPECT_TRUE(core_->OnSnapshotWritten(true).ok());
   Pump();
   EXPECT_EQ(storage_->view->Snapshot().last, (EntryId{kTerm, 12}));
+}
+
+// Its membership is not that of the entries behind it.
+TEST_F(NodeCoreTest, ALeadersSnapshotThatCameLateForgetsNoMember) {
+  using Kind = MembershipChange::Kind;
+  Start(true);
+  Follow(14, {{1, {Kind::kAddVoter, kLeader, "leader:1"}},
+              {2, {Kind::kAddVoter, self_, "self:1"}},
+              {9, {Kind::kAddLearner, 5, "five:1"}}});
+  Membership group = Group();
+  group[5] = {false, "five:1"};
+  ASSERT_EQ(core_->status().membership, group);
+  ReceiveSnapshot(7);
+  Pump();
+  EXPECT_EQ(storage_->view->Snapshot().last, (EntryId{kTerm, 7}));
+  core_->OnSnapshotTaken(14);
+  const NodeEffects effects = Pump();
+  ASSERT_TRUE(effects.write_snapshot.has_value());
+  EXPECT_EQ(effects.write_snapshot->configuration, EncodeMembership(group));
+}
+
+// The newest snapshot is older than much of the log, which it keeps.
+TEST_F(NodeCoreTest, ADiskThatIsNearlyFullWantsASnapshot) {
+  Follow(12);
+  core_->OnSnapshotTaken(12);
+  Pump();
+  EXPECT_TRUE(core_->OnSnapshotWritten(true).ok());
+  Pump();
+  ASSERT_EQ(wanted_, 1);
+  core_->OnNearlyFull(true);
+  Pump();
+  EXPECT_EQ(wanted_, 2);
 }
 
 // -------------------------------------------------------- changes of members

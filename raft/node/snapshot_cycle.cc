@@ -48,6 +48,10 @@ void SnapshotCycle::KeepMembershipsFrom(uint64_t index) {
   }
 }
 
+void SnapshotCycle::MakeDue() {
+  entries_ = std::max(entries_, policy_.entries);
+}
+
 bool SnapshotCycle::TakeWanted() {
   if (state_ != State::kIdle || now_ < not_before_ ||
       (entries_ < policy_.entries && bytes_ < policy_.bytes)) {
@@ -85,7 +89,7 @@ std::optional<SnapshotCycle::Write> SnapshotCycle::Written(bool ok) {
   if (!ok) {
     // What it was to save is still there to be saved.
     not_before_ = now_ + policy_.retry_ticks;
-    entries_ = std::max(entries_, policy_.entries);
+    MakeDue();
     return {};
   }
   older_ = newest_;

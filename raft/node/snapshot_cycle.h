@@ -46,6 +46,9 @@ class SnapshotCycle {
   // that far or farther, stays.
   void Adopted(uint64_t index);
 
+  // However little was handed over since the last one.
+  void MakeDue();
+
   // True, once, when the sink is to be asked.
   bool TakeWanted();
   void Taken(uint64_t index);

@@ -89,6 +89,11 @@ void LogWorker::Drop(uint64_t index) {
   wanted_ = true;
 }
 
+std::optional<uint64_t> LogWorker::TakeDrop() {
+  absl::MutexLock lock(&mu_);
+  return std::exchange(drop_, std::nullopt);
+}
+
 void LogWorker::Flush() {
   absl::MutexLock lock(&mu_);
   wanted_ = wanted_ || !queue_.empty();
@@ -169,6 +174,10 @@ bool LogWorker::WriteGroup(std::vector<LogWrite> group) {
                                options_.retry_interval)) {
         return false;
       }
+    }
+    // A snapshot that became durable meanwhile lets go of segments.
+    if (const auto drop = TakeDrop(); drop && !DropSegments(*drop)) {
+      return false;
     }
     done = writer_.Flush();
   }

@@ -69,6 +69,7 @@ class LogWorker {
   void AfterGroup();
   void Release() ABSL_LOCKS_EXCLUDED(mu_);
   void SetNearlyFull(bool nearly_full);
+  std::optional<uint64_t> TakeDrop() ABSL_LOCKS_EXCLUDED(mu_);
   bool DropSegments(uint64_t index);
 
   const Options options_;

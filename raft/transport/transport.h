@@ -67,7 +67,8 @@ class TransportReceiver {
   virtual void OnMessage(Message message) = 0;
   // Messages to `node` were lost, or will be.
   virtual void OnUnreachable(NodeId node) = 0;
-  // What became of SendSnapshot; once for each call. OK: the other has it.
+  // What became of SendSnapshot; at least once after the last call. OK: the
+  // other has it.
   virtual void OnSnapshotSent(NodeId node, const absl::Status& status) = 0;
   // `message` is a kSnapshot; its bytes are about to come.
   //   kResourceExhausted   one is already on its way, or no space; again later

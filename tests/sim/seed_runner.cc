@@ -81,6 +81,7 @@ json RunBatch(const SeedRunOptions& options, uint64_t batch,
       violations.push_back(Cat("seed ", seed, ": ", result.violation));
     }
     const bool enough =
+        result.decided &&
         absl::ToDoubleMinutes(result.virtual_time) >= kMinutesMin &&
         result.fault_count() >= kFaultsMin;
     ++(enough ? seeds : thin);

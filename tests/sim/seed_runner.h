@@ -18,8 +18,8 @@
 // `sources` is a hash of the files that the simulation is about, as the
 // program was built from them: seeds count for these sources alone, and a batch
 // that stands there for them is not run again. A seed is thin when it lasted
-// less than two virtual minutes or had fewer than five effective faults; it is
-// counted apart.
+// less than two virtual minutes, had fewer than five effective faults, or left
+// something undecided; it is counted apart.
 #ifndef MILLRACE_TESTS_SIM_SEED_RUNNER_H_
 #define MILLRACE_TESTS_SIM_SEED_RUNNER_H_
 
@@ -37,6 +37,7 @@ inline constexpr uint64_t kBatchSeeds = 200;
 // What one seed gave.
 struct SeedResult {
   std::string violation;  // "": none.
+  bool decided = true;    // Whether there is none of all that is looked for.
   absl::Duration virtual_time;
   uint64_t events = 0;
   std::map<std::string, uint64_t> faults;  // Effective ones, by name.

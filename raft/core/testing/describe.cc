@@ -109,7 +109,9 @@ std::string DescribeMessage(const Message& message) {
       "%x->%x %s Term:%d Log:%d/%d", message.from, message.to,
       TypeName(message.type), message.term, log.term, log.index);
   if (message.rejected) {
-    text += Cat(" Rejected (Hint: ", message.hint.index, ")");
+    // Of votes, etcd-raft's have none.
+    const bool append = message.type == MessageType::kAppendResponse;
+    text += Cat(" Rejected (Hint: ", append ? message.hint.index : 0, ")");
   }
   if (message.commit != 0) text += Cat(" Commit:", message.commit);
   if (message.entries.size() == 1) {

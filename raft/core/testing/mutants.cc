@@ -26,7 +26,7 @@ constexpr NamedMutant kMutants[] = {
     {"two_pending_changes", &CoreMutant::two_pending_changes},
     {"snapshot_over_newer_log", &CoreMutant::snapshot_over_newer_log},
     {"change_over_snapshot", &CoreMutant::change_over_snapshot},
-    {"two_send_unsynced_log", &CoreMutant::two_send_unsynced_log},
+    {"silent_on_commit", &CoreMutant::silent_on_commit},
 };
 static_assert(sizeof(CoreMutant) == std::size(kMutants));
 

@@ -162,16 +162,18 @@ std::vector<Operation> Clients::HistoryOf(uint32_t object) const {
   return history;
 }
 
-std::string Clients::Judge(uint64_t* steps) const {
+Clients::Judgement Clients::Judge() const {
+  Judgement judgement;
   const Specification specification = workload_.specification();
   for (const auto& [object, unused] : history_) {
     const std::vector<Operation> history = HistoryOf(object);
     const LinearizabilityResult result =
         CheckLinearizable(history, specification, kJudgeStepsMax);
-    *steps += result.steps;
+    judgement.steps += result.steps;
     if (result.verdict == Verdict::kLinearizable) continue;
     if (result.verdict == Verdict::kGaveUp) {
-      return Cat("the history of object ", object, " is too hard to judge");
+      ++judgement.undecided;
+      continue;
     }
     const Operation& stuck = history[result.stuck_at];
     std::string text =
@@ -189,9 +191,10 @@ std::string Clients::Judge(uint64_t* steps) const {
               ? ", never answered"
               : Cat(", answered ", other.answer, " at ", other.answered));
     }
-    return text;
+    judgement.wrong = std::move(text);
+    return judgement;
   }
-  return "";
+  return judgement;
 }
 
 }  // namespace millrace::raftsim

@@ -72,8 +72,12 @@ class Clients {
   uint64_t answered() const { return answered_; }
   uint64_t given_up() const { return given_up_; }
 
-  // "" or why the history cannot have happened.
-  std::string Judge(uint64_t* steps) const;
+  struct Judgement {
+    std::string wrong;  // Why the history cannot have happened; "": it can.
+    uint64_t steps = 0;
+    uint64_t undecided = 0;  // Objects whose history is too hard to judge.
+  };
+  Judgement Judge() const;
 
  private:
   struct Client {

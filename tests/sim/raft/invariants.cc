@@ -352,7 +352,8 @@ void Invariants::AfterEvent(NodeId id, const MemberView& view) {
   CheckMembership(id, view);
 }
 
-// It is the one of what is applied, or of a snapshot that is being installed.
+// It is the one of what is applied. While a snapshot is being installed it is
+// that of the snapshot already, so any up to what is committed will do.
 void Invariants::CheckMembership(NodeId id, const MemberView& view) {
   if (view.applied == 0 && view.membership.empty()) return;  // It joins.
   auto at = std::prev(memberships_.upper_bound(view.applied));

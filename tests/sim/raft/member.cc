@@ -277,6 +277,7 @@ void Member::Flush(absl::Duration rest) {
       core_->OnLogBlocked(true);
       After(absl::OkStatus());
     }
+    DropSegments();
     host_.After(absl::Seconds(1), Step::kFlush, [this, rest] { Flush(rest); });
     return;
   }
@@ -300,13 +301,16 @@ void Member::Durable(raft::LogWriter::Done done) {
     After(status);
     nearly_full_ = storage_.store.log->NearlyFull();
   }
-  if (writes_.empty() && drop_through_.has_value()) {
-    const absl::Status status =
-        writer_->Drop(*std::exchange(drop_through_, std::nullopt));
-    if (!status.ok() && !absl::IsResourceExhausted(status)) host_.Die(status);
-  }
+  if (writes_.empty()) DropSegments();
   PrepareSpare();
   if (!writes_.empty() || drop_through_.has_value()) ScheduleFlush();
+}
+
+void Member::DropSegments() {
+  if (!drop_through_.has_value()) return;
+  const absl::Status status =
+      writer_->Drop(*std::exchange(drop_through_, std::nullopt));
+  if (!status.ok() && !absl::IsResourceExhausted(status)) host_.Die(status);
 }
 
 // On a thread of its own in production, so it may come at any moment.

@@ -90,6 +90,7 @@ class Member final : private ServerLog {
   void ScheduleFlush();
   void Flush(absl::Duration rest);
   void Durable(raft::LogWriter::Done done);
+  void DropSegments();
   void PrepareSpare();
 
   // ------------------------------------- the threads for the sink, snapshots

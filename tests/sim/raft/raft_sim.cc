@@ -57,6 +57,7 @@ sim::SeedResult SimulateSeed(uint64_t seed) {
   out.violation = result.violation;
   out.virtual_time = result.virtual_time;
   out.events = result.events;
+  out.decided = result.undecided == 0;
   for (size_t i = 0; i < kFaults; ++i) {
     const auto fault = static_cast<Fault>(i);
     out.faults[std::string(FaultName(fault))] = result.faults.of(fault);

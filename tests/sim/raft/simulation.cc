@@ -62,8 +62,10 @@ class Simulation final : private Servers {
     RunUntil([this] { return queue_.now() >= scenario_.faults_end; });
     if (Good()) ComeToLife();
     if (Good()) {
-      const std::string wrong = clients_.Judge(&result_.judge_steps);
-      if (!wrong.empty()) invariants_.Violate(8, wrong);
+      const Clients::Judgement judgement = clients_.Judge();
+      result_.judge_steps = judgement.steps;
+      result_.undecided = judgement.undecided;
+      if (!judgement.wrong.empty()) invariants_.Violate(8, judgement.wrong);
     }
     result_.violation = invariants_.violation();
     if (!Good()) result_.last_events = trace_.Last();
@@ -233,9 +235,13 @@ class Simulation final : private Servers {
     }
   }
 
-  // All members may have to join, one after the other, and each be sent the
-  // whole log, an entry at a time, which it syncs before it asks for the next.
+  // All members may have to join, one after the other. Without snapshots each
+  // is sent the whole log, an entry at a time where appends are small, which it
+  // syncs before it asks for the next.
   absl::Duration CatchUpTime() const {
+    if (scenario_.snapshot_entries < invariants_.commit_index()) {
+      return absl::ZeroDuration();
+    }
     return static_cast<int64_t>(invariants_.commit_index() *
                                 operator_->wanted().size()) *
            (scenario_.sync_max + absl::Milliseconds(100));
@@ -430,18 +436,19 @@ void SimResult::Add(const SimResult& other) {
   answered += other.answered;
   given_up += other.given_up;
   judge_steps += other.judge_steps;
+  undecided += other.undecided;
 }
 
 std::string Statistics(const SimResult& sum) {
-  std::string text =
-      Cat(absl::ToInt64Minutes(sum.virtual_time), " virtual minutes, ",
-          sum.events, " events, ", sum.entries, " entries, ", sum.reach.leaders,
-          " leaders\nlogs cut off ", sum.reach.cut_off, ", begun anew ",
-          sum.reach.begun_anew, ", snapshots ", sum.reach.snapshots,
-          ", membership changes ", sum.reach.changes, ", segments ",
-          sum.reach.segments, "\nrequests answered ", sum.answered,
-          ", of unknown outcome ", sum.given_up, "; judged in ",
-          sum.judge_steps, " steps\neffective faults:");
+  std::string text = Cat(
+      absl::ToInt64Minutes(sum.virtual_time), " virtual minutes, ", sum.events,
+      " events, ", sum.entries, " entries, ", sum.reach.leaders,
+      " leaders\nlogs cut off ", sum.reach.cut_off, ", begun anew ",
+      sum.reach.begun_anew, ", snapshots ", sum.reach.snapshots,
+      ", membership changes ", sum.reach.changes, ", segments ",
+      sum.reach.segments, "\nrequests answered ", sum.answered,
+      ", of unknown outcome ", sum.given_up, "; judged in ", sum.judge_steps,
+      " steps, ", sum.undecided, " histories undecided\neffective faults:");
   for (size_t i = 0; i < kFaults; ++i) {
     const auto fault = static_cast<Fault>(i);
     text.append(

@@ -35,6 +35,7 @@ struct SimResult {
   uint64_t answered = 0;
   uint64_t given_up = 0;
   uint64_t judge_steps = 0;
+  uint64_t undecided = 0;  // Histories that are too hard to judge.
   std::vector<std::string> last_events;  // Of a violation.
 
   // Adds what can be added.

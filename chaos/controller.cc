@@ -162,7 +162,7 @@ void Controller::Tick() {
   if (!begun_ || calm_) return;
   for (Active& active : active_) active.nemesis->Watch();
   for (auto at = active_.begin(); at != active_.end();) {
-    if (at->end > Now()) {
+    if (at->end > Now() || AwaitsDisk(*at)) {
       ++at;
       continue;
     }
@@ -190,15 +190,12 @@ void Controller::Begin(const PlannedFault& fault) {
   const std::string_view name = InfoOf(fault.kind).name;
   Subject& subject = *Find(fault.victim);
   const Domain domain = DomainOf(fault.kind);
-  const bool busy =
-      domain != Domain::kMoment &&
-      std::any_of(active_.begin(), active_.end(), [&](const Active& active) {
-        return active.subject == &subject &&
-               DomainOf(active.fault.kind) == domain;
-      });
-  if (busy) {
+  const bool busy = domain != Domain::kMoment && IsActive(subject, domain);
+  const bool starting = domain == Domain::kDisk && !subject.killed &&
+                        ListeningAddressOf(subject.identity.pid).empty();
+  if (busy || starting) {
     journal_.Add(Now(), name, fault.victim, fault.length,
-                 {false, "another one is on"});
+                 {false, busy ? "another one is on" : "it is just starting"});
     return;
   }
   Active active = {fault, &subject, MakeNemesis(fault, subject), {}};
@@ -215,6 +212,20 @@ void Controller::Begin(const PlannedFault& fault) {
   } else {
     active_.push_back(std::move(active));
   }
+}
+
+bool Controller::IsActive(const Subject& subject, Domain domain) const {
+  return std::any_of(active_.begin(), active_.end(), [&](const Active& active) {
+    return active.subject == &subject && DomainOf(active.fault.kind) == domain;
+  });
+}
+
+// A daemon that cannot write where it is to start says so and ends; whoever
+// starts it sees to the disk first.
+bool Controller::AwaitsDisk(const Active& active) const {
+  return active.subject->killed &&
+         DomainOf(active.fault.kind) == Domain::kProcess &&
+         IsActive(*active.subject, Domain::kDisk);
 }
 
 void Controller::End(Active& active) {

@@ -60,6 +60,8 @@ class Controller {
   void Adopt();
   void Begin(const PlannedFault& fault);
   void End(Active& active);
+  bool IsActive(const Subject& subject, Domain domain) const;
+  bool AwaitsDisk(const Active& active) const;
   void Aim();
   void Revive();
   void RecordIdentity(const Subject& subject);

@@ -14,7 +14,7 @@
 
 namespace millrace::chaos {
 
-inline constexpr uint64_t kSmallDiskBytes = 256 << 20;
+inline constexpr uint64_t kSmallDiskBytes = 768 << 20;
 
 // The calling thread and all processes that it starts from now on.
 // kPermissionDenied: not allowed here.

@@ -119,8 +119,10 @@ TEST_F(ChecksTest, AByteThatDiffersIsSeen) {
               ElementsAre(HasSubstr("other files")));
 }
 
-TEST_F(ChecksTest, AJobWithoutInputHasNoLines) {
-  manifest_["ledger"] = json::object();
+TEST_F(ChecksTest, AJobWithoutInputHasNoLinesOrZeros) {
+  manifest_["ledger"] = {{"emitted_records", 0},
+                         {"fetched_records", 0},
+                         {"fetched_hash", "0000000000000000"}};
   manifest_["counters"] = json::object();
   WriteManifest("local");
   WriteManifest("out");

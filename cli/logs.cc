@@ -185,7 +185,8 @@ void AddLogs(CLI::App& app, Globals& globals, Action& action) {
                     "Go on as attempts print more, until the job ends");
   command->footer(
       "Of all attempts. When the job has ended: of those whose logs are still "
-      "there; a\nworker keeps those of the last 200 jobs, up to 512 MiB. With "
+      "there; a\nworker keeps those of the last 200 jobs, up to its "
+      "--log-space. With "
       "-f each line has its\nattempt in front.");
   command->callback([flags, &globals, &action] {
     action = [flags, &globals] { return RunLogs(globals, *flags); };

@@ -216,10 +216,8 @@ void AddSubmit(CLI::App& app, Globals& globals, Action& action) {
       "waiting, "
       "not the job. Exit codes:\n0 success, 1 job failed, 2 usage, 3 cluster "
       "not "
-      "reached, 4 input not found,\n5 refused (output exists, input unusable), "
-      "6 "
-      "killed, 130 "
-      "detached by Ctrl-C.");
+      "reached, 4 input not found,\n5 refused (output taken, program or input "
+      "unusable, a limit), 6 killed,\n130 detached by Ctrl-C.");
   command->callback([flags, &globals, &action] {
     action = [flags, &globals] { return RunSubmit(globals, *flags); };
   });

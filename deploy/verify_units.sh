@@ -49,6 +49,14 @@ for line in 'Delegate=yes' 'KillMode=mixed'; do
     failed=1
   }
 done
+# Nor may anything open the master's sandbox.
+for line in NoNewPrivileges=yes ProtectSystem=strict ProtectHome=yes \
+  CapabilityBoundingSet= SystemCallFilter=@system-service; do
+  grep -qx "$line" "$here/systemd/millrace-master.service" || {
+    echo "verify_units: millrace-master.service lacks $line" >&2
+    failed=1
+  }
+done
 for forbidden in MemoryDenyWriteExecute SystemCallFilter ProtectProc; do
   if grep -q "^$forbidden=" "$here/systemd/millrace-worker.service"; then
     echo "verify_units: millrace-worker.service must not set $forbidden" >&2

@@ -38,6 +38,7 @@ int Complain(int exit_code, std::string_view what) {
 void AddFlags(CLI::App& app, Flags& flags) {
   app.set_version_flag("--version", Cat("millrace-master ", Version()));
   app.set_config("--config", "", "Read flags from this file (key = value)");
+  app.allow_config_extras(CLI::config_extras_mode::error);
   app.add_option("--dir", flags.master.directory,
                  "Where the log and the blobs are kept; made if missing")
       ->required();

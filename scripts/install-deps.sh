@@ -24,7 +24,7 @@ readonly BUILD_PACKAGES=(
 # They make the build faster and nothing else.
 readonly BUILD_OPTIONAL=(ccache mold)
 readonly TEST_PACKAGES=(libgtest-dev libgmock-dev)
-readonly TEST_OPTIONAL=(shellcheck)
+readonly TEST_OPTIONAL=(shellcheck systemd)
 # libclang-rt holds the sanitizer and fuzzer run times, which Debian only
 # recommends.
 readonly LONG_PACKAGES=(clang lld libclang-rt-14-dev)

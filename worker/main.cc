@@ -78,6 +78,7 @@ int Complain(int exit_code, std::string_view what) {
 void AddFlags(CLI::App& app, Flags& flags) {
   app.set_version_flag("--version", Cat("millrace-worker ", Version()));
   app.set_config("--config", "", "Read flags from this file (key = value)");
+  app.allow_config_extras(CLI::config_extras_mode::error);
   app.add_option("--masters", flags.masters,
                  "Masters of the cluster: host:port,host:port,...")
       ->required();

@@ -32,7 +32,8 @@ TEST(WorkerProgramTest, HelpNamesEveryFlagAndCode) {
   EXPECT_EQ(help.exit_code, 0) << help;
   for (const char* flag :
        {"--masters", "--dir", "--name", "--slots", "--host-id", "--listen",
-        "--advertise", "--address-file", "--config", "--shuffle-memory", "--min-free-disk",
+        "--advertise", "--address-file", "--config", "--shuffle-memory",
+        "--min-free-disk", "--spool-limit", "--log-space", "--memory-guard",
         "Exit codes: 0 stopped by a signal, 2 usage, 5 refused"}) {
     EXPECT_THAT(help.out, HasSubstr(flag));
   }
@@ -59,6 +60,30 @@ TEST(WorkerProgramTest, WrongFlagsAreOneLineAndCodeTwo) {
         << result.err;
   }
   EXPECT_FALSE(std::filesystem::exists(dir)) << "nothing was begun";
+}
+
+TEST(WorkerProgramTest, AKeyOfTheConfigurationThatIsUnknownIsNamed) {
+  TempDir directory;
+  const std::string dir = directory / "w";
+  directory.Write("worker.conf", "spool_limit = 1GiB\n");
+  const ProgramResult result =
+      RunProgram(Worker({"--config", directory / "worker.conf", "--masters",
+                         kNobody, "--dir", dir}));
+  EXPECT_EQ(result.exit_code, 2) << result;
+  EXPECT_THAT(result.err, HasSubstr("spool_limit"));
+  EXPECT_FALSE(std::filesystem::exists(dir)) << "nothing was begun";
+}
+
+TEST(WorkerProgramTest, StartsWithTheConfigurationThatComesWithIt) {
+  TempDir directory;
+  const std::string address = directory / "address";
+  RunningProgram worker(
+      Worker({"--config", MR_DEPLOY "/config/worker.conf", "--masters", kNobody,
+              "--dir", directory / "w", "--listen", "127.0.0.1:0",
+              "--address-file", address}));
+  EXPECT_TRUE(worker.WaitUntil([&] {
+    return std::filesystem::exists(address);
+  })) << worker.err();
 }
 
 TEST(WorkerProgramTest, ServesUntilSigtermAndKeepsItsDirectoryToItself) {

@@ -1,18 +1,16 @@
 // Which task goes where: the policy, beside the rules that safety needs.
 //
-//   free slots    to the job with the fewest running attempts, then the oldest;
-//                 of one job: plan, maps that were lost, maps that come again,
-//                 maps in order
-//   reduces       are placed when their maps begin to finish, spread evenly;
-//   they
-//                 prepare without a slot and take one when they have their
-//                 input
-//   queues        one map ahead for each busy slot while maps are short and
-//   many steals        what waits in a queue while a slot elsewhere has nothing
-//   to do check and publication take no slot
+//   free slots  to the job with the fewest running attempts, then the oldest;
+//               of one job: plan, maps that were lost, maps that come again,
+//               maps in order
+//   reduces     are placed when their maps begin to finish, spread evenly; they
+//               prepare without a slot and take one when they have their input
+//   queues      one map ahead for each busy slot while maps are short and many
+//   steals      what waits in a queue while a slot elsewhere has nothing to do
 //
-// No input is local to a worker today (every store is mounted by all), so the
-// place of a map does not matter; the host id would be a tie-break in BestFree.
+// Check and publication take no slot. No input is local to a worker (every
+// store is mounted by all), so the place of a map does not matter: see
+// docs/design/002-inputs-by-path.md for what host ids are used for.
 #ifndef MILLRACE_MASTER_SCHEDULER_PLACEMENT_H_
 #define MILLRACE_MASTER_SCHEDULER_PLACEMENT_H_
 

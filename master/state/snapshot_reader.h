@@ -36,7 +36,6 @@ class SnapshotReader {
   // The next part, which is of that kind, into part_.
   absl::Status Next(Case part);
 
-  absl::Status ReadHead();
   absl::Status ReadWorkers(uint32_t count);
   absl::Status ReadDraining(uint32_t count);
 

@@ -377,12 +377,7 @@ void AddCapacity(Inquiry& inquiry, int depth, const SoftJob& job,
                 Cat(ToString(task), " is about to be given to a worker"));
     return;
   }
-  if (kept.size() == takers.size()) {
-    proto::WhyCause& cause = inquiry.Add(
-        depth, proto::FITS_NOWHERE,
-        Cat("no worker that takes tasks may have ", ToString(task)));
-    cause.set_of(takers.size());
-  } else if (task.kind == proto::REDUCE_TASK) {
+  if (task.kind == proto::REDUCE_TASK) {
     proto::WhyCause& cause = inquiry.Add(
         depth, proto::PLACES_TAKEN,
         Cat(takers.size() == 1 ? "the only worker that takes tasks prepares"

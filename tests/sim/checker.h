@@ -3,8 +3,7 @@
 // are those of the invariants:
 //
 //   I1   one winner for each task, at every prefix of the log; none changes
-//   once
-//        the job is decided, and none else is published
+//        once the job is decided, and none else is published
 //   I5   a terminal state never changes
 //   I6   no attempt uid comes twice
 //   I10  failures and epochs stay within their limits; to be stopped is no

@@ -1,6 +1,6 @@
 // Where a worker keeps what, below its directory:
 //
-//   id                  cluster id and name (worker/spool/worker_dir.h)
+//   id                  cluster id and name (worker/spool/worker_directory.h)
 //   lock                held with flock while a worker runs here
 //   boot                boot id of the host when the spool was last used
 //   spool/<job>/<uid>/  of one attempt: spill runs, fetched sections, the plan

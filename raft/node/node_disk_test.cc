@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <atomic>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <utility>
@@ -18,8 +20,10 @@
 #include "raft/core/membership.h"
 #include "raft/log/segment_log.h"
 #include "raft/log/testing/sim_disk.h"
+#include "raft/node/node_storage.h"
 #include "raft/node/testing/list_sink.h"
 #include "raft/node/testing/lone_node.h"
+#include "raft/node/workers.h"
 #include "raft/transport/testing/memory_network.h"
 #include "tests/testing/temp_dir.h"
 
@@ -80,6 +84,72 @@ TEST_F(NodeTest, AFullDiskMakesWhatWasAcceptedWait) {
   });
   EXPECT_EQ(fatal.count(), 0);
   EXPECT_EQ(sink.leading(), term);
+}
+
+// A snapshot that became durable meanwhile is what may make the space.
+TEST(LogWorkerTest, SegmentsGoWhileAWriteWaitsForSpace) {
+  SimDisk disk;
+  const auto random = Random::Seeded(1);
+  NodeStorageOptions storage_options;
+  storage_options.store.log.directory = "/data";
+  storage_options.store.log.segment_bytes = 8192;
+  storage_options.store.log.free_bytes_min = 0;
+  storage_options.store.log.cluster = ClusterId::Generate(*random);
+  auto storage = OpenNodeStorage(storage_options, disk, *random);
+  ASSERT_TRUE(storage.ok()) << storage.status();
+  SegmentLog& log = *storage->store.log;
+  Mailbox mailbox{Mailbox::Limits()};
+  FatalError fatal;
+  LogWorker::Options options;
+  options.group_bytes_max = 1;
+  options.retry_interval = absl::Milliseconds(1);
+  options.send = [](std::vector<Message>) {};
+  options.fatal = fatal.handler();
+  LogWorker worker(std::move(options), log, *storage->view, mailbox);
+
+  // Entry 1 is the founder's.
+  uint64_t next = 2;
+  const auto append = [&] {
+    LogWrite write;
+    write.id = next - 1;
+    write.must_sync = true;
+    write.entries = {{next, 1, kNormalEntry, std::string(3000, 'x')}};
+    write.hard_state = HardState{1, log.identity().member, next - 1};
+    ++next;
+    std::vector<LogWrite> writes;
+    writes.push_back(std::move(write));
+    if (worker.Claim(std::move(writes))) worker.WriteClaimed();
+  };
+  std::optional<bool> blocked;
+  uint64_t durable = 0;
+  const auto heard = [&](const std::function<bool()>& what) {
+    Mailbox::Turn turn;
+    Mail mail;
+    for (int tries = 0; tries < 3000 && !what(); ++tries) {
+      if (!mailbox.Take(absl::Milliseconds(10), &turn, &mail)) break;
+      if (mail.blocked.has_value()) blocked = mail.blocked;
+      if (mail.durable.has_value()) durable = *mail.durable;
+      mail = Mail();
+    }
+    mailbox.Yield(&turn);
+    return what();
+  };
+  for (int i = 0; i < 8; ++i) {
+    append();
+    ASSERT_TRUE(heard([&] { return durable == next - 2; }));
+  }
+  disk.SetFreeBytes(0);
+  while (!blocked.value_or(false)) {
+    append();
+    ASSERT_TRUE(heard([&] { return durable == next - 2 || blocked; }));
+  }
+  const size_t files = disk.Names("/data/log").size();
+  worker.Drop(6);
+  EXPECT_TRUE(heard([&] { return disk.Names("/data/log").size() < files; }));
+  EXPECT_LT(durable, next - 2);
+  disk.SetFreeBytes(1 << 20);
+  EXPECT_TRUE(heard([&] { return durable == next - 2; }));
+  EXPECT_EQ(fatal.count(), 0);
 }
 
 TEST_F(NodeTest, StopsWhileItWaitsForSpace) {

@@ -186,8 +186,7 @@ void AddLogs(CLI::App& app, Globals& globals, Action& action) {
   command->footer(
       "Of all attempts. When the job has ended: of those whose logs are still "
       "there; a\nworker keeps those of the last 200 jobs, up to its "
-      "--log-space. With "
-      "-f each line has its\nattempt in front.");
+      "--log-space. With -f each line\nhas its attempt in front.");
   command->callback([flags, &globals, &action] {
     action = [flags, &globals] { return RunLogs(globals, *flags); };
   });

@@ -49,19 +49,19 @@ for line in 'Delegate=yes' 'KillMode=mixed'; do
     failed=1
   }
 done
-# Nor may anything open the master's sandbox.
+for forbidden in MemoryDenyWriteExecute SystemCallFilter ProtectProc; do
+  if grep -q "^$forbidden=" "$here/systemd/millrace-worker.service"; then
+    echo "verify_units: millrace-worker.service must not set $forbidden" >&2
+    failed=1
+  fi
+done
+# Nothing may open the master's sandbox, which starts no job processes.
 for line in NoNewPrivileges=yes ProtectSystem=strict ProtectHome=yes \
   CapabilityBoundingSet= SystemCallFilter=@system-service; do
   grep -qx "$line" "$here/systemd/millrace-master.service" || {
     echo "verify_units: millrace-master.service lacks $line" >&2
     failed=1
   }
-done
-for forbidden in MemoryDenyWriteExecute SystemCallFilter ProtectProc; do
-  if grep -q "^$forbidden=" "$here/systemd/millrace-worker.service"; then
-    echo "verify_units: millrace-worker.service must not set $forbidden" >&2
-    failed=1
-  fi
 done
 [[ $failed == 0 ]] && echo "verify_units: both units are good"
 exit "$failed"

@@ -14,8 +14,8 @@
 
 namespace millrace::chaos {
 
-// Of each disk. Four have room for two jobs with 700 MB of map outputs each, read
-// by reduces on the same disks; with less such jobs cannot end.
+// Of each disk. Four have room for two jobs with 700 MB of map outputs each,
+// read by reduces on the same disks; with less such jobs cannot end.
 inline constexpr uint64_t kSmallDiskBytes = 768 << 20;
 
 // The calling thread and all processes that it starts from now on.

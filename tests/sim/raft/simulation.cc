@@ -180,9 +180,11 @@ class Simulation final : private Servers {
     Heal();
     const absl::Duration timeout =
         kTickInterval * scenario_.core.election_ticks;
-    // What was begun under faults, a sync of five seconds say, is over then.
+    // What was begun under faults, a sync of five seconds say, is over then, and
+    // a vote may have to wait for it.
     const absl::Duration calm = queue_.now() + absl::Seconds(6);
-    if (!RunUntil([&] { return SomebodyLeads(); }, 10 * timeout)) {
+    if (!RunUntil([&] { return SomebodyLeads(); },
+                  calm - queue_.now() + 10 * timeout)) {
       Hangs("no leader within ten election timeouts");
       return;
     }
@@ -213,9 +215,18 @@ class Simulation final : private Servers {
       Hangs("requests are not answered");
       return;
     }
-    // A new leader serves reads although nobody writes.
+    // A new leader serves reads although nobody writes. Nobody stands before it
+    // has applied the changes of membership that it knows of, and who has just
+    // joined may have the whole log to apply; a member that is alone begins anew.
+    if (!RunUntil([&] { return AllEqual(); },
+                  absl::Seconds(30) + CatchUpTime())) {
+      Hangs("members do not apply what is committed");
+      return;
+    }
+    const bool alone = operator_->wanted().size() == 1;
     TheLeader()->Kill(Fault::kKill, Death::kKill, absl::Milliseconds(100));
-    if (!RunUntil([&] { return TheLeader() != nullptr; }, 10 * timeout)) {
+    if (!RunUntil([&] { return TheLeader() != nullptr; },
+                  10 * timeout + (alone ? CatchUpTime() : absl::Duration()))) {
       Hangs("no leader within ten election timeouts of the last one's death");
       return;
     }

@@ -20,8 +20,10 @@ std::unique_ptr<Nemesis> MakeNemesis(const PlannedFault& fault,
       return MakeLinkFault(fault, subject);
     case FaultKind::kFlipBit:
     case FaultKind::kTruncateOutput:
+    case FaultKind::kSwapOutputs:
+    case FaultKind::kFlipSpill:
     case FaultKind::kDeleteSpool:
-      return MakeMapOutputFault(fault, subject);
+      return MakeIntermediateDataFault(fault, subject);
     case FaultKind::kFullDisk:
     case FaultKind::kReadOnlyDisk:
       return MakeDiskFault(fault, subject);
@@ -56,6 +58,8 @@ Domain DomainOf(FaultKind kind) {
     case FaultKind::kKillTask:
     case FaultKind::kFlipBit:
     case FaultKind::kTruncateOutput:
+    case FaultKind::kSwapOutputs:
+    case FaultKind::kFlipSpill:
     case FaultKind::kDeleteSpool:
       return Domain::kMoment;
   }

@@ -3,8 +3,8 @@
 //
 //   Begin ──► Watch, Watch, ... ──► End
 //
-// One file for each family: kill.cc, stop.cc, link.cc, map_output.cc, disk.cc,
-// preloaded.cc.
+// One file for each family: kill.cc, stop.cc, link.cc, intermediate_data.cc,
+// disk.cc, preloaded.cc.
 #ifndef MILLRACE_CHAOS_NEMESIS_H_
 #define MILLRACE_CHAOS_NEMESIS_H_
 
@@ -48,8 +48,8 @@ std::unique_ptr<Nemesis> MakeKill(const PlannedFault& fault, Subject& subject);
 std::unique_ptr<Nemesis> MakeStop(const PlannedFault& fault, Subject& subject);
 std::unique_ptr<Nemesis> MakeLinkFault(const PlannedFault& fault,
                                        Subject& subject);
-std::unique_ptr<Nemesis> MakeMapOutputFault(const PlannedFault& fault,
-                                            Subject& subject);
+std::unique_ptr<Nemesis> MakeIntermediateDataFault(const PlannedFault& fault,
+                                                   Subject& subject);
 std::unique_ptr<Nemesis> MakeDiskFault(const PlannedFault& fault,
                                        Subject& subject);
 std::unique_ptr<Nemesis> MakePreloadedFault(const PlannedFault& fault,

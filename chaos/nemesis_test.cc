@@ -164,6 +164,36 @@ TEST_F(NemesisTest, EndsOfMapOutputsAreLost) {
   EXPECT_EQ(left, whole.substr(0, left.size()));
 }
 
+TEST_F(NemesisTest, MapOutputsChangePlaces) {
+  EXPECT_THAT(Refusal(FaultKind::kSwapOutputs), HasSubstr("no map output"));
+  temp_.Write("spool/j/u/map.out", "of u");
+  temp_.Write("spool/j/u/run-1", "spilled");
+  EXPECT_THAT(Refusal(FaultKind::kSwapOutputs), HasSubstr("only one"));
+  temp_.Write("spool/j/v/map.out", "of v");
+  for (uint64_t detail = 1; detail <= 4; ++detail) {
+    const std::string before = temp_.Read("spool/j/u/map.out");
+    const auto nemesis =
+        MakeNemesis(Fault(FaultKind::kSwapOutputs, detail << 31), subject_);
+    ASSERT_TRUE(nemesis->Begin().ok());
+    EXPECT_TRUE(nemesis->End().seen);
+    EXPECT_EQ(temp_.Read("spool/j/v/map.out"), before);
+    EXPECT_NE(temp_.Read("spool/j/u/map.out"), before);
+  }
+}
+
+TEST_F(NemesisTest, BitsOfSpillsFlip) {
+  temp_.Write("spool/j/u/map.out", "whole");
+  EXPECT_THAT(Refusal(FaultKind::kFlipSpill), HasSubstr("spilled"));
+  const std::string whole(1000, 'x');
+  temp_.Write("spool/j/v/run-1", whole);
+  const auto nemesis = MakeNemesis(Fault(FaultKind::kFlipSpill), subject_);
+  ASSERT_TRUE(nemesis->Begin().ok());
+  EXPECT_TRUE(nemesis->End().seen);
+  EXPECT_NE(temp_.Read("spool/j/v/run-1"), whole);
+  EXPECT_EQ(temp_.Read("spool/j/v/run-1").size(), whole.size());
+  EXPECT_EQ(temp_.Read("spool/j/u/map.out"), "whole");
+}
+
 TEST_F(NemesisTest, SpoolsAreDeleted) {
   EXPECT_THAT(Refusal(FaultKind::kDeleteSpool), HasSubstr("empty"));
   temp_.Write("spool/j/u/map.out", "x");

@@ -40,13 +40,15 @@ enum class FaultKind {
   kCorruptLink,
   kFlipBit,
   kTruncateOutput,
+  kSwapOutputs,
+  kFlipSpill,
   kDeleteSpool,
   kFullDisk,
   kReadOnlyDisk,
   kSlowDisk,
   kShiftClock,
 };
-inline constexpr int kFaultKinds = 17;
+inline constexpr int kFaultKinds = 19;
 
 // Of whom a kind of fault has its victims.
 enum class VictimRole { kWorker, kMaster, kAny };

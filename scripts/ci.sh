@@ -13,6 +13,8 @@
 #   scripts/ci.sh whole-sum             as sim-sum
 #   scripts/ci.sh mutants               rules left out, one at a time
 #   scripts/ci.sh chaos [SECONDS]       clusters of real processes under faults
+#   scripts/ci.sh chaos-nonce [SECONDS]   likewise, maps that never say the same
+#   scripts/ci.sh chaos-damage [SECONDS]  likewise, damaged intermediate data
 #
 # Everything is built under build/<preset>. MILLRACE_JOBS bounds the number of
 # compilers at a time (default: one per core), MILLRACE_FUZZ_SECONDS is how long a
@@ -30,7 +32,7 @@ jobs=${MILLRACE_JOBS:-$(nproc)}
 # Tests that are themselves steps of this script.
 readonly NOT_HERE='^(long|meta)$'
 
-usage() { sed -n '4,24s/^# \{0,1\}//p' "$0"; }
+usage() { sed -n '4,26s/^# \{0,1\}//p' "$0"; }
 
 # build PRESET [TARGET...]: configures and builds; quiet when all is well.
 build() {
@@ -148,18 +150,29 @@ case "$step" in
     build/release/tests/raft_sim --mutants --record=build/long/raft_mutants.jsonl
     build/release/tests/whole_sim --mutants
     ;;
-  chaos)
+  chaos | chaos-nonce | chaos-damage)
     build release chaos_runs
     mkdir -p build/long
-    runs=${MILLRACE_CHAOS_RUNS:-150}
+    suite=${step#chaos-}
+    case "$suite" in
+      chaos) suite=mixed runs=${MILLRACE_CHAOS_RUNS:-150} ;;
+      nonce) runs=50 ;;   # Of six jobs each.
+      damage) runs=25 ;;  # Of more than 80 effective faults each.
+    esac
+    # So many effective faults have to be there, when the runs are complete.
+    effective=0
+    case "$suite" in
+      mixed) effective=$((runs * 2000 / 150)) ;;
+      damage) effective=2000 ;;
+    esac
+    if ((${1:-0} > 0)); then effective=0; fi
     # What the runs are about is what is in the programs, not tests or documents.
     sources=$(git ls-tree HEAD api chaos client cli common engine master proto \
       raft rpc storage supervisor worker tests/chaos 2>/dev/null |
       sha256sum | cut -c 1-16)
-    # A run has some 20 effective faults; 2,000 in 150 are to be there.
-    build/release/tests/chaos_runs --record=build/long/chaos.jsonl \
-      --keep=build/long/chaos-failed --runs="$runs" --seconds="${1:-0}" \
-      --effective="$((${1:-0} > 0 ? 0 : runs * 2000 / 150))" \
+    build/release/tests/chaos_runs --suite="$suite" \
+      --record="build/long/$step.jsonl" --keep="build/long/$step-failed" \
+      --runs="$runs" --seconds="${1:-0}" --effective="$effective" \
       --commit="$(git rev-parse HEAD 2>/dev/null || true)" --sources="$sources"
     ;;
   -h | --help) usage ;;

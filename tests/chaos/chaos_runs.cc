@@ -1,8 +1,9 @@
 // Clusters under chaos, run after run:
 //
-//   chaos_runs --keep=DIR [--record=FILE] [--runs=N] [--first=SEED]
-//              [--seconds=S] [--effective=N] [--commit=ID] [--sources=ID]
-//   chaos_runs --plan=SEED        what a run is made of
+//   chaos_runs --keep=DIR [--suite=mixed|nonce|damage] [--record=FILE]
+//              [--runs=N] [--first=SEED] [--seconds=S] [--effective=N]
+//              [--commit=ID] [--sources=ID]
+//   chaos_runs --plan=SEED [--suite=..]        what a run is made of
 //
 // See tests/chaos/README.md.
 #include <cstdio>
@@ -20,9 +21,10 @@ namespace {
 
 int Usage() {
   std::fprintf(stderr,
-               "chaos_runs --keep=DIR [--record=FILE] [--runs=N] "
-               "[--first=SEED] [--seconds=S]\n           [--effective=N] "
-               "[--commit=ID] [--sources=ID]\nchaos_runs --plan=SEED\n");
+               "chaos_runs --keep=DIR [--suite=mixed|nonce|damage] "
+               "[--record=FILE] [--runs=N]\n           [--first=SEED] "
+               "[--seconds=S] [--effective=N] [--commit=ID] [--sources=ID]\n"
+               "chaos_runs --plan=SEED [--suite=mixed|nonce|damage]\n");
   return 2;
 }
 
@@ -43,8 +45,11 @@ int Main(int argc, char** argv) {
                ? otherwise
                : std::strtoull(found->second.c_str(), nullptr, 10);
   };
+  const auto suite =
+      SuiteNamed(flags.count("suite") > 0 ? flags["suite"] : "mixed");
+  if (!suite.has_value()) return Usage();
   if (flags.count("plan") > 0) {
-    const RunPlan plan = PlanRun(number("plan", 1));
+    const RunPlan plan = PlanRun(number("plan", 1), *suite);
     for (const JobKind* job : plan.jobs) {
       std::printf("%s\n", std::string(job->name).c_str());
     }
@@ -53,6 +58,7 @@ int Main(int argc, char** argv) {
   }
   if (flags.count("keep") == 0) return Usage();
   RunnerOptions options;
+  options.suite = *suite;
   options.record = flags["record"];
   options.keep = flags["keep"];
   options.runs = number("runs", options.runs);

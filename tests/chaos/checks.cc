@@ -10,6 +10,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <sstream>
 #include <system_error>
 
 #include "common/strings.h"
@@ -25,6 +26,7 @@ std::string ReadAll(const fs::path& path) {
   return std::string(std::istreambuf_iterator<char>(file), {});
 }
 
+// The part files, and those of records that were passed over.
 std::set<std::string> PartsOf(const std::string& output) {
   std::set<std::string> names;
   std::error_code error;
@@ -42,6 +44,23 @@ json ManifestOf(const std::string& output) {
 bool EndsWith(const std::string& text, std::string_view end) {
   return text.size() >= end.size() &&
          std::string_view(text).substr(text.size() - end.size()) == end;
+}
+
+bool IsDeadLetter(const std::string& name) {
+  return name.rfind("_dead_letter-", 0) == 0;
+}
+
+// Without how the records failed: addresses differ from process to process.
+std::string LettersOf(const std::string& lines) {
+  std::string letters;
+  std::istringstream in(lines);
+  for (std::string line; std::getline(in, line);) {
+    json letter = json::parse(line, nullptr, false);
+    if (!letter.is_object()) return Cat("no JSON: ", line);
+    for (const char* member : {"message", "stack"}) letter.erase(member);
+    letters += letter.dump() + "\n";
+  }
+  return letters;
 }
 
 // "nonce:0:17" -> its uids, of one part file.
@@ -66,8 +85,12 @@ Findings CompareBytes(const std::string& output, const std::string& reference) {
     return {Cat("wrong: ", output, " has other files than the local run's")};
   }
   for (const std::string& name : parts) {
-    const std::string ours = ReadAll(Cat(output, "/", name));
-    const std::string theirs = ReadAll(Cat(reference, "/", name));
+    std::string ours = ReadAll(Cat(output, "/", name));
+    std::string theirs = ReadAll(Cat(reference, "/", name));
+    if (IsDeadLetter(name)) {
+      ours = LettersOf(ours);
+      theirs = LettersOf(theirs);
+    }
     if (ours == theirs) continue;
     const auto differ =
         std::mismatch(ours.begin(), ours.end(), theirs.begin(), theirs.end());
@@ -119,7 +142,8 @@ Findings CompareLedgers(const std::string& output,
   const json counters = ours.at("counters").value("millrace", none);
   const json expected = theirs.at("counters").value("millrace", none);
   for (const auto& [name, value] : expected.items()) {
-    if (EndsWith(name, "_RECORDS") &&
+    // What did not fit into memory depends on what was fetched when.
+    if (EndsWith(name, "_RECORDS") && name != "SPILLED_RECORDS" &&
         (!counters.contains(name) || counters.at(name) != value)) {
       findings.push_back(Cat("counter: ", name, " is ",
                              counters.value(name, json()).dump(), " and ",

@@ -12,12 +12,14 @@ namespace millrace::chaostest {
 
 using Findings = std::vector<std::string>;
 
-// The part files of both directories are the same, byte for byte.
+// The part files of both directories are the same, byte for byte; dead letters
+// are of the same records, with the same causes.
 Findings CompareBytes(const std::string& output, const std::string& reference);
 
 // The records of the manifests: both ledgers are equal, hashes included, and so
-// are the counters of records. Within `output`'s: emitted = into the combiner,
-// out of the combiner = written = fetched = merged.
+// are the counters of records, but for those that were spilled. Within
+// `output`'s: emitted = into the combiner, out of the combiner = written =
+// fetched = merged.
 Findings CompareLedgers(const std::string& output,
                         const std::string& reference);
 

@@ -37,14 +37,15 @@ class ChecksTest : public ::testing::Test {
       ledger[Cat(line, "_records")] = 2;
       ledger[Cat(line, "_hash")] = "0123456789abcdef";
     }
-    manifest_ = {
-        {"files",
-         {{{"name", "part-00000"}, {"bytes", 4}},
-          {{"name", "part-00001"}, {"bytes", 4}}}},
-        {"ledger", ledger},
-        {"counters",
-         {{"millrace",
-           {{"MAP_INPUT_RECORDS", 3}, {"REDUCE_SHUFFLE_BYTES", 100}}}}}};
+    manifest_ = {{"files",
+                  {{{"name", "part-00000"}, {"bytes", 4}},
+                   {{"name", "part-00001"}, {"bytes", 4}}}},
+                 {"ledger", ledger},
+                 {"counters",
+                  {{"millrace",
+                    {{"MAP_INPUT_RECORDS", 3},
+                     {"REDUCE_SHUFFLE_BYTES", 100},
+                     {"SPILLED_RECORDS", 7}}}}}};
     WriteManifest(name);
   }
   void WriteManifest(const std::string& name) {
@@ -83,6 +84,29 @@ TEST_F(ChecksTest, OutputInPartIsSeen) {
   EXPECT_THAT(Look(), HasSubstr("damaged"));
   std::filesystem::remove(temp_ / "out/_MANIFEST");
   EXPECT_THAT(Look(), HasSubstr("no _MANIFEST"));
+}
+
+TEST_F(ChecksTest, DeadLettersAreOfTheSameRecords) {
+  const auto letter = [](int offset, const std::string& stack) {
+    return json{{"file", "a"},       {"offset", offset},
+                {"cause", "SIGNAL"}, {"message", "SIGSEGV at " + stack},
+                {"stack", stack},    {"record", "key7 x"}}
+               .dump() +
+           "\n";
+  };
+  temp_.Write("out/_dead_letter-00003", letter(17, "0x1"));
+  EXPECT_THAT(Look(), HasSubstr("holds _dead_letter-00003"));
+  manifest_["dead_letters"] = {
+      {{"name", "_dead_letter-00003"}, {"bytes", letter(17, "0x1").size()}}};
+  WriteManifest("out");
+  EXPECT_EQ(Look(), "");
+  EXPECT_THAT(CompareBytes(temp_ / "out", temp_ / "local"),
+              ElementsAre(HasSubstr("other files")));
+  temp_.Write("local/_dead_letter-00003", letter(17, "0x2345"));
+  EXPECT_THAT(CompareBytes(temp_ / "out", temp_ / "local"), IsEmpty());
+  temp_.Write("local/_dead_letter-00003", letter(18, "0x1"));
+  EXPECT_THAT(CompareBytes(temp_ / "out", temp_ / "local"),
+              ElementsAre(HasSubstr("_dead_letter-00003 differs")));
 }
 
 TEST_F(ChecksTest, WatcherSeesWhatIsThereForAMoment) {
@@ -147,6 +171,7 @@ TEST_F(ChecksTest, ARecordMoreOrLessIsSeen) {
   Make("local");
   manifest_["counters"]["millrace"]["MAP_INPUT_RECORDS"] = 4;
   manifest_["counters"]["millrace"]["REDUCE_SHUFFLE_BYTES"] = 99;
+  manifest_["counters"]["millrace"]["SPILLED_RECORDS"] = 8;
   WriteManifest("out");
   EXPECT_THAT(Ledgers(), ElementsAre(HasSubstr("MAP_INPUT_RECORDS is 4")));
   manifest_["counters"] = json::object();

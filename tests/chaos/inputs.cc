@@ -18,6 +18,7 @@ constexpr int kSplitsOfFile = 9;
 constexpr int kLinesOfSplit = 100;  // As the jobs expect: jobs/pace.h.
 constexpr size_t kLineBytes = 2000;
 constexpr int kTaskMs = 700;
+constexpr int kPoisonMax = 100;  // Of some nine.
 constexpr uint64_t kSeed = 20;
 
 // Words of two lengths from a vocabulary of thousands; the first one of a line
@@ -57,21 +58,33 @@ std::string Inputs::Program(const JobKind& kind) {
 
 std::vector<std::string> Inputs::Words(const JobKind& kind,
                                        bool reference) const {
-  return {"--input", Cat(directory_, kind.empty_input ? "/nothing" : "/text"),
-          "--split-bytes", Cat(kLinesOfSplit * kLineBytes), "--reducers",
-          Cat(kReducers),
-          // Faults are no failures of the job, but some look like it: a job
-          // process that somebody kills.
-          "--max-attempts",
-          kind.expected == Expected::kUserFailure ? "4" : "40",
-          "--task-timeout", "5s", "--", std::string(kind.kind),
-          std::string(reference ? "none" : kind.misbehaviour),
-          Cat(reference ? 0 : kTaskMs)};
+  std::vector<std::string> words = {
+      "--input", Cat(directory_, kind.empty_input ? "/nothing" : "/text"),
+      "--split-bytes", Cat(kLinesOfSplit * kLineBytes), "--reducers",
+      Cat(kReducers),
+      // Too little for most: maps spill, reduces fetch to disk.
+      "--memory", "1M",
+      // Faults are no failures of the job, but some look like it: a job process
+      // that somebody kills.
+      "--max-attempts", kind.expected == Expected::kUserFailure ? "4" : "40",
+      "--task-timeout", "5s"};
+  const bool poison = kind.misbehaviour == "poison";
+  if (poison) {
+    words.insert(words.end(), {"--skip-bad-records", Cat(kPoisonMax)});
+  }
+  words.insert(words.end(),
+               {"--", std::string(kind.kind),
+                // A local run dies of poison as well, and passes over it.
+                std::string(reference && !poison ? "none" : kind.misbehaviour),
+                Cat(reference ? 0 : kTaskMs)});
+  return words;
 }
 
 std::string Inputs::Reference(const JobKind& kind) const {
-  const std::string output = Cat(directory_, "/reference.", kind.program, ".",
-                                 kind.kind, kind.empty_input ? ".empty" : "");
+  const std::string output =
+      Cat(directory_, "/reference.", kind.program, ".", kind.kind,
+          kind.empty_input ? ".empty" : "",
+          kind.misbehaviour == "poison" ? ".poison" : "");
   if (std::filesystem::exists(output)) return output;
   ProgramOptions options;
   options.argv = {Program(kind), "--output", output, "-q"};

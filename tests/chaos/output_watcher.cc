@@ -16,6 +16,7 @@ namespace millrace::chaostest {
 namespace {
 
 namespace fs = std::filesystem;
+using nlohmann::json;
 
 constexpr int kLookMs = 2;
 constexpr char kManifest[] = "_MANIFEST";
@@ -37,12 +38,16 @@ std::string LookAtOutput(const std::string& output, bool* present) {
   std::ifstream file(Cat(output, "/", kManifest), std::ios::binary);
   if (!file) return "has no _MANIFEST";
   const std::string text(std::istreambuf_iterator<char>(file), {});
-  const nlohmann::json manifest = nlohmann::json::parse(text, nullptr, false);
+  const json manifest = json::parse(text, nullptr, false);
   if (!manifest.is_object() || !manifest.contains("files")) {
     return "has a _MANIFEST that is cut short or damaged";
   }
   there.erase(kManifest);
-  for (const auto& named : manifest.at("files")) {
+  std::vector<json> files = manifest.at("files");
+  for (const json& letter : manifest.value("dead_letters", json::array())) {
+    files.push_back(letter);
+  }
+  for (const json& named : files) {
     const auto name = named.at("name").get<std::string>();
     const auto at = there.find(name);
     if (at == there.end()) return Cat("lacks ", name);

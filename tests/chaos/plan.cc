@@ -1,5 +1,6 @@
 #include "tests/chaos/plan.h"
 
+#include <algorithm>
 #include <array>
 #include <memory>
 
@@ -10,7 +11,7 @@
 namespace millrace::chaostest {
 namespace {
 
-constexpr std::array<JobKind, 11> kKinds = {{
+constexpr std::array<JobKind, 12> kKinds = {{
     {"count", "chaos_count", "count", "none", false, Expected::kReferenceBytes},
     {"index", "chaos_mixed", "index", "none", false, Expected::kReferenceBytes},
     {"sort", "chaos_sort", "sort", "none", false, Expected::kReferenceBytes},
@@ -23,11 +24,16 @@ constexpr std::array<JobKind, 11> kKinds = {{
     {"hanging", "chaos_mixed", "index", "hang", false,
      Expected::kReferenceBytes},
     {"failing", "chaos_mixed", "index", "fail", false, Expected::kUserFailure},
+    {"poison", "chaos_count", "count", "poison", false,
+     Expected::kReferenceBytes},
     {"empty", "chaos_count", "count", "none", true, Expected::kReferenceBytes},
 }};
 
 // So long there are faults; then the cluster has to come to itself.
 constexpr int kChaosSeconds = 12;
+
+// At the same time, so that half of a job's maps wait when the first are lost.
+constexpr int kNonceJobs = 6;
 
 // Mean seconds between two faults of a kind, at the usual pace.
 int EveryMs(chaos::FaultKind kind) {
@@ -49,11 +55,13 @@ int EveryMs(chaos::FaultKind kind) {
   }
 }
 
-}  // namespace
+const JobKind& KindNamed(std::string_view name) {
+  return *std::find_if(
+      kKinds.begin(), kKinds.end(),
+      [name](const JobKind& kind) { return kind.name == name; });
+}
 
-std::span<const JobKind> JobKinds() { return kKinds; }
-
-RunPlan PlanRun(uint64_t seed) {
+RunPlan PlanMixed(uint64_t seed) {
   const std::unique_ptr<Random> random = Random::Seeded(seed);
   RunPlan plan;
   plan.seed = seed;
@@ -71,6 +79,59 @@ RunPlan PlanRun(uint64_t seed) {
   }
   plan.chaos += Cat("quiet=", kChaosSeconds, "s");
   return plan;
+}
+
+// Maps end one after the other, and reduces fetch from each as it ends: what is
+// lost has been read in part. A job may lose that twice; so runs differ in how
+// often it happens.
+RunPlan PlanNonce(uint64_t seed) {
+  RunPlan plan;
+  plan.seed = seed;
+  plan.jobs.assign(kNonceJobs, &KindNamed("nonce"));
+  plan.chaos = Cat("truncate-output:every=", 2 + seed % 4,
+                   "s,delete-spool:every=", 4 + seed % 9,
+                   "s,kill-worker:every=8s:for=1s,cut-link:every=8s:for=1s,"
+                   "quiet=",
+                   kChaosSeconds, "s");
+  return plan;
+}
+
+RunPlan PlanDamage(uint64_t seed) {
+  static constexpr std::array<std::string_view, 5> kNames = {
+      "sort", "index", "join", "hot", "huge"};
+  RunPlan plan;
+  plan.seed = seed;
+  for (const uint64_t offset : {0, 1}) {
+    plan.jobs.push_back(&KindNamed(kNames[(seed + offset) % kNames.size()]));
+  }
+  plan.chaos =
+      "flip-bit:every=150ms,truncate-output:every=300ms,swap-outputs:every="
+      "300ms"
+      ",flip-spill:every=150ms,corrupt-link:every=1s:for=700ms,quiet=8s";
+  return plan;
+}
+
+}  // namespace
+
+std::span<const JobKind> JobKinds() { return kKinds; }
+
+std::optional<Suite> SuiteNamed(std::string_view name) {
+  if (name == "mixed") return Suite::kMixed;
+  if (name == "nonce") return Suite::kNonce;
+  if (name == "damage") return Suite::kDamage;
+  return std::nullopt;
+}
+
+RunPlan PlanRun(uint64_t seed, Suite suite) {
+  switch (suite) {
+    case Suite::kMixed:
+      return PlanMixed(seed);
+    case Suite::kNonce:
+      return PlanNonce(seed);
+    case Suite::kDamage:
+      return PlanDamage(seed);
+  }
+  return {};
 }
 
 }  // namespace millrace::chaostest

@@ -1,8 +1,10 @@
-// What a run is made of, as its seed says: which jobs, which chaos. Pure.
+// What a run is made of, as its suite and seed say: which jobs, which chaos.
+// Pure.
 #ifndef MILLRACE_TESTS_CHAOS_PLAN_H_
 #define MILLRACE_TESTS_CHAOS_PLAN_H_
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -33,15 +35,26 @@ struct JobKind {
 
 std::span<const JobKind> JobKinds();
 
+// What runs are about.
+enum class Suite {
+  kMixed,   // Two kinds of jobs, every kind of fault.
+  kNonce,   // Non-deterministic maps, whose outputs are lost after some reduces
+            // have fetched from them.
+  kDamage,  // Bits, ends and names of intermediate data, on disk and on the
+            // way.
+};
+
+std::optional<Suite> SuiteNamed(std::string_view name);
+
 struct RunPlan {
   uint64_t seed = 0;
   std::vector<const JobKind*> jobs;  // At the same time.
   std::string chaos;                 // --chaos
 };
 
-// Every kind comes once in as many consecutive seeds as there are kinds, beside
-// a second one that is drawn.
-RunPlan PlanRun(uint64_t seed);
+// Mixed runs: every kind comes once in as many consecutive seeds as there are
+// kinds, beside a second one that is drawn.
+RunPlan PlanRun(uint64_t seed, Suite suite = Suite::kMixed);
 
 }  // namespace millrace::chaostest
 

@@ -32,6 +32,23 @@ TEST(PlanTest, IsAFunctionOfItsSeed) {
   }
 }
 
+TEST(PlanTest, SuitesAreAboutWhatTheirNamesSay) {
+  EXPECT_EQ(SuiteNamed("soak"), std::nullopt);
+  for (uint64_t seed = 1; seed < 50; ++seed) {
+    const RunPlan nonce = PlanRun(seed, *SuiteNamed("nonce"));
+    for (const JobKind* job : nonce.jobs) EXPECT_EQ(job->name, "nonce");
+    EXPECT_TRUE(chaos::ParseSpec(nonce.chaos).ok()) << nonce.chaos;
+
+    const RunPlan damage = PlanRun(seed, *SuiteNamed("damage"));
+    const auto spec = chaos::ParseSpec(damage.chaos);
+    ASSERT_TRUE(spec.ok()) << damage.chaos;
+    chaos::Schedule schedule(*spec, seed, EverybodyOfARun());
+    int faults = 0;
+    while (schedule.Next()) ++faults;
+    EXPECT_GE(faults, 120);
+  }
+}
+
 TEST(PlanTest, EveryKindOfJobAndOfFaultComes) {
   std::set<std::string_view> jobs;
   for (uint64_t seed = 100; seed < 100 + JobKinds().size(); ++seed) {

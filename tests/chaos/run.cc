@@ -135,6 +135,7 @@ class OneRun {
     }
     job.outcome.attempts = status.at("attempts").at("launched").get<int>();
     job.outcome.lost = status.at("attempts").at("lost").get<int>();
+    job.outcome.epoch = status.at("epoch").get<int>();
     job.status = std::move(status);
   }
 

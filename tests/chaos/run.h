@@ -19,6 +19,7 @@ struct JobOutcome {
   std::string cause;  // The code; "" if there is none.
   int attempts = 0;
   int lost = 0;
+  int epoch = 0;  // So often output was given up that reduces had read.
 };
 
 struct RunResult {

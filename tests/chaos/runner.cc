@@ -32,6 +32,7 @@ struct Sum {
   std::map<std::string, FaultCount> faults;
   std::map<std::string, int> jobs;  // "sort SUCCEEDED" -> 12
   int effective = 0;
+  int epochs = 0;
   double seconds = 0;
   std::vector<std::string> violations;
 
@@ -46,6 +47,7 @@ struct Sum {
       ++jobs[Cat(job.at("kind").get<std::string>(), " ",
                  job.at("state").get<std::string>(), " ",
                  job.at("cause").get<std::string>())];
+      epochs += job.at("epoch").get<int>();
     }
     effective += line.at("effective").get<int>();
     seconds += line.at("seconds").get<double>();
@@ -56,8 +58,10 @@ struct Sum {
   }
 
   void Print() const {
-    std::printf("%zu runs, %.0f s, %d effective faults, %zu violations\n",
-                seeds.size(), seconds, effective, violations.size());
+    std::printf(
+        "%zu runs, %.0f s, %d effective faults, %d epochs raised, %zu "
+        "violations\n",
+        seeds.size(), seconds, effective, epochs, violations.size());
     for (const auto& [kind, count] : faults) {
       std::printf("  %-16s %5d effective of %d\n", kind.c_str(),
                   count.effective, count.tried);
@@ -87,7 +91,8 @@ ordered_json LineOf(uint64_t seed, const RunResult& result,
                             {"state", job.state},
                             {"cause", job.cause},
                             {"attempts", job.attempts},
-                            {"lost", job.lost}});
+                            {"lost", job.lost},
+                            {"epoch", job.epoch}});
   }
   for (const auto& [kind, count] : result.faults) {
     line["faults"][kind] = {{"tried", count.tried},
@@ -164,13 +169,14 @@ class Runner {
 
   ordered_json RunSeed(uint64_t seed) {
     const std::string directory = temp_ / Cat("run", seed);
-    const RunPlan plan = PlanRun(seed);
+    const RunPlan plan = PlanRun(seed, options_.suite);
     const RunResult result = Run(plan, inputs_, directory);
     std::string jobs;
     for (const JobOutcome& job : result.jobs) {
-      jobs += Cat(" ", job.kind, " ", job.state.empty() ? "HUNG" : job.state,
-                  job.cause.empty() ? "" : Cat(" ", job.cause), " (",
-                  job.attempts, " attempts, ", job.lost, " lost)");
+      jobs +=
+          Cat(" ", job.kind, " ", job.state.empty() ? "HUNG" : job.state,
+              job.cause.empty() ? "" : Cat(" ", job.cause), " (", job.attempts,
+              " attempts, ", job.lost, " lost, epoch ", job.epoch, ")");
     }
     std::printf("seed %llu: %.1f s, %d effective faults,%s, %zu violations\n",
                 static_cast<unsigned long long>(seed), result.seconds,

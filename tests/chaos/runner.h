@@ -4,7 +4,8 @@
 // The file has a line for each run:
 //
 //   {"sources":"3f..","commit":"ab..","seed":17,"jobs":[{"kind":"sort",
-//    "state":"SUCCEEDED","cause":"","attempts":55,"lost":7},..],
+//    "state":"SUCCEEDED","cause":"","attempts":55,"lost":7,
+//    "epoch":0},..],
 //    "faults":{"kill-worker":{"tried":3,"effective":3},..},"effective":19,
 //    "looks":9000,"seconds":24.1,"violations":[]}
 //
@@ -17,9 +18,12 @@
 #include <cstdint>
 #include <string>
 
+#include "tests/chaos/plan.h"
+
 namespace millrace::chaostest {
 
 struct RunnerOptions {
+  Suite suite = Suite::kMixed;
   std::string record;     // Made if it is not there; "": none is kept.
   std::string keep;       // Directory for the logs of failed runs.
   uint64_t runs = 150;    // So many, all calls together.

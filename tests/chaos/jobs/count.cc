@@ -12,7 +12,7 @@ class Tokenize
     pace_.Setup(context, 100, true);
   }
   void Map(const millrace::TextLine& line, Output& out) override {
-    pace_.Step();
+    pace_.Step(line.text);
     for (std::string_view word : millrace::SplitWords(line.text)) {
       out.Emit(word, 1);
     }

@@ -13,6 +13,13 @@ namespace {
 // Dice with so many sides.
 constexpr int kSides = 15;
 
+constexpr std::string_view kPoison = "key7 ";
+
+// As a bug would; a signal that a process sends itself is no fault of a record.
+[[gnu::noinline]] void DieOfPoison() {
+  *reinterpret_cast<volatile int*>(0xdead0) = 1;
+}
+
 }  // namespace
 
 void Pace::Setup(const Context& context, int records, bool map) {
@@ -42,6 +49,14 @@ void Pace::Step() {
     poll(nullptr, 0, due_ms - waited_ms_);
     waited_ms_ = due_ms;
   }
+}
+
+void Pace::Step(std::string_view record) {
+  if (misbehaviour_ == "poison" &&
+      record.substr(0, kPoison.size()) == kPoison) {
+    DieOfPoison();
+  }
+  Step();
 }
 
 }  // namespace millrace::chaosjobs

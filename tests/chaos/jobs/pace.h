@@ -8,12 +8,14 @@
 //   crash   a third of the attempts die in the middle, by a signal
 //   hang    a fifth of the attempts stand still in the middle, for ever
 //   fail    every attempt of map 1 dies
+//   poison  every attempt dies of the records that begin with "key7 "
 #ifndef MILLRACE_TESTS_CHAOS_JOBS_PACE_H_
 #define MILLRACE_TESTS_CHAOS_JOBS_PACE_H_
 
 #include <millrace/millrace.h>
 
 #include <string>
+#include <string_view>
 
 namespace millrace::chaosjobs {
 
@@ -23,6 +25,8 @@ class Pace {
   void Setup(const Context& context, int records, bool map);
   // Once for each record or key.
   void Step();
+  // As Step(), of a record of the input.
+  void Step(std::string_view record);
 
   const std::string& kind() const { return kind_; }
 

@@ -1,6 +1,8 @@
-// Damage to intermediate data on a worker's disk: a bit of a map output flips,
-// its end is lost, everything is gone.
+// Damage to intermediate data on a worker's disk: a bit of a map output, or of
+// what a task has spilled or fetched, flips; the end of a map output is lost;
+// two change places; everything is gone.
 #include <fcntl.h>
+#include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -48,6 +50,12 @@ std::optional<uint64_t> SizeOf(const fs::path& file) {
   return size;
 }
 
+std::optional<ino_t> InodeOf(const fs::path& file) {
+  struct stat info = {};
+  if (stat(file.c_str(), &info) != 0) return std::nullopt;
+  return info.st_ino;
+}
+
 std::optional<unsigned char> ByteAt(const fs::path& file, uint64_t offset) {
   const UniqueFd fd(open(file.c_str(), O_RDONLY | O_CLOEXEC));
   unsigned char byte = 0;
@@ -69,23 +77,35 @@ UniqueFd OpenForDamage(const fs::path& file) {
   return fd;
 }
 
-class MapOutputFault final : public Nemesis {
+class IntermediateDataFault final : public Nemesis {
  public:
-  MapOutputFault(const PlannedFault& fault, Subject& subject)
+  IntermediateDataFault(const PlannedFault& fault, Subject& subject)
       : fault_(fault), subject_(subject) {}
 
   absl::Status Begin() override {
     const std::vector<fs::path> files = FilesBelow(subject_.spool);
     if (fault_.kind == FaultKind::kDeleteSpool) return Delete(files);
     std::vector<fs::path> outputs;
+    std::vector<fs::path> spills;
     for (const fs::path& file : files) {
-      if (file.filename() == kMapOutputName && SizeOf(file).value_or(0) > 0) {
-        outputs.push_back(file);
-      }
+      if (SizeOf(file).value_or(0) == 0) continue;
+      (file.filename() == kMapOutputName ? outputs : spills).push_back(file);
+    }
+    if (fault_.kind == FaultKind::kFlipSpill) {
+      if (spills.empty()) return absl::NotFoundError("no task has spilled");
+      return Flip(spills[fault_.detail % spills.size()]);
     }
     if (outputs.empty()) return absl::NotFoundError("it holds no map output");
-    const fs::path& file = outputs[fault_.detail % outputs.size()];
-    return fault_.kind == FaultKind::kFlipBit ? Flip(file) : Truncate(file);
+    const size_t chosen = fault_.detail % outputs.size();
+    if (fault_.kind == FaultKind::kSwapOutputs) {
+      if (outputs.size() == 1) return absl::NotFoundError("it holds only one");
+      // Any other than itself.
+      const size_t further = 1 + (fault_.detail >> 32) % (outputs.size() - 1);
+      return Swap(outputs[chosen],
+                  outputs[(chosen + further) % outputs.size()]);
+    }
+    return fault_.kind == FaultKind::kFlipBit ? Flip(outputs[chosen])
+                                              : Truncate(outputs[chosen]);
   }
 
   Effect End() override { return effect_; }
@@ -142,6 +162,17 @@ class MapOutputFault final : public Nemesis {
     return absl::OkStatus();
   }
 
+  absl::Status Swap(const fs::path& one, const fs::path& other) {
+    const std::optional<ino_t> was = InodeOf(one);
+    if (renameat2(AT_FDCWD, one.c_str(), AT_FDCWD, other.c_str(),
+                  RENAME_EXCHANGE) != 0) {
+      return ErrnoStatus(errno, "exchange", one.string());
+    }
+    effect_ = {was.has_value() && InodeOf(other) == was,
+               Cat(Named(one), " and ", Named(other))};
+    return absl::OkStatus();
+  }
+
   // "<job>/<uid>/map.out".
   std::string Named(const fs::path& file) const {
     return file.lexically_relative(subject_.spool).string();
@@ -154,9 +185,9 @@ class MapOutputFault final : public Nemesis {
 
 }  // namespace
 
-std::unique_ptr<Nemesis> MakeMapOutputFault(const PlannedFault& fault,
-                                            Subject& subject) {
-  return std::make_unique<MapOutputFault>(fault, subject);
+std::unique_ptr<Nemesis> MakeIntermediateDataFault(const PlannedFault& fault,
+                                                   Subject& subject) {
+  return std::make_unique<IntermediateDataFault>(fault, subject);
 }
 
 }  // namespace millrace::chaos

@@ -36,6 +36,10 @@ mr_long_test(NAME raft_mutants TIMEOUT 7200 LABELS sim
              COMMAND scripts/ci.sh mutants)
 mr_long_test(NAME chaos_long TIMEOUT 21600 LABELS chaos
              COMMAND scripts/ci.sh chaos)
+mr_long_test(NAME chaos_nonce TIMEOUT 21600 LABELS chaos
+             COMMAND scripts/ci.sh chaos-nonce)
+mr_long_test(NAME chaos_damage TIMEOUT 21600 LABELS chaos
+             COMMAND scripts/ci.sh chaos-damage)
 # One per fuzz target: tests/fuzz/<target>.cc.
 file(GLOB MR_FUZZERS CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/tests/fuzz/*.cc")
 foreach(fuzzer ${MR_FUZZERS})

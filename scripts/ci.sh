@@ -15,6 +15,7 @@
 #   scripts/ci.sh chaos [SECONDS]       clusters of real processes under faults
 #   scripts/ci.sh chaos-nonce [SECONDS]   likewise, maps that never say the same
 #   scripts/ci.sh chaos-damage [SECONDS]  likewise, damaged intermediate data
+#   scripts/ci.sh chaos-soak              likewise, one cluster for two hours
 #
 # Everything is built under build/<preset>. MILLRACE_JOBS bounds the number of
 # compilers at a time (default: one per core), MILLRACE_FUZZ_SECONDS is how long a
@@ -32,7 +33,7 @@ jobs=${MILLRACE_JOBS:-$(nproc)}
 # Tests that are themselves steps of this script.
 readonly NOT_HERE='^(long|meta)$'
 
-usage() { sed -n '4,26s/^# \{0,1\}//p' "$0"; }
+usage() { sed -n '4,27s/^# \{0,1\}//p' "$0"; }
 
 # build PRESET [TARGET...]: configures and builds; quiet when all is well.
 build() {
@@ -150,7 +151,7 @@ case "$step" in
     build/release/tests/raft_sim --mutants --record=build/long/raft_mutants.jsonl
     build/release/tests/whole_sim --mutants
     ;;
-  chaos | chaos-nonce | chaos-damage)
+  chaos | chaos-nonce | chaos-damage | chaos-soak)
     build release chaos_runs
     mkdir -p build/long
     suite=${step#chaos-}
@@ -158,6 +159,7 @@ case "$step" in
       chaos) suite=mixed runs=${MILLRACE_CHAOS_RUNS:-150} ;;
       nonce) runs=50 ;;   # Of six jobs each.
       damage) runs=25 ;;  # Of more than 80 effective faults each.
+      soak) runs=1 ;;
     esac
     # So many effective faults have to be there, when the runs are complete.
     effective=0

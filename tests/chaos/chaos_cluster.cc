@@ -62,6 +62,20 @@ std::string ChaosCluster::Down() {
   return result.exit_code == 0 ? "" : Cat("cluster down: ", result.err);
 }
 
+std::map<std::string, pid_t> ChaosCluster::Daemons() const {
+  std::map<std::string, pid_t> daemons;
+  const json status =
+      Json({"cluster", "status", "--dir", directory_ + "/cluster"});
+  if (!status.is_object()) return daemons;
+  for (const json& process : status.at("processes")) {
+    if (process.at("role") != "chaos" && process.at("state") == "running") {
+      daemons[process.at("id").get<std::string>()] =
+          process.at("pid").get<pid_t>();
+    }
+  }
+  return daemons;
+}
+
 std::map<std::string, FaultCount> ChaosCluster::Faults() const {
   std::map<std::string, FaultCount> counts;
   std::ifstream journal(directory_ + "/cluster/chaos.jsonl");

@@ -39,6 +39,9 @@ class ChaosCluster {
   // What the command prints with -o json; null if it fails.
   nlohmann::json Json(std::vector<std::string> arguments) const;
 
+  // Name -> process of each master and worker that runs.
+  std::map<std::string, pid_t> Daemons() const;
+
   // By kind, as the journal says; of "ended-by-itself" none is to be there.
   std::map<std::string, FaultCount> Faults() const;
   // The spool of a worker, from outside of the cluster's mounts.

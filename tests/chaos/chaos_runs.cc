@@ -1,8 +1,8 @@
 // Clusters under chaos, run after run:
 //
-//   chaos_runs --keep=DIR [--suite=mixed|nonce|damage] [--record=FILE]
-//              [--runs=N] [--first=SEED] [--seconds=S] [--effective=N]
-//              [--commit=ID] [--sources=ID]
+//   chaos_runs --keep=DIR [--suite=mixed|nonce|damage|soak] [--record=FILE]
+//              [--runs=N] [--first=SEED] [--lasts=S] [--seconds=S]
+//              [--effective=N] [--commit=ID] [--sources=ID]
 //   chaos_runs --plan=SEED [--suite=..]        what a run is made of
 //
 // See tests/chaos/README.md.
@@ -20,11 +20,12 @@ namespace millrace::chaostest {
 namespace {
 
 int Usage() {
-  std::fprintf(stderr,
-               "chaos_runs --keep=DIR [--suite=mixed|nonce|damage] "
-               "[--record=FILE] [--runs=N]\n           [--first=SEED] "
-               "[--seconds=S] [--effective=N] [--commit=ID] [--sources=ID]\n"
-               "chaos_runs --plan=SEED [--suite=mixed|nonce|damage]\n");
+  std::fprintf(
+      stderr,
+      "chaos_runs --keep=DIR [--suite=mixed|nonce|damage|soak] "
+      "[--record=FILE] [--runs=N]\n           [--first=SEED] [--lasts=S] "
+      "[--seconds=S] [--effective=N] [--commit=ID] [--sources=ID]\n"
+      "chaos_runs --plan=SEED [--suite=mixed|nonce|damage|soak]\n");
   return 2;
 }
 
@@ -59,6 +60,9 @@ int Main(int argc, char** argv) {
   if (flags.count("keep") == 0) return Usage();
   RunnerOptions options;
   options.suite = *suite;
+  if (flags.count("lasts") > 0) {
+    options.lasts = absl::Seconds(number("lasts", 0));
+  }
   options.record = flags["record"];
   options.keep = flags["keep"];
   options.runs = number("runs", options.runs);

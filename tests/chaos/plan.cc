@@ -111,7 +111,30 @@ RunPlan PlanDamage(uint64_t seed) {
   return plan;
 }
 
+RunPlan PlanSoak(uint64_t seed) {
+  RunPlan plan;
+  plan.seed = seed;
+  plan.jobs = {&kKinds[seed % kKinds.size()],
+               &kKinds[(seed + kKinds.size() / 2) % kKinds.size()]};
+  plan.lasts = absl::Hours(2);
+  // Of all kinds together one every half minute. Only the last worker and the
+  // last master are killed, so that the others show whether they grow.
+  plan.chaos =
+      Cat("all:every=", 30 * chaos::kFaultKinds, "s,kill-worker:of=worker-",
+          kWorkers, ",kill-master:of=master-", kMasters);
+  return plan;
+}
+
 }  // namespace
+
+std::vector<const JobKind*> NextJobs(const std::vector<const JobKind*>& jobs) {
+  std::vector<const JobKind*> next;
+  next.reserve(jobs.size());
+  for (const JobKind* job : jobs) {
+    next.push_back(job == &kKinds.back() ? kKinds.data() : job + 1);
+  }
+  return next;
+}
 
 std::span<const JobKind> JobKinds() { return kKinds; }
 
@@ -119,6 +142,7 @@ std::optional<Suite> SuiteNamed(std::string_view name) {
   if (name == "mixed") return Suite::kMixed;
   if (name == "nonce") return Suite::kNonce;
   if (name == "damage") return Suite::kDamage;
+  if (name == "soak") return Suite::kSoak;
   return std::nullopt;
 }
 
@@ -130,6 +154,8 @@ RunPlan PlanRun(uint64_t seed, Suite suite) {
       return PlanNonce(seed);
     case Suite::kDamage:
       return PlanDamage(seed);
+    case Suite::kSoak:
+      return PlanSoak(seed);
   }
   return {};
 }

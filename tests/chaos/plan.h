@@ -10,6 +10,8 @@
 #include <string_view>
 #include <vector>
 
+#include "absl/time/time.h"
+
 namespace millrace::chaostest {
 
 inline constexpr int kMasters = 3;
@@ -42,19 +44,26 @@ enum class Suite {
             // have fetched from them.
   kDamage,  // Bits, ends and names of intermediate data, on disk and on the
             // way.
+  kSoak,    // Two hours of all jobs in turn, a fault every half minute.
 };
 
 std::optional<Suite> SuiteNamed(std::string_view name);
 
 struct RunPlan {
   uint64_t seed = 0;
-  std::vector<const JobKind*> jobs;  // At the same time.
-  std::string chaos;                 // --chaos
+  // At the same time; of a run that lasts, then the next kinds in turn.
+  std::vector<const JobKind*> jobs;
+  std::string chaos;  // --chaos
+  // Zero: until the jobs have ended, once.
+  absl::Duration lasts = absl::ZeroDuration();
 };
 
 // Mixed runs: every kind comes once in as many consecutive seeds as there are
 // kinds, beside a second one that is drawn.
 RunPlan PlanRun(uint64_t seed, Suite suite = Suite::kMixed);
+
+// What follows on these jobs in a run that lasts.
+std::vector<const JobKind*> NextJobs(const std::vector<const JobKind*>& jobs);
 
 }  // namespace millrace::chaostest
 

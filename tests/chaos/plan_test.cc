@@ -33,7 +33,7 @@ TEST(PlanTest, IsAFunctionOfItsSeed) {
 }
 
 TEST(PlanTest, SuitesAreAboutWhatTheirNamesSay) {
-  EXPECT_EQ(SuiteNamed("soak"), std::nullopt);
+  EXPECT_EQ(SuiteNamed("calm"), std::nullopt);
   for (uint64_t seed = 1; seed < 50; ++seed) {
     const RunPlan nonce = PlanRun(seed, *SuiteNamed("nonce"));
     for (const JobKind* job : nonce.jobs) EXPECT_EQ(job->name, "nonce");
@@ -47,6 +47,25 @@ TEST(PlanTest, SuitesAreAboutWhatTheirNamesSay) {
     while (schedule.Next()) ++faults;
     EXPECT_GE(faults, 120);
   }
+
+  const RunPlan soak = PlanRun(1, *SuiteNamed("soak"));
+  chaos::Schedule schedule(*chaos::ParseSpec(soak.chaos), 1, EverybodyOfARun());
+  int faults = 0;
+  for (auto fault = schedule.Next(); fault && fault->at < soak.lasts;
+       fault = schedule.Next()) {
+    ++faults;
+    if (fault->kind == chaos::FaultKind::kKillWorker) {
+      EXPECT_EQ(fault->victim, "worker-4");
+    }
+  }
+  EXPECT_GE(faults, 200);
+  std::set<const JobKind*> kinds;
+  std::vector<const JobKind*> jobs = soak.jobs;
+  for (size_t i = 0; i < JobKinds().size(); ++i) {
+    kinds.insert(jobs.at(0));
+    jobs = NextJobs(jobs);
+  }
+  EXPECT_EQ(kinds.size(), JobKinds().size());
 }
 
 TEST(PlanTest, EveryKindOfJobAndOfFaultComes) {

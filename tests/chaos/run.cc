@@ -22,6 +22,11 @@ constexpr absl::Duration kHungAfter = absl::Seconds(150);
 // What a cluster at rest takes to clear away what a job has left.
 constexpr absl::Duration kClearedAfter = absl::Seconds(30);
 constexpr int kLookMs = 200;
+// Of a daemon, after the first quarter of a run that lasts. Descriptors and
+// threads come and go with connections: so many more are none that are lost
+// again and again.
+constexpr double kGrowthMibPerHourMax = 1;
+constexpr int kMoreMax = 8;
 
 bool WaitUntil(absl::Duration patience,
                const std::function<bool()>& condition) {
@@ -60,13 +65,14 @@ class OneRun {
     std::filesystem::create_directories(outputs_);
     if (Fine(cluster_.Up(plan_))) {
       {
-        OutputWatcher watcher;
-        SubmitAll(watcher);
-        AwaitEnds();
-        for (const Submitted& job : jobs_) CheckJob(job);
-        CheckLeftovers();
-        result_.looks = watcher.looks();
-        Add(watcher.findings());
+        std::vector<const JobKind*> kinds = plan_.jobs;
+        do {
+          Round(kinds);
+          kinds = NextJobs(kinds);
+          Sample(Clock::Real().Monotonic() - began);
+        } while (Clock::Real().Monotonic() - began < plan_.lasts &&
+                 result_.violations.empty());
+        CheckGrowth();
       }
       Fine(cluster_.Down());
     }
@@ -75,7 +81,6 @@ class OneRun {
     if (result_.faults.count("ended-by-itself") > 0) {
       Add({"a process of the cluster ended by itself: see chaos.jsonl"});
     }
-    for (const Submitted& job : jobs_) result_.jobs.push_back(job.outcome);
     result_.seconds = absl::ToDoubleSeconds(Clock::Real().Monotonic() - began);
     return result_;
   }
@@ -90,10 +95,51 @@ class OneRun {
                               findings.end());
   }
 
-  void SubmitAll(OutputWatcher& watcher) {
-    for (size_t i = 0; i < plan_.jobs.size(); ++i) {
+  // Some jobs at the same time, until nothing of them is left.
+  void Round(const std::vector<const JobKind*>& kinds) {
+    jobs_.clear();
+    OutputWatcher watcher;
+    SubmitAll(kinds, watcher);
+    AwaitEnds();
+    for (const Submitted& job : jobs_) CheckJob(job);
+    CheckLeftovers();
+    result_.looks += watcher.looks();
+    Add(watcher.findings());
+    for (const Submitted& job : jobs_) result_.jobs.push_back(job.outcome);
+    const bool again = plan_.lasts > absl::ZeroDuration();
+    if (!again || !result_.violations.empty()) return;
+    for (const Submitted& job : jobs_) std::filesystem::remove_all(job.output);
+  }
+
+  void Sample(absl::Duration at) {
+    for (const auto& [name, pid] : cluster_.Daemons()) {
+      VitalSigns signs;
+      if (ReadVitalSigns(pid, &signs)) vitals_.Add(name, pid, at, signs);
+    }
+  }
+
+  void CheckGrowth() {
+    if (plan_.lasts == absl::ZeroDuration()) return;
+    result_.growths = vitals_.Of(plan_.lasts / 4);
+    if (result_.growths.empty()) Add({"growth: no daemon lived long enough"});
+    for (const Growth& growth : result_.growths) {
+      if (growth.mib_per_hour >= kGrowthMibPerHourMax) {
+        Add({Cat("growth: ", growth.name, " by ", growth.mib_per_hour,
+                 " MiB/h")});
+      }
+      if (growth.more_descriptors > kMoreMax ||
+          growth.more_threads > kMoreMax) {
+        Add({Cat("growth: ", growth.name, " has ", growth.more_descriptors,
+                 " descriptors and ", growth.more_threads, " threads more")});
+      }
+    }
+  }
+
+  void SubmitAll(const std::vector<const JobKind*>& kinds,
+                 OutputWatcher& watcher) {
+    for (size_t i = 0; i < kinds.size(); ++i) {
       Submitted job;
-      job.kind = plan_.jobs[i];
+      job.kind = kinds[i];
       job.outcome.kind = std::string(job.kind->name);
       job.output = Cat(outputs_, "/", i, ".", job.kind->name);
       watcher.Watch(job.output);
@@ -210,7 +256,8 @@ class OneRun {
   const std::string directory_;
   const std::string outputs_;
   ChaosCluster cluster_;
-  std::vector<Submitted> jobs_;
+  std::vector<Submitted> jobs_;  // Of the present round.
+  Vitals vitals_;
   RunResult result_;
 };
 

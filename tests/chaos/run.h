@@ -10,6 +10,7 @@
 #include "tests/chaos/checks.h"
 #include "tests/chaos/inputs.h"
 #include "tests/chaos/plan.h"
+#include "tests/chaos/vitals.h"
 
 namespace millrace::chaostest {
 
@@ -27,6 +28,7 @@ struct RunResult {
   std::map<std::string, FaultCount> faults;
   uint64_t looks = 0;  // At the outputs.
   double seconds = 0;
+  std::vector<Growth> growths;  // Of daemons, in a run that lasts.
   Findings violations;
 
   int effective() const;

@@ -94,6 +94,14 @@ ordered_json LineOf(uint64_t seed, const RunResult& result,
                             {"lost", job.lost},
                             {"epoch", job.epoch}});
   }
+  for (const Growth& growth : result.growths) {
+    line["growths"].push_back({{"name", growth.name},
+                               {"samples", growth.samples},
+                               {"resident_mib", growth.resident_mib},
+                               {"mib_per_hour", growth.mib_per_hour},
+                               {"more_descriptors", growth.more_descriptors},
+                               {"more_threads", growth.more_threads}});
+  }
   for (const auto& [kind, count] : result.faults) {
     line["faults"][kind] = {{"tried", count.tried},
                             {"effective", count.effective}};
@@ -169,10 +177,13 @@ class Runner {
 
   ordered_json RunSeed(uint64_t seed) {
     const std::string directory = temp_ / Cat("run", seed);
-    const RunPlan plan = PlanRun(seed, options_.suite);
+    RunPlan plan = PlanRun(seed, options_.suite);
+    if (options_.lasts.has_value()) plan.lasts = *options_.lasts;
     const RunResult result = Run(plan, inputs_, directory);
     std::string jobs;
     for (const JobOutcome& job : result.jobs) {
+      // Of a run that lasts there are hundreds; the sum has them.
+      if (plan.lasts > absl::ZeroDuration()) break;
       jobs +=
           Cat(" ", job.kind, " ", job.state.empty() ? "HUNG" : job.state,
               job.cause.empty() ? "" : Cat(" ", job.cause), " (", job.attempts,
@@ -181,6 +192,11 @@ class Runner {
     std::printf("seed %llu: %.1f s, %d effective faults,%s, %zu violations\n",
                 static_cast<unsigned long long>(seed), result.seconds,
                 result.effective(), jobs.c_str(), result.violations.size());
+    for (const Growth& growth : result.growths) {
+      std::printf("  %s: %.1f MiB, %+.2f MiB/h, descriptors %+d, threads %+d\n",
+                  growth.name.c_str(), growth.resident_mib, growth.mib_per_hour,
+                  growth.more_descriptors, growth.more_threads);
+    }
     for (const std::string& violation : result.violations) {
       std::printf("  %s\n", violation.c_str());
     }

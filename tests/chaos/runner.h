@@ -16,14 +16,17 @@
 #define MILLRACE_TESTS_CHAOS_RUNNER_H_
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
+#include "absl/time/time.h"
 #include "tests/chaos/plan.h"
 
 namespace millrace::chaostest {
 
 struct RunnerOptions {
   Suite suite = Suite::kMixed;
+  std::optional<absl::Duration> lasts;  // Instead of the plan's.
   std::string record;     // Made if it is not there; "": none is kept.
   std::string keep;       // Directory for the logs of failed runs.
   uint64_t runs = 150;    // So many, all calls together.

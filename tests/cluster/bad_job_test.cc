@@ -66,6 +66,19 @@ TEST_F(BadJobTest, UserCodeThatFails) {
                    {"EXITED", "7"});
   ExpectMapFailure(SubmitFault({"exit-zero"}, {"--max-attempts", "1"}),
                    {"EXITED", "0"});
+  ExpectMapFailure(SubmitFault({"throw-odd"}, {"--max-attempts", "1"}),
+                   {"USER_EXCEPTION", "threw"});
+  ExpectMapFailure(SubmitFault({"abort"}, {"--max-attempts", "1"}),
+                   {"CRASHED", "Aborted"});
+  // From a stack of its own.
+  ExpectMapFailure(SubmitFault({"stack"}, {"--max-attempts", "1"}),
+                   {"CRASHED", "Segmentation fault", "Recurse"});
+  ExpectFailure(SubmitFault({"setup"}, {"--max-attempts", "1"}), kJobFailed,
+                {"USER_EXCEPTION", "m0/", "thrown in Setup", "in setup"});
+  ExpectFailure(SubmitFault({"cleanup"}, {"--max-attempts", "1"}), kJobFailed,
+                {"USER_EXCEPTION", "m0/", "thrown in Cleanup", "in cleanup"});
+  ExpectFailure(SubmitFault({"reduce-segfault"}, {"--max-attempts", "1"}),
+                kJobFailed, {"CRASHED", "Segmentation fault", "in reduce"});
   ExpectFailure(
       SubmitFault({"reduce"}, {"--max-attempts", "1"}), kJobFailed,
       {"USER_EXCEPTION", "the record is bad", "in reduce, key", "trigger"});

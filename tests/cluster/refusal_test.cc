@@ -79,7 +79,17 @@ TEST_F(RefusalTest, InputsAndOutputsThatCannotBe) {
       kRefused, {"INPUT_UNFIT", "records has 250 bytes"});
   ExpectFailure(submit(data_ / "in", data_ / "no/parent"), kRefused,
                 {"no/parent"});
+  ExpectFailure(submit(data_ / "in", data_ / "records/out"), kRefused,
+                {"records/out"});
   ExpectNothingBeside("out");
+  // Nobody waits for somebody to write into it.
+  ASSERT_EQ(mkfifo((data_ / "pipe").c_str(), 0600), 0);
+  ExpectFailure(submit(data_ / "pipe", data_ / "out"), kRefused, {"pipe"});
+  ExpectNothingBeside("out");
+  std::filesystem::create_symlink("nowhere", data_ / "out");
+  ExpectFailure(submit(data_ / "in", data_ / "out"), kRefused, {"out exists"});
+  EXPECT_EQ(std::filesystem::read_symlink(data_ / "out"), "nowhere");
+  std::filesystem::remove(data_ / "out");
   ExpectClusterWorks();
 }
 

@@ -1,39 +1,36 @@
 #include "tests/chaos/vitals.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <string_view>
 #include <system_error>
 
 #include "common/strings.h"
+#include "supervisor/process_tree.h"
 
 namespace millrace::chaostest {
 namespace {
 
-// "VmRSS:     1234 kB"
-long NumberOf(const std::string& line) {
-  return std::strtol(line.c_str() + line.find(':') + 1, nullptr, 10);
-}
+constexpr std::string_view kThreads = "Threads:";
 
 }  // namespace
 
 bool ReadVitalSigns(pid_t pid, VitalSigns* signs) {
   std::ifstream status(Cat("/proc/", pid, "/status"));
-  bool resident = false;
   for (std::string line; std::getline(status, line);) {
-    if (line.rfind("VmRSS:", 0) == 0) {
-      signs->resident_mib = static_cast<double>(NumberOf(line)) / 1024;
-      resident = true;
-    } else if (line.rfind("Threads:", 0) == 0) {
-      signs->threads = static_cast<int>(NumberOf(line));
-    }
+    if (line.rfind(kThreads, 0) != 0) continue;
+    signs->threads = std::atoi(line.c_str() + kThreads.size());
   }
+  const uint64_t resident = supervisor::ResidentBytesOf(pid);
+  signs->resident_mib = static_cast<double>(resident) / (1 << 20);
   std::error_code error;
   const std::filesystem::directory_iterator fds(Cat("/proc/", pid, "/fd"),
                                                 error);
-  if (error || !resident) return false;  // A zombie has no memory.
+  if (error || resident == 0) return false;  // A zombie has no memory.
   signs->descriptors =
       static_cast<int>(std::distance(begin(fds), std::filesystem::end(fds)));
   return true;

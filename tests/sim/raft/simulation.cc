@@ -180,8 +180,8 @@ class Simulation final : private Servers {
     Heal();
     const absl::Duration timeout =
         kTickInterval * scenario_.core.election_ticks;
-    // What was begun under faults, a sync of five seconds say, is over then, and
-    // a vote may have to wait for it.
+    // What was begun under faults, a sync of five seconds say, is over then,
+    // and a vote may have to wait for it.
     const absl::Duration calm = queue_.now() + absl::Seconds(6);
     if (!RunUntil([&] { return SomebodyLeads(); },
                   calm - queue_.now() + 10 * timeout)) {
@@ -217,16 +217,14 @@ class Simulation final : private Servers {
     }
     // A new leader serves reads although nobody writes. Nobody stands before it
     // has applied the changes of membership that it knows of, and who has just
-    // joined may have the whole log to apply; a member that is alone begins anew.
+    // joined may have the whole log to apply.
     if (!RunUntil([&] { return AllEqual(); },
                   absl::Seconds(30) + CatchUpTime())) {
       Hangs("members do not apply what is committed");
       return;
     }
-    const bool alone = operator_->wanted().size() == 1;
     TheLeader()->Kill(Fault::kKill, Death::kKill, absl::Milliseconds(100));
-    if (!RunUntil([&] { return TheLeader() != nullptr; },
-                  10 * timeout + (alone ? CatchUpTime() : absl::Duration()))) {
+    if (!RunUntil([&] { return TheLeader() != nullptr; }, 10 * timeout)) {
       Hangs("no leader within ten election timeouts of the last one's death");
       return;
     }

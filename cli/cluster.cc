@@ -38,6 +38,7 @@ struct ClusterFlags {
   int workers = 2;
   int slots = 0;
   bool same_host = false;
+  int finished_jobs = 0;
   std::string chaos;
   std::optional<uint64_t> seed;
   std::string timeout = "60s";
@@ -181,6 +182,7 @@ ExitCode RunUp(const ClusterFlags& flags) {
   options.workers = flags.workers;
   options.slots = flags.slots;
   options.same_host = flags.same_host;
+  options.finished_jobs = flags.finished_jobs;
   if (!flags.chaos.empty()) {
     const auto spec = chaos::ParseSpec(flags.chaos);
     if (!spec.ok()) {
@@ -309,6 +311,10 @@ void AddCluster(CLI::App& app, Globals&, Action& action) {
             1024);
   up->add_flag("--same-host", flags->same_host,
                "Workers read each other's files instead of the network");
+  AddNumber(*up, "--finished-jobs", flags->finished_jobs,
+            "Finished jobs that masters keep, older ones are forgotten; 0: a "
+            "master's default",
+            0, 1'000'000);
   up->add_option("--chaos", flags->chaos,
                  "Do harm to the cluster: kill, stop and cut off its "
                  "processes, damage its data; see below")

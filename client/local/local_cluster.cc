@@ -191,6 +191,10 @@ class Start {
       // The first one founds the group.
       std::vector<std::string> arguments;
       if (i > 1) arguments.push_back("--join");
+      if (options_.finished_jobs > 0) {
+        arguments.insert(arguments.end(),
+                         {"--finished-jobs", Cat(options_.finished_jobs)});
+      }
       MR_RETURN_IF_ERROR(StartProcess(MasterNamed(i), LocalRole::kMaster,
                                       "millrace-master", std::move(arguments)));
     }

@@ -37,6 +37,8 @@ struct LocalClusterOptions {
   int workers = 2;
   int slots = 0;           // Of each worker; 0: the cores, shared out.
   bool same_host = false;  // All workers have one host id: the short cut.
+  // That masters keep, older ones are forgotten; 0: as a master's default.
+  int finished_jobs = 0;
   // What millrace-chaos is told beside --dir, --masters and --workers; empty:
   // no such process.
   std::vector<std::string> chaos = {};

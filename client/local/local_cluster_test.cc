@@ -86,6 +86,9 @@ TEST_F(LocalClusterTest, UpWaitsUntilAllHaveJoinedAndDownStopsAll) {
   EXPECT_THAT(flags, HasSubstr("--host-id=worker-2\n"));
   EXPECT_THAT(flags, HasSubstr("--listen=127.0.0.1:0\n"));
 
+  EXPECT_THAT(ReadIn("master-1/flags"),
+              ::testing::Not(HasSubstr("--finished-jobs")));
+
   const auto seen = ReadLocalCluster(options_.directory);
   ASSERT_TRUE(seen.ok()) << seen.status();
   EXPECT_TRUE(seen->AllRunning());
@@ -99,6 +102,13 @@ TEST_F(LocalClusterTest, UpWaitsUntilAllHaveJoinedAndDownStopsAll) {
   EXPECT_TRUE(ProcessEnds(job_process, absl::Seconds(10)));
   EXPECT_TRUE(absl::IsNotFound(ReadLocalCluster(options_.directory).status()));
   EXPECT_TRUE(absl::IsNotFound(Down(absl::Seconds(1))));
+}
+
+TEST_F(LocalClusterTest, MastersAreToldHowManyFinishedJobsTheyKeep) {
+  options_.finished_jobs = 7;
+  ASSERT_TRUE(StartLocalCluster(options_).ok());
+  EXPECT_THAT(ReadIn("master-1/flags"), HasSubstr("--finished-jobs=7\n"));
+  ASSERT_TRUE(Down(absl::Seconds(10)).ok());
 }
 
 TEST_F(LocalClusterTest, ChaosSaysHowTheOthersAreStartedAndEndsBeforeThem) {

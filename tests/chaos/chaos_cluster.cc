@@ -43,7 +43,8 @@ std::string ChaosCluster::Up(const RunPlan& plan) {
   const ProgramResult result =
       Cli({"cluster", "up", "--dir", directory_ + "/cluster", "--masters",
            Cat(kMasters), "--workers", Cat(kWorkers), "--slots", Cat(kSlots),
-           "--chaos", plan.chaos, "--seed", Cat(plan.seed), "-o", "json"},
+           "--finished-jobs", Cat(plan.finished_jobs), "--chaos", plan.chaos,
+           "--seed", Cat(plan.seed), "-o", "json"},
           absl::Seconds(120));
   up_ = result.exit_code == 0;
   if (!up_) return Cat("cluster up: ", result.err);

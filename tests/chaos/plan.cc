@@ -117,6 +117,9 @@ RunPlan PlanSoak(uint64_t seed) {
   plan.jobs = {&kKinds[seed % kKinds.size()],
                &kKinds[(seed + kKinds.size() / 2) % kKinds.size()]};
   plan.lasts = absl::Hours(2);
+  // As many as there are jobs in some minutes: what masters keep of them does
+  // not grow when growth is judged.
+  plan.finished_jobs = 50;
   // Of all kinds together one every half minute. Only the last worker and the
   // last master are killed, so that the others show whether they grow.
   plan.chaos =

@@ -56,6 +56,7 @@ struct RunPlan {
   std::string chaos;  // --chaos
   // Zero: until the jobs have ended, once.
   absl::Duration lasts = absl::ZeroDuration();
+  int finished_jobs = 0;  // That masters keep; 0: as many as by default.
 };
 
 // Mixed runs: every kind comes once in as many consecutive seeds as there are

@@ -26,10 +26,10 @@ Worker::~Worker() { Stop(); }
 absl::Status Worker::Start() {
   const WorkerLayout& layout = edges_.directory.layout();
   MR_RETURN_IF_ERROR(blobs_.Open());
-  MR_ASSIGN_OR_RETURN(std::vector<FoundOutput> found,
-                      ScanSpool(edges_.fs, layout));
-  if (!found.empty()) {
-    LOG(INFO) << found.size() << " map outputs found in " << layout.Spool();
+  MR_ASSIGN_OR_RETURN(FoundSpool found, ScanSpool(edges_.fs, layout));
+  if (!found.outputs.empty()) {
+    LOG(INFO) << found.outputs.size() << " map outputs found in "
+              << layout.Spool();
   }
   AgentOptions agent;
   agent.name = edges_.directory.name();

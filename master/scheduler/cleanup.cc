@@ -118,7 +118,7 @@ void OnJobEnded(SoftState& soft, const JobId& id) {
     for (auto& [order, attempt] : worker.attempts) {
       if (attempt->job != id) continue;
       if (attempt->reported) soft.Ack(number, attempt->uid);
-      // Its slot is free when the worker has dropped the job.
+      // Its slot is free when the worker has stopped the job.
       attempt->killed = true;
     }
   }
@@ -171,6 +171,11 @@ void OnDropped(SoftState& soft, SoftWorker& worker, const JobId& id) {
   proto::LogEntry entry;
   entry.mutable_cleaned()->set_job_id(std::string(id.bytes()));
   soft.Propose(std::move(entry));
+}
+
+void OnStopped(SoftState& soft, SoftWorker& worker, const JobId& id) {
+  const Job* job = soft.state.FindJob(id);
+  if (job == nullptr || job->ended()) ForgetAttemptsOf(soft, worker, id);
 }
 
 void OnWorkerGone(SoftState& soft, WorkerNumber number) {

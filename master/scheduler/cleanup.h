@@ -18,6 +18,8 @@ void OnJobEnded(SoftState& soft, const JobId& id);
 void ReadPresentJobs(SoftState& soft, SoftWorker& worker,
                      const proto::Hello& hello);
 void OnDropped(SoftState& soft, SoftWorker& worker, const JobId& job);
+// Only files of it are left there: the slots of its attempts are free.
+void OnStopped(SoftState& soft, SoftWorker& worker, const JobId& job);
 void OnWorkerGone(SoftState& soft, WorkerNumber number);
 void OnCleaned(SoftState& soft, const JobId& job);
 void OnEvicted(SoftState& soft, const JobId& job);

@@ -350,6 +350,9 @@ void OnUpdate(SoftState& soft, SoftWorker& worker,
   for (const std::string& job : update.dropped_jobs()) {
     if (const auto id = JobId::FromBytes(job)) OnDropped(soft, worker, *id);
   }
+  for (const std::string& job : update.stopped_jobs()) {
+    if (const auto id = JobId::FromBytes(job)) OnStopped(soft, worker, *id);
+  }
   if (update.free_disk_bytes() > 0 || update.disk_low()) {
     worker.free_disk_bytes = update.free_disk_bytes();
     worker.disk_low = update.disk_low();

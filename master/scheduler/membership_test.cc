@@ -377,6 +377,26 @@ TEST(CleanupTest, SlotOfAKilledJobIsFreeWhenItsWorkerSaysSo) {
   EXPECT_EQ(h.TakeGrants(w).size(), 1u);
 }
 
+// Its files may stay for long: the store that they are on is away.
+TEST(CleanupTest, SlotOfAKilledJobIsFreeWhenOnlyFilesAreLeft) {
+  Harness h;
+  const SessionId w = h.Join(1, "w1");
+  const JobId first = h.SubmitJob("/first");
+  h.TakeGrants(w);
+  proto::Update update;
+  update.add_stopped_jobs(std::string(first.bytes()));
+  h.Update(w, update);
+  EXPECT_THAT(h.TakeGrants(w), IsEmpty()) << "nobody has told it to stop";
+  h.SubmitJob("/second");
+  h.Feed(ClientKill{500, first, "enough"});
+  EXPECT_THAT(h.TakeGrants(w), IsEmpty());
+  h.Update(w, update);
+  EXPECT_EQ(h.TakeGrants(w).size(), 1u);
+  EXPECT_EQ(h.Applied(proto::LogEntry::kCleaned), 0u);
+  Dropped(h, w, first);
+  EXPECT_EQ(h.Applied(proto::LogEntry::kCleaned), 1u);
+}
+
 TEST(CleanupTest, OldJobsAreForgotten) {
   SchedulerOptions options;
   options.finished_jobs_kept = 3;

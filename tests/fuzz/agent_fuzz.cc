@@ -46,11 +46,14 @@ class World {
     options_.slots = 1 + dice_.Below(3);
     options_.layout.root = kRoot;
     options_.spool.free_bytes_min = 1000;
-    std::vector<FoundOutput> found;
+    FoundSpool found;
     for (uint32_t i = dice_.Below(3); i > 0; --i) {
-      found.push_back({*JobId::FromBytes(IdBytes(dice_.Below(4))),
-                       dice_.Below(5), *AttemptUid::FromBytes(IdBytes(200 + i)),
-                       std::string(16, 'r')});
+      found.outputs.push_back(
+          {*JobId::FromBytes(IdBytes(dice_.Below(4))), dice_.Below(5),
+           *AttemptUid::FromBytes(IdBytes(200 + i)), std::string(16, 'r')});
+    }
+    for (uint32_t i = dice_.Below(3); i > 0; --i) {
+      found.jobs.push_back(*JobId::FromBytes(IdBytes(dice_.Below(6))));
     }
     core_ = std::make_unique<AgentCore>(options_, std::move(found), *random_);
     Obey(core_->Start());
@@ -294,6 +297,12 @@ class World {
       for (const std::string& job : message.update().dropped_jobs()) {
         CHECK(dropped_.count(job) > 0) << "nobody dropped it";
         told_dropped_.insert(job);
+      }
+      for (const std::string& job : message.update().stopped_jobs()) {
+        CHECK(dropped_.count(job) > 0) << "nobody dropped it";
+        for (const auto& [number, process] : processes_) {
+          CHECK(process.job.bytes() != job) << "a process of it is there";
+        }
       }
     }
   }

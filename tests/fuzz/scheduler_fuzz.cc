@@ -422,6 +422,9 @@ class World {
     for (uint32_t i = dice_.Below(2); i > 0; --i) {
       update.add_dropped_jobs(dice_.Of(jobs_));
     }
+    for (uint32_t i = dice_.Below(2); i > 0; --i) {
+      update.add_stopped_jobs(dice_.Of(jobs_));
+    }
     if (dice_.OneIn(8)) update.set_disk_low(dice_.OneIn(2));
     return dice_.Changed(std::move(update));
   }

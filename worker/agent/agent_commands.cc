@@ -227,12 +227,15 @@ void AgentCore::OnDropJob(const proto::DropJob& drop) {
   DeleteIfAlone(*id);
 }
 
+bool AgentCore::HasChild(const JobId& id) const {
+  return std::any_of(children_.begin(), children_.end(),
+                     [&](const auto& entry) { return entry.second.job == id; });
+}
+
 void AgentCore::DeleteIfAlone(const JobId& id) {
   Job& job = jobs_[id];
   if (!job.dropping || job.deleting.has_value() || job.work > 0) return;
-  for (const auto& [number, child] : children_) {
-    if (child.job == id) return;
-  }
+  if (HasChild(id)) return;
   job.deleting = job.drop_output;
   Do(DeleteJob{id, job.drop_output});
 }

@@ -22,14 +22,14 @@ proto::AttemptPhase PhaseOf(bool preparing, bool waiting) {
 
 }  // namespace
 
-AgentCore::AgentCore(AgentOptions options, std::vector<FoundOutput> found,
-                     Random& random)
+AgentCore::AgentCore(AgentOptions options, FoundSpool found, Random& random)
     : options_(std::move(options)),
       random_(random),
       incarnation_(WorkerIncarnation::Generate(random)),
       cluster_(options_.cluster),
       spool_(options_.spool) {
-  for (FoundOutput& output : found) {
+  for (const JobId& job : found.jobs) jobs_[job];  // Masters are told of it.
+  for (FoundOutput& output : found.outputs) {
     spool_.Keep(output.attempt, output.bytes);
     jobs_[output.job].held[output.attempt] = {output.map_index,
                                               std::move(output.root)};
@@ -360,6 +360,11 @@ void AgentCore::TellNews() {
   if (!urgent && now_ - last_sent_ < heartbeat_interval_) return;
   disk_news_ = false;
   FillProgress(&updates);
+  for (auto& [id, job] : jobs_) {
+    if (!job.dropping || job.stopped_told || HasChild(id)) continue;
+    updates.For(JobId::kBytes).add_stopped_jobs(std::string(id.bytes()));
+    job.stopped_told = true;
+  }
   updates.first().set_free_disk_bytes(spool_.free_bytes());
   updates.first().set_disk_low(disk_low_);
   updates.first().set_disk_why(spool_.Why());

@@ -72,7 +72,7 @@ struct AgentOptions {
   int64_t pid = 0;
   uint32_t slots = 1;
   std::string memory_guard;  // For people.
-  ClusterId cluster;  // Zero: has never been in one.
+  ClusterId cluster;         // Zero: has never been in one.
   WorkerLayout layout;
 
   SpoolLimits spool;
@@ -102,12 +102,18 @@ struct FoundOutput {
   uint64_t bytes = 0;  // Of the file.
 };
 
+struct FoundSpool {
+  std::vector<FoundOutput> outputs;
+  // Each that has a directory, with outputs or without: an attempt of it was
+  // here, and may have made its S after the masters had that removed.
+  std::vector<JobId> jobs;
+};
+
 // Confined to the worker's loop.
 class AgentCore {
  public:
   // `random` gives incarnations and outlives the core.
-  AgentCore(AgentOptions options, std::vector<FoundOutput> found,
-            Random& random);
+  AgentCore(AgentOptions options, FoundSpool found, Random& random);
 
   // The first effects. Call once, before Step.
   std::vector<Effect> Start();
@@ -175,7 +181,8 @@ class AgentCore {
     bool made_staging = false;
     // DropJob was received.
     bool dropping = false;
-    std::string drop_output;  // Its S goes too; empty: it does not.
+    std::string drop_output;    // Its S goes too; empty: it does not.
+    bool stopped_told = false;  // The leader knows that nothing of it runs.
     // DeleteJob is on its way, with this output.
     std::optional<std::string> deleting;
     absl::Duration delete_again = absl::InfiniteDuration();
@@ -222,6 +229,7 @@ class AgentCore {
   void OnDropAttempt(const proto::DropAttempt& drop);
   void OnDropJob(const proto::DropJob& drop);
   void OnAck(const proto::Ack& ack);
+  bool HasChild(const JobId& id) const;
   // Deletes a dropped job once nothing of it can write any more.
   void DeleteIfAlone(const JobId& id);
 

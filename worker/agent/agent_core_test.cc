@@ -97,7 +97,7 @@ TEST_F(AgentTest, HeartbeatsComeAtTheLeadersInterval) {
 }
 
 TEST_F(AgentTest, HelloNamesEverything) {
-  Make({{Job('a'), 7, Uid(1), std::string(16, 'r')}});
+  Make({{{Job('a'), 7, Uid(1), std::string(16, 'r')}}, {}});
   Open();
   Welcome();
   Introduce(Job('a'), Spec());
@@ -384,6 +384,19 @@ TEST_F(AgentTest, WhoMadeTheStagingDirectoryRemovesItUnasked) {
   EXPECT_EQ(Of<DeleteJob>()[0].output, "/out/dir");
 }
 
+// Before its restart it may have made the staging directory, when the job was
+// long over: the masters have to hear of it to have that removed.
+TEST_F(AgentTest, AJobOfWhichOnlyItsDirectoryIsLeftIsTold) {
+  Make({.outputs = {}, .jobs = {Job('b')}});
+  Open();
+  EXPECT_THAT(Hello().jobs(),
+              ::testing::ElementsAre(std::string(Job('b').bytes())));
+  Welcome();
+  Drop(Job('b'), /*remove_staging=*/true);
+  ASSERT_THAT(Of<DeleteJob>(), SizeIs(1));
+  EXPECT_EQ(Of<DeleteJob>()[0].output, "/out/dir");
+}
+
 TEST_F(AgentTest, TheStagingDirectoryStaysWithWhoeverMadeIt) {
   Begin();
   const ChildNumber child = RunMap(1, 0);
@@ -391,6 +404,29 @@ TEST_F(AgentTest, TheStagingDirectoryStaysWithWhoeverMadeIt) {
   Tell(Exit(child, proto::CANCELLED));
   ASSERT_THAT(Of<DeleteJob>(), SizeIs(1));
   EXPECT_EQ(Of<DeleteJob>()[0].output, "") << "others may be writing into it";
+}
+
+TEST_F(AgentTest, ADroppedJobWhoseFilesStayKeepsNoSlot) {
+  Begin();
+  const ChildNumber child = RunMap(1, 0);
+  Drop(Job('a'), /*remove_staging=*/true);
+  now_ += absl::Seconds(1);
+  Tell(Tick{});
+  ASSERT_THAT(Updates(), SizeIs(1));
+  EXPECT_THAT(Updates()[0].stopped_jobs(), IsEmpty()) << "it may still write";
+  Tell(Exit(child, proto::CANCELLED));
+  ASSERT_THAT(Of<DeleteJob>(), SizeIs(1));
+  Tell(JobDeleted{Job('a'), absl::UnavailableError("stale handle")});
+  now_ += absl::Seconds(1);
+  Tell(Tick{});
+  ASSERT_THAT(Updates(), SizeIs(1));
+  EXPECT_THAT(Updates()[0].stopped_jobs(), ElementsAre(Bytes(Job('a'))));
+  EXPECT_THAT(Updates()[0].dropped_jobs(), IsEmpty());
+  Command({});  // The leader is there.
+  now_ += absl::Seconds(1);
+  Tell(Tick{});
+  ASSERT_THAT(Updates(), SizeIs(1));
+  EXPECT_THAT(Updates()[0].stopped_jobs(), IsEmpty()) << "once is enough";
 }
 
 TEST_F(AgentTest, ADroppedJobIsDeletedWhenNothingOfItRuns) {

@@ -138,7 +138,7 @@ TEST_F(AgentDiskTest, TheAttemptThatHasWrittenMostFailsWhenTheSpoolIsTooLarge) {
   found.job = Job('b');
   found.attempt = Uid(9);
   found.bytes = 3000;
-  Make({found});
+  Make({{found}, {}});
   Open();
   Welcome();
   Introduce(Job('a'), Spec());
@@ -172,7 +172,7 @@ TEST_F(AgentDiskTest, AFullSpoolTakesNothing) {
   found.job = Job('b');
   found.attempt = Uid(9);
   found.bytes = 3000;
-  Make({found});
+  Make({{found}, {}});
   Open();
   Welcome();
   Introduce(Job('a'), Spec());

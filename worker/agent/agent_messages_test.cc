@@ -40,10 +40,10 @@ class AgentMessagesTest : public AgentTest {
     }
     return whole;
   }
-  static std::vector<FoundOutput> Found(uint32_t outputs) {
-    std::vector<FoundOutput> found;
+  static FoundSpool Found(uint32_t outputs) {
+    FoundSpool found;
     for (uint32_t i = 0; i < outputs; ++i) {
-      found.push_back(
+      found.outputs.push_back(
           {Job('a'), i, Uid(static_cast<int>(i) + 1), std::string(16, 'r')});
     }
     return found;

@@ -219,7 +219,7 @@ TEST_F(AgentTest, AFetchThatCannotBeStoredCountsAsInfrastructure) {
 
 TEST_F(AgentTest, ALostMapOutputIsNamedAndNotOfferedAgain) {
   options_.slots = 1;
-  Make({{Job('a'), 0, Uid(100), std::string(16, 'r')}});
+  Make({{{Job('a'), 0, Uid(100), std::string(16, 'r')}}, {}});
   Open();
   Welcome();
   Introduce(Job('a'), Spec());

@@ -249,6 +249,24 @@ OutputPublished PublishOutput(FileSystem& fs, BlobCache& blobs,
   return answer;
 }
 
+JobDeleted DeleteJobFiles(FileSystem& fs, const WorkerLayout& layout,
+                          const DeleteJob& job) {
+  const std::string spool = JobSpool(layout.Spool(), job.job);
+  const absl::StatusOr<std::vector<DirEntry>> attempts = fs.List(spool);
+  absl::Status status = attempts.status();
+  if (absl::IsNotFound(status)) status = absl::OkStatus();
+  // The bytes first: the store may be away for long.
+  for (size_t i = 0; attempts.ok() && status.ok() && i < attempts->size();
+       ++i) {
+    status = fs.RemoveTree(JoinPath(spool, (*attempts)[i].name));
+  }
+  if (status.ok() && !job.output.empty()) {
+    status = storage::RemoveStaging(fs, job.output, job.job);
+  }
+  if (status.ok()) status = fs.RemoveTree(spool);
+  return {job.job, status};
+}
+
 PlanStored StorePlan(const WorkerLayout& layout, BlobCache& blobs,
                      const PutPlan& put) {
   PlanStored answer{put.attempt, put.job, "", std::nullopt};

@@ -1,7 +1,7 @@
 // What a worker does with a job's output: makes room for it, checks it, makes
-// it visible. Each step may hang with its store, so each runs on a thread of
-// its own and touches nothing of the agent; each may be run again from any
-// point at which it stopped, here or elsewhere.
+// it visible, deletes what is left over. Each step may hang with its store, so
+// each runs on a thread of its own and touches nothing of the agent; each may
+// be run again from any point at which it stopped, here or elsewhere.
 #ifndef MILLRACE_WORKER_COMMIT_COMMIT_TASK_H_
 #define MILLRACE_WORKER_COMMIT_COMMIT_TASK_H_
 
@@ -37,6 +37,12 @@ OutputChecked CheckOutput(FileSystem& fs, BlobCache& blobs,
 //   COMMIT_DATA_LOST   the store lost a winner; final
 OutputPublished PublishOutput(FileSystem& fs, BlobCache& blobs,
                               const RunPublish& publish);
+
+// Deletes what is left of a job: in the spool, and S if an output is named. The
+// job's directory in the spool goes last: while S may be there, a worker that
+// is started again has to find that there was such a job.
+JobDeleted DeleteJobFiles(FileSystem& fs, const WorkerLayout& layout,
+                          const DeleteJob& job);
 
 // Uploads the plan of a planning attempt.
 PlanStored StorePlan(const WorkerLayout& layout, BlobCache& blobs,

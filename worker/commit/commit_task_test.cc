@@ -317,5 +317,26 @@ TEST_F(CommitTaskTest, ThePlanBecomesABlob) {
       StorePlan(layout_, blobs_, PutPlan{Uid(2), kJob}).failure.has_value());
 }
 
+TEST_F(CommitTaskTest, AJobsDirectoryGoesWhenItsStagingHasGone) {
+  ASSERT_NO_FATAL_FAILURE(Stage());
+  const std::string spool = JobSpool(layout_.Spool(), kJob);
+  const std::string staging = storage::StagingPath(output_, kJob);
+  FaultyFileSystem away(fs_);
+  away.SetFault([&](FileOp, const std::string& path) {
+    return path.rfind(staging, 0) == 0 ? absl::UnavailableError("stale handle")
+                                       : absl::OkStatus();
+  });
+  const JobDeleted not_all =
+      DeleteJobFiles(away, layout_, DeleteJob{kJob, output_});
+  EXPECT_FALSE(not_all.status.ok());
+  EXPECT_EQ(not_all.job, kJob);
+  EXPECT_THAT(directory_.Names(Cat("w/spool/", kJob.ToHex())), IsEmpty());
+  EXPECT_TRUE(fs_.Stat(spool).ok());
+  EXPECT_TRUE(DeleteJobFiles(fs_, layout_, {kJob, output_}).status.ok());
+  EXPECT_TRUE(absl::IsNotFound(fs_.Stat(spool).status()));
+  EXPECT_TRUE(absl::IsNotFound(fs_.Stat(staging).status()));
+  EXPECT_TRUE(DeleteJobFiles(fs_, layout_, {kJob, ""}).status.ok());
+}
+
 }  // namespace
 }  // namespace millrace::worker

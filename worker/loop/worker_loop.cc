@@ -13,7 +13,6 @@
 #include "common/logging.h"
 #include "common/status_macros.h"
 #include "common/strings.h"
-#include "storage/commit/output_commit.h"
 #include "worker/agent/job_setup.h"
 #include "worker/commit/commit_task.h"
 
@@ -230,14 +229,8 @@ void WorkerLoop::Do(const DeleteAttempt& effect) {
 }
 
 void WorkerLoop::Do(const DeleteJob& effect) {
-  store_work_.Run([this, effect] {
-    absl::Status status =
-        parts_.fs.RemoveTree(JobSpool(layout_.Spool(), effect.job));
-    if (status.ok() && !effect.output.empty()) {
-      status = storage::RemoveStaging(parts_.fs, effect.output, effect.job);
-    }
-    Post(JobDeleted{effect.job, status});
-  });
+  store_work_.Run(
+      [this, effect] { Post(DeleteJobFiles(parts_.fs, layout_, effect)); });
 }
 
 void WorkerLoop::Do(const MeasureDisk& effect) {

@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "common/logging.h"
 #include "common/status_macros.h"
@@ -76,11 +77,11 @@ bool ScanAttempt(FileSystem& fs, const std::string& directory, const JobId& job,
 
 }  // namespace
 
-absl::StatusOr<std::vector<FoundOutput>> ScanSpool(FileSystem& fs,
-                                                   const WorkerLayout& layout) {
+absl::StatusOr<FoundSpool> ScanSpool(FileSystem& fs,
+                                     const WorkerLayout& layout) {
   const std::string spool = layout.Spool();
   MR_ASSIGN_OR_RETURN(const std::vector<DirEntry> jobs, fs.List(spool));
-  std::vector<FoundOutput> found;
+  FoundSpool found;
   for (const DirEntry& job_entry : jobs) {
     const std::string job_path = JoinPath(spool, job_entry.name);
     const auto job = JobId::FromHex(job_entry.name);
@@ -89,19 +90,36 @@ absl::StatusOr<std::vector<FoundOutput>> ScanSpool(FileSystem& fs,
       Delete(fs, job_path);
       continue;
     }
-    bool keep_job = false;
+    found.jobs.push_back(*job);
     for (const DirEntry& entry : *attempts) {
       const std::string path = JoinPath(job_path, entry.name);
       const auto uid = AttemptUid::FromHex(entry.name);
-      if (uid.has_value() && ScanAttempt(fs, path, *job, *uid, &found)) {
-        keep_job = true;
-      } else {
+      if (!uid.has_value() ||
+          !ScanAttempt(fs, path, *job, *uid, &found.outputs)) {
         Delete(fs, path);
       }
     }
-    if (!keep_job) Delete(fs, job_path);
   }
   return found;
+}
+
+absl::Status EmptySpool(FileSystem& fs, const WorkerLayout& layout) {
+  const std::string spool = layout.Spool();
+  const absl::StatusOr<std::vector<DirEntry>> entries = fs.List(spool);
+  if (absl::IsNotFound(entries.status())) return absl::OkStatus();
+  if (!entries.ok()) return entries.status();
+  for (const DirEntry& entry : *entries) {
+    const std::string path = JoinPath(spool, entry.name);
+    const absl::StatusOr<std::vector<DirEntry>> attempts = fs.List(path);
+    if (!JobId::FromHex(entry.name).has_value() || !attempts.ok()) {
+      MR_RETURN_IF_ERROR(fs.RemoveTree(path));
+      continue;
+    }
+    for (const DirEntry& attempt : *attempts) {
+      MR_RETURN_IF_ERROR(fs.RemoveTree(JoinPath(path, attempt.name)));
+    }
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace millrace::worker

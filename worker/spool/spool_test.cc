@@ -115,8 +115,12 @@ TEST_F(WorkerDirectoryTest, ARestartOfTheHostLosesTheSpoolAndNothingElse) {
     return FileSystem::Posix().Stat(parent_ / "w/spool")->identity.inode;
   };
   const uint64_t before = inode();
+  const std::string job = Job('a').ToHex();
+  parent_.Write(Cat("w/spool/", job, "/attempt/map.out"), "data");
   ASSERT_TRUE(Open("", "boot-2").ok());
-  EXPECT_THAT(parent_.Names("w/spool"), IsEmpty());
+  // That there was the job is known still.
+  EXPECT_THAT(parent_.Names("w/spool"), ElementsAre(job));
+  EXPECT_THAT(parent_.Names(Cat("w/spool/", job)), IsEmpty());
   EXPECT_EQ(inode(), before);
   EXPECT_EQ(parent_.Read("w/blobs/b"), "blob");
   parent_.Write("w/spool/x/y", "data");
@@ -154,11 +158,12 @@ class SpoolScanTest : public testing::Test {
     root_ = std::string(reinterpret_cast<const char*>(words), 16);
     return name;
   }
-  std::vector<FoundOutput> Scan() {
+  FoundSpool ScanAll() {
     auto found = ScanSpool(FileSystem::Posix(), layout_);
     EXPECT_TRUE(found.ok()) << found.status();
-    return found.ok() ? *found : std::vector<FoundOutput>();
+    return found.ok() ? *found : FoundSpool();
   }
+  std::vector<FoundOutput> Scan() { return ScanAll().outputs; }
 
   TempDir directory_;
   const WorkerLayout layout_{directory_.path()};
@@ -176,13 +181,18 @@ TEST_F(SpoolScanTest, FindsIntactOutputsAndDeletesTheRest) {
       "of a map that did not finish");
   directory_.Write("spool/no-job/file", "?");
   directory_.Write(Cat("spool/", Job('a').ToHex(), "/no-attempt/map.out"), "?");
-  const std::vector<FoundOutput> found = Scan();
+  const FoundSpool scanned = ScanAll();
+  const std::vector<FoundOutput>& found = scanned.outputs;
   ASSERT_THAT(found, SizeIs(1));
   EXPECT_EQ(found[0].job, Job('a'));
   EXPECT_EQ(found[0].attempt, Uid('1'));
   EXPECT_EQ(found[0].map_index, 7u);
   EXPECT_EQ(found[0].root, root_);
-  EXPECT_THAT(directory_.Names("spool"), ElementsAre(Job('a').ToHex()));
+  // Something of job b may be elsewhere: masters have to hear of it.
+  EXPECT_THAT(scanned.jobs, UnorderedElementsAre(Job('a'), Job('b')));
+  EXPECT_THAT(directory_.Names("spool"),
+              UnorderedElementsAre(Job('a').ToHex(), Job('b').ToHex()));
+  EXPECT_THAT(directory_.Names(Cat("spool/", Job('b').ToHex())), IsEmpty());
   EXPECT_THAT(directory_.Names(Cat("spool/", Job('a').ToHex())),
               ElementsAre(Uid('1').ToHex()));
   EXPECT_THAT(directory_.Names(ParentPath(good)), ElementsAre("map.out"));
@@ -201,7 +211,7 @@ TEST_F(SpoolScanTest, DamagedAndMisplacedOutputsAreNotOffered) {
     bad[at] = static_cast<char>(bad[at] ^ 1);
     directory_.Write(name, bad);
     EXPECT_THAT(Scan(), IsEmpty()) << at;
-    EXPECT_THAT(directory_.Names("spool"), IsEmpty());
+    EXPECT_THAT(directory_.Names(Cat("spool/", Job('a').ToHex())), IsEmpty());
   }
   directory_.Write(name, bytes.substr(0, bytes.size() / 2));
   EXPECT_THAT(Scan(), IsEmpty());

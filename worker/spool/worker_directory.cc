@@ -18,6 +18,7 @@
 #include "common/status_macros.h"
 #include "common/strings.h"
 #include "supervisor/pidfd.h"
+#include "worker/spool/spool_scan.h"
 
 namespace millrace::worker {
 namespace {
@@ -203,11 +204,7 @@ absl::Status WorkerDirectory::PrepareSpool(const std::string& boot_id) {
     // In this order: were the boot id written first, a crash in between would
     // keep what must go.
     // The directory itself stays: a disk of its own may be mounted there.
-    const absl::StatusOr<std::vector<DirEntry>> old = fs_.List(layout_.Spool());
-    if (!old.ok() && !absl::IsNotFound(old.status())) return old.status();
-    for (const DirEntry& entry : old.value_or(std::vector<DirEntry>())) {
-      MR_RETURN_IF_ERROR(fs_.RemoveTree(JoinPath(layout_.Spool(), entry.name)));
-    }
+    MR_RETURN_IF_ERROR(EmptySpool(fs_, layout_));
     MR_RETURN_IF_ERROR(Replace(fs_, layout_.Boot(), boot_id));
   }
   return MakeIfMissing(fs_, layout_.Spool());

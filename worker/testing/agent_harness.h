@@ -49,7 +49,7 @@ class AgentTest : public testing::Test {
     options_.spool.free_bytes_min = 1000;
   }
 
-  void Make(std::vector<FoundOutput> found = {}) {
+  void Make(FoundSpool found = {}) {
     core_ = std::make_unique<AgentCore>(options_, std::move(found), *random_);
     effects_ = core_->Start();
     Tell(DiskMeasured{1 << 30});

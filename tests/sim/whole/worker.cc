@@ -78,31 +78,25 @@ void Worker::Start(bool keep_spool) {
   address_ = Cat(name_, ":", world_.Chance(0.5) ? 1 : life_number_);
   life_ = std::make_shared<Life>(*this, world_);
   CHECK(life_->blobs.Open().ok());
-  if (!keep_spool) {
-    const auto jobs = world_.fs.List(layout_.Spool());
-    for (const DirEntry& job : *jobs) {
-      CHECK(world_.fs.RemoveTree(JoinPath(layout_.Spool(), job.name)).ok());
-    }
-  }
-  std::vector<worker::FoundOutput> found =
-      *worker::ScanSpool(world_.fs, layout_);
+  if (!keep_spool) CHECK(worker::EmptySpool(world_.fs, layout_).ok());
+  worker::FoundSpool found = *worker::ScanSpool(world_.fs, layout_);
   if (world_.options.mutant.edge.adopt_unchecked) {
     // Whatever stands under an attempt's name is taken for its output.
     for (auto& [uid, job] : held_) {
       for (auto& [map, root] : roots_given_[job]) {
         if (root.size() != 16 + AttemptUid::kBytes) continue;
         if (root.substr(16) == uid.bytes()) {
-          found.push_back({job, map, uid, root.substr(0, 16)});
+          found.outputs.push_back({job, map, uid, root.substr(0, 16)});
         }
       }
     }
   }
   offered_.clear();
-  for (const worker::FoundOutput& output : found) {
+  for (const worker::FoundOutput& output : found.outputs) {
     offered_[output.attempt] = output.root;
   }
   held_.clear();
-  for (const worker::FoundOutput& output : found) {
+  for (const worker::FoundOutput& output : found.outputs) {
     held_[output.attempt] = output.job;
   }
   CheckOffers();

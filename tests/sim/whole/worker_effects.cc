@@ -2,7 +2,6 @@
 #include <utility>
 
 #include "common/strings.h"
-#include "storage/commit/output_commit.h"
 #include "tests/sim/whole/masters.h"
 #include "tests/sim/whole/worker_life.h"
 #include "worker/agent/job_setup.h"
@@ -89,14 +88,10 @@ void Worker::Do(const worker::DeleteAttempt& effect) {
 
 void Worker::Do(const worker::DeleteJob& effect) {
   Do(Only(Step::kCleanup), world_.Between(1, 60), [this, effect](Life&) {
-    absl::Status status;
-    if (!world_.options.mutant.edge.forget_to_delete) {
-      status = disk_.RemoveTree(worker::JobSpool(layout_.Spool(), effect.job));
+    if (world_.options.mutant.edge.forget_to_delete) {
+      return worker::JobDeleted{effect.job, absl::OkStatus()};
     }
-    if (status.ok() && !effect.output.empty()) {
-      status = storage::RemoveStaging(disk_, effect.output, effect.job);
-    }
-    return worker::JobDeleted{effect.job, status};
+    return worker::DeleteJobFiles(disk_, layout_, effect);
   });
 }
 

@@ -203,7 +203,6 @@ void Masters::Elect() {
   ++term_;
   Master& master = leader();
   ApplyAll(master);
-  master.term = term_;
   world_.Note(Cat("master ", leader_, " leads term ", term_));
   Feed(master, master::BecameLeader{term_, {}});
 }
@@ -240,7 +239,6 @@ bool Masters::Depose(absl::Duration goes_on) {
   world_.queue.After(goes_on, [this, &old, life = old.life] {
     if (life != old.life) return;
     old.cut_off = false;
-    old.term = 0;
     Feed(old, master::LostLeadership{});
     ApplyLater(old);
   });
@@ -334,6 +332,11 @@ void Masters::Feed(Master& master, const Event& event) {
   if (world_.queue.now() < master.stalled_until) {
     master.inbox.push_back([this, &master, event] { Feed(master, event); });
     return;
+  }
+  if (const auto* became = std::get_if<master::BecameLeader>(&event)) {
+    master.term = became->term;
+  } else if (std::holds_alternative<master::LostLeadership>(event)) {
+    master.term = 0;
   }
   const int64_t wall =
       1'700'000'000'000 + static_cast<int64_t>(world_.Pick(86'400'000));

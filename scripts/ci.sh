@@ -16,6 +16,7 @@
 #   scripts/ci.sh chaos-nonce [SECONDS]   likewise, maps that never say the same
 #   scripts/ci.sh chaos-damage [SECONDS]  likewise, damaged intermediate data
 #   scripts/ci.sh chaos-soak              likewise, one cluster for two hours
+#   scripts/ci.sh chaos-asan [SECONDS]    as chaos, few runs, address sanitizer
 #
 # Everything is built under build/<preset>. MILLRACE_JOBS bounds the number of
 # compilers at a time (default: one per core), MILLRACE_FUZZ_SECONDS is how long a
@@ -33,7 +34,7 @@ jobs=${MILLRACE_JOBS:-$(nproc)}
 # Tests that are themselves steps of this script.
 readonly NOT_HERE='^(long|meta)$'
 
-usage() { sed -n '4,27s/^# \{0,1\}//p' "$0"; }
+usage() { sed -n '4,28s/^# \{0,1\}//p' "$0"; }
 
 # build PRESET [TARGET...]: configures and builds; quiet when all is well.
 build() {
@@ -151,12 +152,15 @@ case "$step" in
     build/release/tests/raft_sim --mutants --record=build/long/raft_mutants.jsonl
     build/release/tests/whole_sim --mutants
     ;;
-  chaos | chaos-nonce | chaos-damage | chaos-soak)
-    build release chaos_runs
+  chaos | chaos-nonce | chaos-damage | chaos-soak | chaos-asan)
+    preset=release
+    [[ $step != chaos-asan ]] || preset=asan
+    build "$preset" chaos_runs
     mkdir -p build/long
     suite=${step#chaos-}
     case "$suite" in
       chaos) suite=mixed runs=${MILLRACE_CHAOS_RUNS:-150} ;;
+      asan) suite=mixed runs=12 ;;  # Each kind of job comes.
       nonce) runs=50 ;;   # Of six jobs each.
       damage) runs=25 ;;  # Of more than 80 effective faults each.
       soak) runs=1 ;;
@@ -172,7 +176,7 @@ case "$step" in
     sources=$(git ls-tree HEAD api chaos client cli common engine master proto \
       raft rpc storage supervisor worker tests/chaos 2>/dev/null |
       sha256sum | cut -c 1-16)
-    build/release/tests/chaos_runs --suite="$suite" \
+    "build/$preset/tests/chaos_runs" --suite="$suite" \
       --record="build/long/$step.jsonl" --keep="build/long/$step-failed" \
       --runs="$runs" --seconds="${1:-0}" --effective="$effective" \
       --commit="$(git rev-parse HEAD 2>/dev/null || true)" --sources="$sources"

@@ -40,6 +40,8 @@ mr_long_test(NAME chaos_nonce TIMEOUT 21600 LABELS chaos
              COMMAND scripts/ci.sh chaos-nonce)
 mr_long_test(NAME chaos_damage TIMEOUT 21600 LABELS chaos
              COMMAND scripts/ci.sh chaos-damage)
+mr_long_test(NAME chaos_asan TIMEOUT 21600 LABELS chaos
+             COMMAND scripts/ci.sh chaos-asan)
 mr_long_test(NAME chaos_soak TIMEOUT 10800 LABELS chaos
              COMMAND scripts/ci.sh chaos-soak)
 # One per fuzz target: tests/fuzz/<target>.cc.

@@ -146,7 +146,7 @@ TEST_F(WorkerTest, OutputsOutliveTheWorker) {
   directory_.Write(path, bytes);
   hello = StartWorker();
   EXPECT_THAT(hello.held(), IsEmpty());
-  EXPECT_THAT(directory_.Names("w/spool"), IsEmpty());
+  EXPECT_THAT(directory_.Names(Cat("w/spool/", job.ToHex())), IsEmpty());
 }
 
 TEST_F(WorkerTest, ARestartOfTheHostOffersNothing) {
@@ -158,7 +158,12 @@ TEST_F(WorkerTest, ARestartOfTheHostOffersNothing) {
   boot_id_ = "another boot";
   const proto::Hello hello = StartWorker();
   EXPECT_THAT(hello.held(), IsEmpty());
-  EXPECT_THAT(hello.jobs(), IsEmpty());
+  EXPECT_THAT(directory_.Names(Cat("w/spool/", job.ToHex())), IsEmpty());
+  // Its staging directory may be this worker's: whoever ends the job decides.
+  EXPECT_THAT(hello.jobs(), ElementsAre(std::string(job.bytes())));
+  DropJob(job, /*remove_staging=*/true);
+  leader_.AwaitDropped(job);
+  EXPECT_THAT(directory_.Names("w/spool"), IsEmpty());
 }
 
 // ------------------------------------------------------- programs that fail

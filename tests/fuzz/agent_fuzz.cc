@@ -113,6 +113,12 @@ class World {
     running_.clear();
     Do(StreamOpened{++stream_});
     CHECK(!hello_.more()) << "a Hello without its end";
+    for (const std::string& job : dropped_) {
+      const auto& jobs = hello_.jobs();
+      if (std::find(jobs.begin(), jobs.end(), job) == jobs.end()) {
+        told_dropped_.insert(job);
+      }
+    }
     CHECK_EQ(hello_.incarnation(), core_->incarnation().bytes());
     for (const auto& running : hello_.running()) {
       const std::string& uid = running.attempt().attempt_uid();

@@ -198,6 +198,7 @@ void AgentCore::OnDropJob(const proto::DropJob& drop) {
   // Unknown here: something of an earlier start may be on disk all the same.
   Job& job = jobs_[*id];
   job.dropping = true;
+  job.dropped_by = stream_;
   for (const auto& [uid, output] : job.held) spool_.Forget(uid);
   job.held.clear();
   // What it made itself it removes unasked: the master may have had it removed

@@ -68,6 +68,7 @@ void AgentCore::On(const StreamOpened& event) {
   // News of the old stream: Hello has all that matters, and the fetcher reports
   // again what still fails.
   fetch_failures_.clear();
+  dropped_jobs_.clear();
   for (auto& [uid, attempt] : attempts_) {
     attempt.told_at = -absl::InfiniteDuration();
     attempt.progress_news = true;
@@ -432,8 +433,11 @@ void AgentCore::On(const JobDeleted& event) {
     DeleteIfAlone(event.job);
     return;
   }
+  // On a new stream the Hello has named the job, and whoever leads now asks
+  // again: told unasked, it would be taken for the answer to that, of which the
+  // staging directory may be a part.
+  if (job.dropped_by == stream_) dropped_jobs_.insert(event.job);
   jobs_.erase(at);
-  dropped_jobs_.insert(event.job);
   TrimBlobs trim;
   for (const auto& [id, other] : jobs_) {
     trim.keep.insert(other.blobs.begin(), other.blobs.end());

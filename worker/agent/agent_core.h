@@ -179,8 +179,9 @@ class AgentCore {
     uint32_t work = 0;
     // An attempt of it made S, or was to.
     bool made_staging = false;
-    // DropJob was received.
+    // DropJob was received, the last time on this stream.
     bool dropping = false;
+    StreamId dropped_by = 0;
     std::string drop_output;    // Its S goes too; empty: it does not.
     bool stopped_told = false;  // The leader knows that nothing of it runs.
     // DeleteJob is on its way, with this output.

@@ -469,6 +469,50 @@ TEST_F(AgentTest, ADroppedJobIsDeletedWhenNothingOfItRuns) {
   EXPECT_THAT(Hello().jobs(), IsEmpty());
 }
 
+// An answer to a leader that is gone would be taken for one to the next leader,
+// who wants the staging directory removed, too.
+TEST_F(AgentTest, AJobDroppedBetweenStreamsIsNotToldAgainAfterTheHello) {
+  Begin();
+  Drop(Job('f'));
+  Tell(StreamClosed{stream_});
+  Tell(JobDeleted{Job('f'), absl::OkStatus()});
+  Open();
+  EXPECT_THAT(Hello().jobs(),
+              ::testing::Not(::testing::Contains(Bytes(Job('f')))));
+  Welcome();
+  Drop(Job('f'), /*remove_staging=*/true);
+  ASSERT_THAT(Of<DeleteJob>(), SizeIs(1));
+  for (const proto::Update& update : Updates()) {
+    EXPECT_THAT(update.dropped_jobs(), IsEmpty());
+  }
+  now_ += absl::Seconds(1);
+  Tell(Tick{});
+  ASSERT_THAT(Updates(), SizeIs(1));
+  EXPECT_THAT(Updates()[0].dropped_jobs(), IsEmpty()) << "not yet";
+  Tell(JobDeleted{Job('f'), absl::OkStatus()});
+  ASSERT_THAT(Updates(), SizeIs(1));
+  EXPECT_THAT(Updates()[0].dropped_jobs(), ElementsAre(Bytes(Job('f'))));
+}
+
+TEST_F(AgentTest, AJobDroppedAfterTheHelloIsToldWhenAskedForAgain) {
+  Begin();
+  Drop(Job('f'));
+  Tell(StreamClosed{stream_});
+  Open();
+  EXPECT_THAT(Hello().jobs(), ::testing::Contains(Bytes(Job('f'))));
+  Tell(JobDeleted{Job('f'), absl::OkStatus()});
+  Welcome();
+  for (const proto::Update& update : Updates()) {
+    EXPECT_THAT(update.dropped_jobs(), IsEmpty());
+  }
+  Drop(Job('f'), /*remove_staging=*/true);
+  ASSERT_THAT(Of<DeleteJob>(), SizeIs(1));
+  EXPECT_THAT(Updates(), IsEmpty());
+  Tell(JobDeleted{Job('f'), absl::OkStatus()});
+  ASSERT_THAT(Updates(), SizeIs(1));
+  EXPECT_THAT(Updates()[0].dropped_jobs(), ElementsAre(Bytes(Job('f'))));
+}
+
 TEST_F(AgentTest, ADropOfAnUnknownJobIsCarriedOutAndAnswered) {
   Begin();
   Drop(Job('f'));

@@ -123,9 +123,16 @@ class AgentWorld : public AgentTest {
     Obey();
     introduced_.clear();
     AckAll();
-    // A leader that finds jobs it has dropped says so again.
+    // A leader that finds jobs it has dropped says so again; of the others
+    // nothing is left.
+    std::set<JobId> present;
     for (const std::string& bytes : hello_.jobs()) {
-      const JobId job = *JobId::FromBytes(bytes);
+      present.insert(*JobId::FromBytes(bytes));
+    }
+    for (const JobId& job : dropped_) {
+      if (!present.contains(job)) told_dropped_.insert(job);
+    }
+    for (const JobId& job : present) {
       if (dropped_.contains(job)) DropNow(job);
     }
   }

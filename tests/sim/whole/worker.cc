@@ -443,6 +443,13 @@ void Worker::Do(const worker::Send& effect) {
   for (const auto& outcome : effect.message.hello().outcomes()) {
     WatchOutcome(outcome);
   }
+  if (effect.message.has_hello()) {
+    // Which says that nothing is left of others, as dropped_jobs does.
+    const auto& jobs = effect.message.hello().jobs();
+    std::erase_if(dropping_, [&jobs](const JobId& job) {
+      return std::find(jobs.begin(), jobs.end(), job.bytes()) == jobs.end();
+    });
+  }
   world_.masters->FromWorker(effect.stream, effect.message);
 }
 

@@ -469,6 +469,8 @@ void Masters::ApplyAll(Master& master) {
     while (master.alive && master.state->applied_index() < log_.size()) {
       const uint64_t index = master.state->applied_index() + 1;
       const Logged logged = log_[index - 1];
+      // It has not heard yet that another leads in the entry's term.
+      if (master.term != 0 && logged.term > master.term) return;
       const master::ApplyResult result =
           master.state->Apply(index, logged.term, logged.entry);
       TakeSnapshotIfDue(master);

@@ -84,6 +84,15 @@ void TellMoved(SoftState& soft, const SoftJob& job) {
   }
 }
 
+void TellAllMoved(SoftState& soft, SoftJob& job) {
+  std::sort(job.moved_maps.begin(), job.moved_maps.end());
+  job.moved_maps.erase(
+      std::unique(job.moved_maps.begin(), job.moved_maps.end()),
+      job.moved_maps.end());
+  TellMoved(soft, job);
+  job.moved_maps.clear();
+}
+
 // What was there before, one reader after the other, as far as this round goes.
 void TellMore(SoftState& soft, SoftJob& job) {
   const uint32_t total = job.job->maps.total;
@@ -117,6 +126,14 @@ void MapMoved(SoftState& soft, SoftJob& job, uint32_t map) {
   job.moved_maps.push_back(map);
 }
 
+void TellRaised(SoftState& soft) {
+  for (uint64_t index : std::exchange(soft.raised_jobs, {})) {
+    const auto at = soft.jobs.find(index);
+    if (at == soft.jobs.end() || !MayTell(soft, at->second)) continue;
+    TellAllMoved(soft, at->second);
+  }
+}
+
 void SendLocations(SoftState& soft) {
   bool telling = false;
   for (auto& [index, job] : soft.jobs) {
@@ -130,12 +147,7 @@ void SendLocations(SoftState& soft) {
       soft.WakeAt(due);
       continue;
     }
-    std::sort(job.moved_maps.begin(), job.moved_maps.end());
-    job.moved_maps.erase(
-        std::unique(job.moved_maps.begin(), job.moved_maps.end()),
-        job.moved_maps.end());
-    TellMoved(soft, job);
-    job.moved_maps.clear();
+    TellAllMoved(soft, job);
   }
   if (!telling) return;
   if (soft.now >= soft.telling_until) {

@@ -461,6 +461,7 @@ void OnWinnersLost(SoftState& soft, const ApplyResult& result) {
   if (!result.epoch_raised) return;
   if (SoftJob* job = soft.FindJob(result.job); job != nullptr) {
     KillOldEpoch(soft, *job);
+    soft.raised_jobs.push_back(job->job->index);
   }
 }
 

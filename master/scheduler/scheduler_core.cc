@@ -200,6 +200,7 @@ std::vector<Effect> SchedulerCore::Step(const Event& event, absl::Duration now,
   }
   if (soft.leading()) {
     UpdateAllHeard(soft);
+    TellRaised(soft);
     Place(soft);
     SendLocations(soft);
     Clean(soft);

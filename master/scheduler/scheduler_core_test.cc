@@ -361,6 +361,42 @@ TEST(SchedulerCoreTest, OtherRecordsKillTheReducesThatReadTheOldOnes) {
   EXPECT_EQ(new_reduces[0].epoch(), 1u);
 }
 
+// With the old location it would read what the old epoch wrote, and its own
+// epoch would be the right one.
+TEST(SchedulerCoreTest, AReduceOfANewEpochIsGrantedAfterTheNewLocation) {
+  Harness h;
+  const SessionId w = h.Join(1, "w1", 4);
+  Planned(h, w, "/out", 2, 1);
+  const auto grants = h.TakeGrants(w);
+  ASSERT_THAT(Names(grants), ElementsAre("map 0", "map 1", "reduce 0"));
+  h.Finish(w, grants[0], 2, 1);
+  h.Pass(absl::Milliseconds(100));
+  proto::Update lost;
+  proto::FetchFailure* failure = lost.add_fetch_failures();
+  *failure->mutable_reduce() = grants[2].attempt();
+  failure->set_map_uid(grants[0].attempt().attempt_uid());
+  failure->set_source(Bytes(1));
+  failure->set_gone(true);
+  h.Update(w, lost);
+  const auto again = h.TakeGrants(w);
+  ASSERT_THAT(Names(again), ElementsAre("map 0"));
+  // While a map runs, locations are gathered for a while.
+  h.Done(w, again[0], MapDone(10, 999));
+  h.Fail(w, grants[2], proto::CANCELLED);
+  bool located = false;
+  bool granted = false;
+  for (const auto& message : h.Take(w)) {
+    for (const auto& map : message.locations().maps()) {
+      located |= map.attempt_uid() == again[0].attempt().attempt_uid();
+    }
+    if (!message.has_grant()) continue;
+    EXPECT_EQ(message.grant().epoch(), 1u);
+    EXPECT_TRUE(located);
+    granted = true;
+  }
+  EXPECT_TRUE(granted);
+}
+
 TEST(SchedulerCoreTest, BadPartFileIsWrittenAgain) {
   Harness h;
   const SessionId w = h.Join(1, "w1");

@@ -249,6 +249,8 @@ struct SoftState {
   absl::Duration leading_since;
   // All workers alive in the log have been heard or are lost.
   bool all_heard = false;
+  // Indexes of jobs whose epoch has risen since the last TellRaised.
+  std::vector<uint64_t> raised_jobs;
 
   std::map<SessionId, Session> sessions;
   std::map<WorkerNumber, SoftWorker> workers;

@@ -87,6 +87,7 @@ std::string Inputs::Reference(const JobKind& kind) const {
           kind.misbehaviour == "poison" ? ".poison" : "");
   if (std::filesystem::exists(output)) return output;
   ProgramOptions options;
+  options.deadline = absl::Minutes(5);  // Beside whatever else there is.
   options.argv = {Program(kind), "--output", output, "-q"};
   for (std::string& word : Words(kind, true)) {
     options.argv.push_back(std::move(word));

@@ -75,6 +75,7 @@ void AgentCore::On(const StreamOpened& event) {
   }
   disk_news_ = true;
   winners_.clear();
+  Do(ForgetLocations{});
   for (proto::Hello& part : MakeHello()) {
     proto::WorkerMessage message;
     *message.mutable_hello() = std::move(part);

@@ -48,6 +48,16 @@ TEST_F(AgentTest, HelloIsTheFirstMessageAndTheOnlyOneBeforeWelcome) {
   EXPECT_EQ(Hello().term_seen(), term_);
 }
 
+TEST_F(AgentTest, LocationsOfAnEarlierStreamAreForgotten) {
+  Make();
+  Open();
+  EXPECT_THAT(Of<ForgetLocations>(), SizeIs(1));
+  Welcome();
+  EXPECT_THAT(Of<ForgetLocations>(), IsEmpty());
+  Reopen();
+  EXPECT_THAT(Of<ForgetLocations>(), SizeIs(1));
+}
+
 TEST_F(AgentTest, SilentLeaderIsLeftForAnother) {
   Begin();
   proto::MasterMessage alive;

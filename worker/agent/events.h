@@ -254,6 +254,8 @@ struct UpdateLocations {
 struct ForgetFetches {
   JobId job;
 };
+// Of all jobs: the leader of a new stream tells them anew.
+struct ForgetLocations {};
 // Comes before any of the above.
 struct BecomeIncarnation {
   WorkerIncarnation incarnation;
@@ -281,8 +283,8 @@ using Effect =
     std::variant<Send, CloseStream, FetchBlob, TrimBlobs, StartChild, RunTask,
                  KillChild, StopChild, PrepareAttempt, PutPlan, RunCheck,
                  RunPublish, DeleteAttempt, DeleteJob, StartFetch, CancelFetch,
-                 UpdateLocations, ForgetFetches, BecomeIncarnation, JoinCluster,
-                 MeasureDisk, Note, GiveUp>;
+                 UpdateLocations, ForgetFetches, ForgetLocations,
+                 BecomeIncarnation, JoinCluster, MeasureDisk, Note, GiveUp>;
 
 }  // namespace millrace::worker
 

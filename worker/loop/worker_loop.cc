@@ -275,6 +275,10 @@ void WorkerLoop::Do(const ForgetFetches& effect) {
   parts_.fetcher.ForgetJob(effect.job);
 }
 
+void WorkerLoop::Do(const ForgetLocations&) {
+  parts_.fetcher.ForgetLocations();
+}
+
 void WorkerLoop::Do(const BecomeIncarnation& effect) {
   parts_.fetcher.SetIncarnation(effect.incarnation);
 }

@@ -151,6 +151,7 @@ class WorkerLoop final : public MasterLink::Observer, public Fetcher::Observer {
   void Do(const CancelFetch& effect);
   void Do(const UpdateLocations& effect);
   void Do(const ForgetFetches& effect);
+  void Do(const ForgetLocations& effect);
   void Do(const BecomeIncarnation& effect);
   void Do(const JoinCluster& effect);
   void Do(const MeasureDisk& effect);

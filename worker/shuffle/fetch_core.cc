@@ -256,6 +256,12 @@ void FetchCore::On(const fetch::ForgetJob& event) {
   if (it->second.reduces.empty()) jobs_.erase(it);
 }
 
+void FetchCore::On(const fetch::ForgetLocations&) {
+  for (auto& [id, job] : jobs_) job.maps.clear();
+  std::erase_if(jobs_,
+                [](const auto& job) { return job.second.reduces.empty(); });
+}
+
 void FetchCore::On(const fetch::LocalChecked& event) {
   const auto it = checks_.find(event.check);
   if (it == checks_.end()) return;

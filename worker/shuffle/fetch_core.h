@@ -103,6 +103,7 @@ struct Cancel {
 struct ForgetJob {
   JobId job;
 };
+struct ForgetLocations {};
 // Answers CheckLocal.
 struct LocalChecked {
   uint64_t check = 0;
@@ -136,8 +137,8 @@ struct TransferEnded {
 struct Tick {};
 
 using Event = std::variant<SetIncarnation, StartReduce, UpdateLocations, Cancel,
-                           ForgetJob, LocalChecked, HeaderArrived, Stored,
-                           TransferEnded, Tick>;
+                           ForgetJob, ForgetLocations, LocalChecked,
+                           HeaderArrived, Stored, TransferEnded, Tick>;
 
 // ------------------------------------------------------------------ effects
 
@@ -238,6 +239,7 @@ class FetchCore {
   void On(const fetch::UpdateLocations& event);
   void On(const fetch::Cancel& event);
   void On(const fetch::ForgetJob& event);
+  void On(const fetch::ForgetLocations& event);
   void On(const fetch::LocalChecked& event);
   void On(const fetch::HeaderArrived& event);
   void On(const fetch::Stored& event);

@@ -45,6 +45,20 @@ TEST(FetchCore, BytesOfOneAttemptAreNeverContinuedWithThoseOfAnother) {
   EXPECT_EQ(world.started_.size(), 2);
 }
 
+// What an earlier leader said may be of an epoch that is over.
+TEST(FetchCore, AReduceDoesNotBeginWithLocationsOfAnEarlierStream) {
+  FetchWorld world;
+  const TestOutput old = Output(0, 1), now = Output(0, 2);
+  const auto w1 = world.AddWorker(1);
+  world.Locate({&old}, w1);
+  world.Step(fetch::ForgetLocations{});
+  const AttemptUid reduce = world.StartReduce(0, 1);
+  EXPECT_TRUE(world.wires_.empty());
+  world.Locate({&now}, w1);
+  world.CompleteAll();
+  ExpectReady(world, reduce, 0, {&now});
+}
+
 TEST(FetchCore, RoomOfATransferThatWasLeftIsUsedAgain) {
   FetchWorld world;
   const TestOutput first = Output(0, 1), second = Output(0, 2);

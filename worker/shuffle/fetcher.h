@@ -16,7 +16,9 @@
 // A map output is known by its uid. What was fetched of a uid stays good when
 // the leader announces another attempt of the same map later: outputs with
 // equal roots are interchangeable, and with another root the epoch rises and
-// the leader kills the reduce.
+// the leader kills the reduce. One of the new epoch must not begin with the old
+// location: the leader tells the new one before it grants the reduce, and what
+// was told on an earlier stream is forgotten.
 #ifndef MILLRACE_WORKER_SHUFFLE_FETCHER_H_
 #define MILLRACE_WORKER_SHUFFLE_FETCHER_H_
 
@@ -104,6 +106,10 @@ class Fetcher {
   // Comes before or after StartReduce. Entries for which there is no reduce
   // here are kept until ForgetJob, those of workers for ever (they are small).
   virtual void UpdateLocations(const proto::Locations& locations) = 0;
+
+  // All locations of all jobs will be told anew: a reduce that is started from
+  // now on goes by these alone. One that was started goes on with what it has.
+  virtual void ForgetLocations() = 0;
 
   // Ends the attempt's transfers and frees what it holds, before or after
   // OnInputReady. No-op for an unknown attempt.

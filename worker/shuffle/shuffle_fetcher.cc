@@ -74,6 +74,7 @@ class ShuffleFetcher final : public Fetcher, private TransferReceiver::Edge {
     Step(fetch::Cancel{attempt});
   }
   void ForgetJob(const JobId& job) override { Step(fetch::ForgetJob{job}); }
+  void ForgetLocations() override { Step(fetch::ForgetLocations{}); }
 
  private:
   // Both made when they are first needed.

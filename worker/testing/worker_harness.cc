@@ -225,6 +225,11 @@ void FakeFetcher::ForgetJob(const JobId& job) {
   locations_.erase(job);
 }
 
+void FakeFetcher::ForgetLocations() {
+  absl::MutexLock lock(&mu_);
+  locations_.clear();
+}
+
 // ------------------------------------------------------------------ harness
 
 WorkerTest::WorkerTest() {

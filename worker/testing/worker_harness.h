@@ -79,6 +79,7 @@ class FakeFetcher final : public Fetcher {
       ABSL_LOCKS_EXCLUDED(mu_);
   void Cancel(const AttemptUid& attempt) override ABSL_LOCKS_EXCLUDED(mu_);
   void ForgetJob(const JobId& job) override ABSL_LOCKS_EXCLUDED(mu_);
+  void ForgetLocations() override ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
   void Serve() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);

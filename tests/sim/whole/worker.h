@@ -165,6 +165,7 @@ class Worker final : public sim::CheckedWorker {
   void Do(const worker::CancelFetch& effect);
   void Do(const worker::UpdateLocations& effect);
   void Do(const worker::ForgetFetches& effect);
+  void Do(const worker::ForgetLocations& effect);
   void Do(const worker::BecomeIncarnation& effect);
   void Do(const worker::JoinCluster&) {}
   void Do(const worker::MeasureDisk& effect);

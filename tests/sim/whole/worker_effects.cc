@@ -111,6 +111,10 @@ void Worker::Do(const worker::ForgetFetches& effect) {
   life_->shuffle->Step(worker::fetch::ForgetJob{effect.job});
 }
 
+void Worker::Do(const worker::ForgetLocations&) {
+  life_->shuffle->Step(worker::fetch::ForgetLocations{});
+}
+
 void Worker::Do(const worker::BecomeIncarnation& effect) {
   incarnation_ = effect.incarnation;
   seen_.clear();

@@ -11,7 +11,7 @@ import unittest
 from xml.etree import ElementTree
 
 import harness
-from suite import (answers, contest, inputs, plot, processes, report,
+from suite import (answers, contest, inputs, peers, plot, processes, report,
                    searching, shuffle)
 
 
@@ -213,6 +213,12 @@ class ReportTest(unittest.TestCase):
                    "same host   9000 MB/s  (8000 to 9999, 7 rounds)\n")
         self.assertEqual(shuffle.parse(printed), {
             "tcp": (1234, 1000, 2000, 7), "same host": (9000, 8000, 9999, 7)})
+
+    def test_peers_that_are_not_here_hold_no_bar(self):
+        section = report.Section("peers")
+        peers._not_measured(section)
+        self.assertEqual([(bar["bar"], bar["held"]) for bar in section.bars],
+                         [(15, None), (6, None), (6, None), (3, None)])
 
 
 if __name__ == "__main__":

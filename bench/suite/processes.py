@@ -32,7 +32,11 @@ def run(command, environment=None):
     process = subprocess.Popen([str(word) for word in command],
                                env=environment or dict(os.environ, LC_ALL="C"),
                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    printed = process.stdout.read()
+    try:
+        printed = process.stdout.read()
+    except BaseException:  # Told to end: so is the command.
+        process.terminate()
+        raise
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     process.stdout.close()
@@ -55,10 +59,11 @@ def _stat(pid):
 
 def _high_water(pid):
     try:
-        for line in open(f"/proc/{pid}/status", encoding="utf-8",
-                         errors="replace"):
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) << 10
+        with open(f"/proc/{pid}/status", encoding="utf-8",
+                  errors="replace") as file:
+            for line in file:
+                if line.startswith("VmHWM:"):
+                    return int(line.split()[1]) << 10
     except OSError:
         pass
     return 0

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Tests of bench/suite: above all, that a wrong output has no number."""
 
+import json
 import math
 import os
 import pathlib
@@ -11,8 +12,8 @@ import unittest
 from xml.etree import ElementTree
 
 import harness
-from suite import (answers, contest, inputs, peers, plot, processes, report,
-                   searching, shuffle)
+from suite import (answers, contest, inputs, kernels, peers, plot, processes,
+                   report, searching, shuffle)
 
 
 class WithDirectory(unittest.TestCase):
@@ -219,6 +220,21 @@ class ReportTest(unittest.TestCase):
         peers._not_measured(section)
         self.assertEqual([(bar["bar"], bar["held"]) for bar in section.bars],
                          [(15, None), (6, None), (6, None), (3, None)])
+
+    def test_kernels_have_a_row_of_medians(self):
+        table = {"run_name": "table:/20", "family_index": 0,
+                 "per_family_instance_index": 0}
+        runs = [{**table, "run_type": "iteration", "label": "known places",
+                 "items_per_second": rate * 1e6, "roofline": 1e8,
+                 "share": rate / 100, "cycles": 1000 / rate}
+                for rate in (40, 10, 20)]
+        mean = {**table, "run_type": "aggregate"}
+        found = kernels.parse(json.dumps({"benchmarks": [*runs, mean]}))
+        self.assertEqual(list(found), ["table: 20"])
+        self.assertEqual(
+            kernels._row("table: 20", found["table: 20"]),
+            ["table: 20", "20 M/s", "50 per item", "known places", "100 M/s",
+             "0.20", "0.10 to 0.40"])
 
 
 if __name__ == "__main__":

@@ -9,12 +9,13 @@ MIB = 1 << 20
 
 
 class Section:
-    """What one group has to say: tables of contenders, single figures, bars
-    that were set before, series to draw."""
+    """What one group has to say: tables of contenders, other tables, single
+    figures, bars that were set before, series to draw."""
 
     def __init__(self, name):
         self.name = name
         self.tables = []
+        self.sheets = []
         self.figures = []
         self.bars = []
         self.series = []
@@ -24,6 +25,11 @@ class Section:
         self.tables.append({"title": contest.title,
                             "conditions": contest.conditions,
                             "rows": contest.rows()})
+
+    def sheet(self, title, conditions, columns, rows):
+        """A table of texts, as it is to be printed."""
+        self.sheets.append({"title": title, "conditions": conditions,
+                            "columns": columns, "rows": rows})
 
     def figure(self, name, unit, value, runs=None):
         """A single number, or the median of `runs`."""
@@ -82,6 +88,15 @@ def _peaks(row):
     return (", ".join(roles) or f"{row['peak_bytes'] / MIB:.0f}") + " MiB"
 
 
+def _sheet_table(sheet):
+    lines = [f"### {sheet['title']}", ""]
+    if sheet["conditions"]:
+        lines += [sheet["conditions"], ""]
+    lines += [f"| {' | '.join(row)} |" for row in (
+        sheet["columns"], ["---"] * len(sheet["columns"]), *sheet["rows"])]
+    return lines + [""]
+
+
 def _figure_table(figures):
     lines = ["| | median | min to max | runs |", "|---|---|---|---|"]
     for row in figures:
@@ -124,6 +139,8 @@ def markdown(options, machine, sections):
     for section in sections:
         for table in section.tables:
             lines += _contest_table(table)
+        for sheet in section.sheets:
+            lines += _sheet_table(sheet)
         if section.figures:
             lines += [f"### {section.name}", "",
                       *_figure_table(section.figures)]

@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 
 import harness
 from suite import (answers, contest, inputs, kernels, peers, plot, processes,
-                   report, searching, shuffle)
+                   profile, report, searching, shuffle, trust)
 
 
 class WithDirectory(unittest.TestCase):
@@ -235,6 +235,65 @@ class ReportTest(unittest.TestCase):
             kernels._row("table: 20", found["table: 20"]),
             ["table: 20", "20 M/s", "50 per item", "known places", "100 M/s",
              "0.20", "0.10 to 0.40"])
+
+
+class ProfileTest(unittest.TestCase):
+    def test_samples_are_read(self):
+        samples = list(profile.parse(
+            "my job  17 \n\t  ffff12 ksys_fsync ([kernel.kallsyms])\n"
+            "\t   a1 f(int) const (/bin/x)\n\n"
+            "x 18 \n\n"
+            "x 19 \n\t   b2 [unknown] (/bin/y (deleted))\n"))
+        self.assertEqual([sample.process for sample in samples], [17, 18, 19])
+        self.assertEqual([len(sample.frames) for sample in samples], [2, 0, 1])
+        self.assertTrue(profile.in_kernel(samples[0].frames[0]))
+        self.assertEqual(samples[0].frames[1],
+                         profile.Frame(0xa1, "f(int) const", "/bin/x"))
+
+    def test_lines_are_read_with_what_was_inlined(self):
+        found = profile.parse_lines(
+            "0x10\nmillrace::Hash64(a)\n"
+            "/x/build/release/../../common/hash.h:17 (discriminator 2)\n"
+            "F\n/x/engine/map/sort.h:3\n0x20\n??\n??:0\n")
+        self.assertEqual([function.source for function in found[0x10]],
+                         ["common/hash.h", "engine/map/sort.h"])
+        self.assertEqual([function.name for function in found[0x20]], ["??"])
+
+    def kind(self, *sources, name="f", frames=()):
+        return trust.kind_of(
+            [profile.Frame(0, symbol, file) for symbol, file in frames],
+            [profile.Function(name, source) for source in sources])
+
+    def test_hashes_count_for_what_they_are_made_for(self):
+        made = ("/usr/include/xxhash.h", "common/hash.h")
+        for sources, name, kind in (
+                (("engine/format/block.cc",), "XXH3_hashLong_64b",
+                 "checksums"),
+                (("engine/format/index.cc",), "XXH3_64bits", "checksums"),
+                (("engine/map/map_output_writer.cc",), "StreamHash64::Update",
+                 "checksums"),
+                ((), "XXH3_64bits", "checksums"),
+                (("engine/format/ledger.h", "engine/map/record_buffer.cc"),
+                 "XXH3_64bits", "ledger"),
+                (("engine/merge/grouped_reader.cc",), "XXH3_64bits", "ledger"),
+                (("engine/map/combine_table.cc",), "XXH3_64bits",
+                 "hashes of keys")):
+            self.assertEqual(self.kind(*made, *sources, name=name), kind)
+        self.assertEqual(self.kind("engine/map/sort.h"), "rest")
+
+    def test_syncs_are_the_logs_or_the_outputs(self):
+        sync = (("iomap", "[kernel.kallsyms]"),
+                ("__x64_sys_fdatasync", "[kernel.kallsyms]"))
+        self.assertEqual(self.kind("raft/log/posix_disk.cc", frames=sync),
+                         "log")
+        self.assertEqual(self.kind("common/posix_file_system.cc", frames=sync),
+                         "sync of outputs")
+
+    def test_shares_are_of_all_samples(self):
+        count = trust.Count()
+        count.kinds.update(["checksums", "ledger", "rest", "rest"])
+        self.assertEqual(count.percent(*trust.TRUST), 50)
+        self.assertEqual(trust.Count().percent(*trust.TRUST), 0)
 
 
 if __name__ == "__main__":

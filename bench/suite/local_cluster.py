@@ -49,10 +49,12 @@ class Cluster:
             harness.die(f"millrace {arguments}: {done.stderr}")
         return done.stdout
 
-    def submit(self, program, *flags, arguments=()):
-        """Runs a job to its committed output; what all processes used."""
+    def submit(self, program, *flags, arguments=(), under=()):
+        """Runs a job to its committed output; what all processes used. `under`:
+        the words of a program that runs the command."""
         behind = ["--", *arguments] if arguments else []
-        command = self.command("submit", program, "-q", *flags, *behind)
+        command = [*under,
+                   *self.command("submit", program, "-q", *flags, *behind)]
         with self.watch() as watch:
             used = processes.run(command, self.environment)
         used.cpu += watch.cpu

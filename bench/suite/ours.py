@@ -2,7 +2,7 @@
 
 import contextlib
 
-from suite import contest, tools
+from suite import processes, tools
 from suite.local_cluster import Cluster
 
 
@@ -23,21 +23,23 @@ def _flags(data, out, memory, extra):
 
 
 def local(options, program, data, out, memory=None, slots=None, extra=(),
-          arguments=()):
-    """A start for `./program` with processes of its own."""
+          arguments=(), under=tuple):
+    """A start for `./program` with processes of its own. `under`: returns the
+    words of a program that runs the command, anew for each run."""
     behind = ["--", *arguments] if arguments else []
-    return contest.command([
-        options.bin / program, "--quiet", "--slots", slots or options.slots,
-        *_flags(data, out, memory or options.memory, extra), *behind])
+    words = [options.bin / program, "--quiet", "--slots",
+             slots or options.slots,
+             *_flags(data, out, memory or options.memory, extra), *behind]
+    return lambda: processes.run([*under(), *words])
 
 
 def on(cluster, options, program, data, out, memory=None, extra=(),
-       arguments=()):
+       arguments=(), under=tuple):
     """A start for `millrace submit`, to the end of the job's commit."""
     return lambda: cluster.submit(
         options.bin / program,
         *_flags(data, out, memory or options.memory, extra),
-        arguments=arguments)
+        arguments=arguments, under=under())
 
 
 @contextlib.contextmanager

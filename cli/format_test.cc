@@ -172,6 +172,26 @@ TEST(JobJsonTest, DescribeHasAllOfIt) {
   EXPECT_THAT(text, Not(HasSubstr("\x1b")));
 }
 
+TEST(JobTextTest, DetailsSayWhySizesAreWhatTheyAre) {
+  proto::GetJobReply job;
+  *job.mutable_status() = Running();
+  job.mutable_spec()->add_inputs("/data/in");
+  job.mutable_spec()->set_map_output_codec("lz4");
+  const std::string text = JobDetailText(job, kNow);
+  EXPECT_THAT(
+      text,
+      HasSubstr("  sizes        8 maps of 128 MiB: an eighth of the input "
+                "(--split-bytes)\n"
+                "               10 reduces: the program asks for it "
+                "(--reducers)\n"
+                "               intermediate data lz4 (--codec)\n"));
+  job.mutable_status()->mutable_reduces()->set_total(8);
+  EXPECT_THAT(JobDetailText(job, kNow),
+              HasSubstr("8 reduces: one per 128 MiB of input (--reducers)"));
+  job.mutable_status()->set_planned(false);
+  EXPECT_THAT(JobDetailText(job, kNow), Not(HasSubstr("sizes")));
+}
+
 TEST(JobJsonTest, WorkersAndMastersAreContracts) {
   proto::WorkerStatus worker;
   worker.set_incarnation(std::string(16, '\x01'));
@@ -202,7 +222,8 @@ TEST(JobJsonTest, WorkersAndMastersAreContracts) {
             "ID        ADDRESS          PID  STATE  SLOTS  RUNNING  HOST  "
             "FREE DISK    SPOOL  MEMORY LIMIT  VERSION  INCARNATION\n"
             "worker-1  127.0.0.1:7001  4711  up         4        2  h1    "
-            "  5.0 GiB  3.0 GiB  cgroup-v2     0.1.0    01010101010101010101010101010101\n");
+            "  5.0 GiB  3.0 GiB  cgroup-v2     0.1.0    "
+            "01010101010101010101010101010101\n");
   proto::WorkerStatus sick = worker;
   sick.set_state("excluded");
   sick.set_why("map 3 of job 0a0b: disk full");

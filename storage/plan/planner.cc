@@ -8,13 +8,13 @@
 #include "google/protobuf/io/coded_stream.h"
 #include "google/protobuf/io/zero_copy_stream_impl_lite.h"
 #include "storage/plan/glob.h"
+#include "storage/plan/sizing.h"
 
 namespace millrace::storage {
 namespace {
 
 using Wide = unsigned __int128;
 
-constexpr uint64_t kMiB = 1 << 20;
 constexpr uint32_t kFormatVersion = 1;
 
 // What opening, checking and closing a file costs, as bytes that could have
@@ -31,26 +31,7 @@ constexpr uint64_t kInputBytesMax = uint64_t{1} << 62;
 // As SplitReader::kRecordBytesMax.
 constexpr uint64_t kRecordBytesMax = uint64_t{1} << 31;
 
-// The weight of a split when the job does not say. An eighth of the input, so
-// that even a small one occupies several cores and a task that fails repeats
-// little; at least 4 MiB, below which a task's own costs (a millisecond, and
-// the keys that each map output repeats) would show; at most 128 MiB, so that
-// the tasks of a large input end often enough to balance. 1 GiB gives 8 splits,
-// 10 GiB give 80.
-uint64_t DefaultSplitBytes(uint64_t weight) {
-  return std::clamp<uint64_t>(weight / 8, 4 * kMiB, 128 * kMiB);
-}
-
-// A partition of 128 MiB of input sorts and merges in seconds; two at the least
-// as soon as there is something to share. The upper bound keeps maps times
-// partitions, the number of segments to fetch, in hand.
-uint32_t DefaultReducers(uint64_t bytes) {
-  const uint64_t wanted = bytes / (128 * kMiB) + (bytes % (128 * kMiB) != 0);
-  return static_cast<uint32_t>(
-      std::clamp<uint64_t>(wanted, bytes > 16 * kMiB ? 2 : 1, 1024));
-}
-
-// What a row of a sequence is taken to become, for DefaultReducers.
+// What a row of a sequence is taken to become, for ChooseReducers.
 constexpr uint64_t kRowBytes = 64;
 constexpr uint64_t kRowsPerSplit = 1'000'000;
 
@@ -132,7 +113,7 @@ absl::Status CutFiles(uint64_t wanted_split_bytes, uint64_t align,
   uint64_t file_cost = kFileCostBytes;
   uint64_t split_bytes = wanted_split_bytes;
   if (split_bytes == 0) {
-    split_bytes = DefaultSplitBytes(weight_with(file_cost));
+    split_bytes = ChooseSplitBytes(weight_with(file_cost));
   } else {
     // Splits may be asked for that are smaller than what a file costs.
     file_cost = std::min(file_cost, split_bytes / 16);
@@ -327,7 +308,7 @@ absl::StatusOr<proto::Plan> MakePlan(FileSystem& fs,
     }
     plan.set_num_partitions(request.num_reducers != 0
                                 ? request.num_reducers
-                                : DefaultReducers(size_hint));
+                                : ChooseReducers(size_hint));
   }
   return plan;
 }

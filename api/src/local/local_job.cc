@@ -233,6 +233,16 @@ proto::RunTask LocalJob::MakeRunTask(const RunAttempt& run) const {
   return task;
 }
 
+storage::Sizing LocalJob::sizing() const {
+  return {.input_bytes = core_.plan().input_bytes(),
+          .maps = core_.num_maps(),
+          .reduces = core_.num_partitions(),
+          .split_bytes_asked = flags_.split_bytes,
+          .splits_asked = flags_.sequence_splits,
+          .reducers_asked = flags_.reducers,
+          .reducers_of_job = job_.default_reducers};
+}
+
 void LocalJob::Drop(const AttemptUid& uid) {
   // What stays behind goes with the whole staging directory at the end.
   fs_.RemoveTree(paths_.AttemptOutput(uid)).IgnoreError();

@@ -20,6 +20,7 @@
 #include "common/random.h"
 #include "millrace/internal/job_definition.h"
 #include "storage/commit/manifest.h"
+#include "storage/plan/sizing.h"
 
 namespace millrace::local {
 
@@ -61,6 +62,8 @@ class LocalJob {
 
   const LocalJobCore& core() const { return core_; }
   uint64_t input_bytes_done() const;
+  // After planning.
+  storage::Sizing sizing() const;
   // Of the published output; empty before.
   const storage::Manifest& manifest() const { return manifest_; }
   // The attempt that failed the job, if its own code did; its input is there

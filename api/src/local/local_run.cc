@@ -313,7 +313,7 @@ int RunLocally(const std::string& program_path,
   }
   if (succeeded) {
     if (!flags.quiet) {
-      std::fputs(SuccessSummary(local_job, workspace.paths(),
+      std::fputs(SuccessSummary(local_job, flags, workspace.paths(),
                                 clock.Monotonic() - began)
                      .c_str(),
                  stderr);

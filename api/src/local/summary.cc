@@ -15,10 +15,22 @@ namespace {
 // The end of a log is where its reason stands.
 constexpr size_t kLogLinesShown = 20;
 
+// What was chosen for the job, why, and how to choose otherwise.
+std::string SizingLines(const storage::Sizing& sizing, const JobFlags& flags) {
+  std::string text = Cat("  sizes        ", storage::WhyMaps(sizing), "\n");
+  if (sizing.reduces > 0) {
+    text += Cat("               ", storage::WhyReduces(sizing), "\n");
+  }
+  return text + Cat("               ", HumanBytes(flags.memory_bytes),
+                    " of memory a task (--memory), intermediate data ",
+                    flags.codec == "none" ? "uncompressed" : flags.codec,
+                    " (--codec)\n");
+}
+
 }  // namespace
 
-std::string SuccessSummary(const LocalJob& job, const JobPaths& paths,
-                           absl::Duration elapsed) {
+std::string SuccessSummary(const LocalJob& job, const JobFlags& flags,
+                           const JobPaths& paths, absl::Duration elapsed) {
   const storage::Manifest& manifest = job.manifest();
   uint64_t bytes = 0;
   uint64_t records = 0;
@@ -54,7 +66,7 @@ std::string SuccessSummary(const LocalJob& job, const JobPaths& paths,
   if (attempts.failed > 0) {
     text += Cat(", ", Counted(attempts.failed, "failed attempt"), " repeated");
   }
-  text += "\n";
+  text += "\n" + SizingLines(job.sizing(), flags);
   if (!manifest.dead_letters.empty()) {
     text +=
         Cat("  passed over  ", Counted(job.core().bad_records(), "bad record"),

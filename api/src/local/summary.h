@@ -5,15 +5,16 @@
 #include <string>
 
 #include "absl/time/time.h"
+#include "api/src/flags.h"
 #include "api/src/local/local_job.h"
 #include "storage/commit/manifest.h"
 
 namespace millrace::local {
 
-// Several lines with a final newline: what was read and written, how fast, and
-// the counters.
-std::string SuccessSummary(const LocalJob& job, const JobPaths& paths,
-                           absl::Duration elapsed);
+// Several lines with a final newline: what was read and written, how fast, what
+// sizes were chosen, and the counters.
+std::string SuccessSummary(const LocalJob& job, const JobFlags& flags,
+                           const JobPaths& paths, absl::Duration elapsed);
 
 // One line without a newline: what failed, where, why, what to try.
 std::string FailureLine(const JobFailure& failure, int max_attempts);

@@ -99,6 +99,7 @@ ordered_json LineOf(uint64_t seed, const RunResult& result,
                                {"samples", growth.samples},
                                {"resident_mib", growth.resident_mib},
                                {"mib_per_hour", growth.mib_per_hour},
+                               {"course_mib", growth.course},
                                {"more_descriptors", growth.more_descriptors},
                                {"more_threads", growth.more_threads}});
   }
@@ -196,6 +197,8 @@ class Runner {
       std::printf("  %s: %.1f MiB, %+.2f MiB/h, descriptors %+d, threads %+d\n",
                   growth.name.c_str(), growth.resident_mib, growth.mib_per_hour,
                   growth.more_descriptors, growth.more_threads);
+      for (const double mib : growth.course) std::printf("  %5.1f", mib);
+      std::printf("\n");
     }
     for (const std::string& violation : result.violations) {
       std::printf("  %s\n", violation.c_str());

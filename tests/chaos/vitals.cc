@@ -56,7 +56,12 @@ std::vector<Growth> Vitals::Of(absl::Duration from) const {
     double m = 0;
     double tt = 0;
     double tm = 0;
+    std::array<int, 8> in_eighth = {};
     for (const Sample& sample : samples) {
+      const auto eighth = std::min<size_t>(
+          7, static_cast<size_t>(8 * absl::FDivDuration(sample.at, last_)));
+      growth.course[eighth] += sample.signs.resident_mib;
+      ++in_eighth[eighth];
       if (sample.at < from) continue;
       const double hours = absl::ToDoubleHours(sample.at - from);
       const double mib = sample.signs.resident_mib;
@@ -68,6 +73,9 @@ std::vector<Growth> Vitals::Of(absl::Duration from) const {
       const size_t half = sample.at < middle ? 0 : 1;
       descriptors[half] = std::max(descriptors[half], sample.signs.descriptors);
       threads[half] = std::max(threads[half], sample.signs.threads);
+    }
+    for (size_t i = 0; i < in_eighth.size(); ++i) {
+      if (in_eighth[i] > 0) growth.course[i] /= in_eighth[i];
     }
     const double spread = n * tt - t * t;
     growth.samples = static_cast<int>(n);

@@ -4,6 +4,7 @@
 
 #include <sys/types.h>
 
+#include <array>
 #include <map>
 #include <string>
 #include <utility>
@@ -28,6 +29,9 @@ struct Growth {
   int samples = 0;
   double resident_mib = 0;  // The last sample.
   double mib_per_hour = 0;  // Of the line that fits best (least squares).
+  // Mean resident MiB in each eighth of the time from the first sample of all,
+  // those that do not count included: whether it grows on. 0: no sample.
+  std::array<double, 8> course = {};
   // The most in the second half of the time beyond the most in the first.
   int more_descriptors = 0;
   int more_threads = 0;

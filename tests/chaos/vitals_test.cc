@@ -39,6 +39,8 @@ TEST(VitalsTest, GrowthIsThatAfterTheBeginning) {
   EXPECT_EQ(growths[0].samples, 91);
   EXPECT_NEAR(growths[0].mib_per_hour, 3, 0.001);
   EXPECT_EQ(growths[0].more_descriptors, 0);
+  EXPECT_NEAR(growths[0].course.front(), 14, 0.001);
+  EXPECT_NEAR(growths[0].course.back(), 65.625, 0.001);
   EXPECT_EQ(growths[1].name, "leaks");
   EXPECT_NEAR(growths[1].mib_per_hour, 0, 0.001);
   EXPECT_EQ(growths[1].more_descriptors, 46);

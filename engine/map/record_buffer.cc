@@ -13,7 +13,7 @@
 #include "engine/format/encoding.h"
 #include "engine/map/memory.h"
 #include "engine/map/partition.h"
-#include "engine/map/progress.h"
+#include "engine/progress.h"
 #include "engine/map/run_merger.h"
 #include "engine/map/sort.h"
 

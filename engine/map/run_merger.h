@@ -21,7 +21,7 @@
 #include "engine/format/map_output_writer.h"
 #include "engine/map/map_side.h"
 #include "engine/map/memory.h"
-#include "engine/map/progress.h"
+#include "engine/progress.h"
 #include "engine/merge/merge_plan.h"
 
 namespace millrace::engine {

@@ -27,7 +27,7 @@
 #include <vector>
 
 #include "engine/format/encoding.h"
-#include "engine/map/progress.h"
+#include "engine/progress.h"
 
 namespace millrace::engine {
 

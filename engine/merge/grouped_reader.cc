@@ -12,6 +12,7 @@
 #include "engine/format/map_output_writer.h"
 #include "engine/merge/loser_tree.h"
 #include "engine/merge/merge_plan.h"
+#include "engine/progress.h"
 
 namespace millrace::engine {
 namespace {
@@ -23,7 +24,6 @@ constexpr uint64_t kReadBytesMax = 1 << 20;
 constexpr uint64_t kReadBuffersMax = 32 << 20;
 // Of a reader beside its buffers: hash state, path, place in the tree.
 constexpr uint64_t kReaderBytes = 1 << 10;
-constexpr uint32_t kRecordsPerProgress = 256;
 // A copy of a key longer than this is not kept for the next group, and a merge
 // pass compares no more of it.
 constexpr size_t kKeptKeyBytesMax = 64 << 10;
@@ -69,7 +69,8 @@ class Reader final : public GroupedReader {
  public:
   explicit Reader(const GroupedReaderOptions& options)
       : options_(options),
-        fan_in_max_(std::max<uint32_t>(2, options.fan_in_max)) {
+        fan_in_max_(std::max<uint32_t>(2, options.fan_in_max)),
+        progress_(options.on_progress) {
     writer_options_.codec = options.codec;
     writer_options_.block_bytes = ChooseBlockBytes(options.memory_bytes);
     writer_options_.identity.job = options.job;
@@ -93,8 +94,7 @@ class Reader final : public GroupedReader {
       started_ = true;
       at_new_group_ = Advance();
     }
-    uint32_t records = 0;
-    while (in_group_ && AdvanceInGroup()) Tick(&records);
+    while (in_group_ && AdvanceInGroup()) Tick(*tree_);
     if (!at_new_group_) return false;
     at_new_group_ = false;
     in_group_ = true;
@@ -289,7 +289,6 @@ class Reader final : public GroupedReader {
     MR_ASSIGN_OR_RETURN(std::unique_ptr<MapOutputWriter> writer,
                         MapOutputWriter::Create(*options_.fs, scratch->path(),
                                                 writer_options_));
-    uint32_t records = 0;
     std::string last_key;
     while (tree->Next()) {
       const std::string_view compared = tree->key().substr(0, kKeptKeyBytesMax);
@@ -299,7 +298,7 @@ class Reader final : public GroupedReader {
       }
       last_key.assign(compared);
       MR_RETURN_IF_ERROR(writer->Append(0, tree->key(), tree->value()));
-      Tick(&records);
+      Tick(*tree);
     }
     if (!tree->status().ok()) {
       const Run& failed = runs_[step.begin + tree->failed_stream()];
@@ -332,10 +331,10 @@ class Reader final : public GroupedReader {
     return absl::OkStatus();
   }
 
-  void Tick(uint32_t* records) {
-    if (++*records % kRecordsPerProgress == 0 && options_.on_progress) {
-      options_.on_progress();
-    }
+  // At a record that no user code sees.
+  template <typename Stream>
+  void Tick(const Stream& at) {
+    progress_.Tick(Progress::kRecordCost + at.key().size() + at.value().size());
   }
 
   // Moves the merge on. At its end and on an error there is no group any more.
@@ -429,8 +428,7 @@ class Reader final : public GroupedReader {
         PartitionSource source = run.source;
         source.file = *std::move(file);
         PartitionReader reader(std::move(source), PartitionReader::Options());
-        uint32_t records = 0;
-        while (reader.Next()) Tick(&records);
+        while (reader.Next()) Tick(reader);
         status = reader.status();
       }
       if (BlamesFile(status)) {
@@ -442,6 +440,7 @@ class Reader final : public GroupedReader {
 
   const GroupedReaderOptions options_;
   const uint32_t fan_in_max_;
+  Progress progress_;
   MapOutputWriterOptions writer_options_;  // Of the present or last pass.
 
   std::vector<Run>

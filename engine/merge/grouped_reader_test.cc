@@ -289,14 +289,34 @@ TEST(GroupedReaderTest, ProgressIsReportedBySilentWork) {
   uint64_t calls = 0;
   inputs.options.on_progress = [&calls] { ++calls; };
   inputs.options.fan_in_max = 2;
-  for (int m = 0; m < 3; ++m) inputs.Add({Records(10'000, {"key", "value"})});
+  for (int m = 0; m < 3; ++m) inputs.Add({Records(100'000, {"key", "value"})});
   auto reader = inputs.Open();
   ASSERT_TRUE(reader.ok());
   EXPECT_GT(calls, 20u);  // The first pass.
   calls = 0;
   ASSERT_TRUE((*reader)->NextGroup());
-  EXPECT_FALSE((*reader)->NextGroup());  // Passes over 30,000 values.
+  EXPECT_FALSE((*reader)->NextGroup());  // Passes over 300,000 values.
   EXPECT_GT(calls, 30u);
+}
+
+// A few records may be as much work as many: a pass of them is no hang.
+TEST(GroupedReaderTest, ProgressIsReportedByTheBytesOfLargeRecords) {
+  constexpr size_t kLarge = 1 << 20;
+  constexpr size_t kRecords = 4;  // Of each map.
+  Inputs inputs;
+  uint64_t calls = 0;
+  inputs.options.on_progress = [&calls] { ++calls; };
+  inputs.options.fan_in_max = 2;
+  for (int m = 0; m < 3; ++m) {
+    inputs.Add({Records(kRecords, {"key", std::string(kLarge, 'v')})});
+  }
+  auto reader = inputs.Open();
+  ASSERT_TRUE(reader.ok());
+  EXPECT_GE(calls, 2 * kRecords);
+  calls = 0;
+  ASSERT_TRUE((*reader)->NextGroup());
+  EXPECT_FALSE((*reader)->NextGroup());
+  EXPECT_GE(calls, 3 * kRecords - 1);
 }
 
 }  // namespace

@@ -1,6 +1,6 @@
 // Signs of life from long loops that call no user code.
-#ifndef MILLRACE_ENGINE_MAP_PROGRESS_H_
-#define MILLRACE_ENGINE_MAP_PROGRESS_H_
+#ifndef MILLRACE_ENGINE_PROGRESS_H_
+#define MILLRACE_ENGINE_PROGRESS_H_
 
 #include <cstdint>
 #include <functional>
@@ -39,4 +39,4 @@ class Progress {
 
 }  // namespace millrace::engine
 
-#endif  // MILLRACE_ENGINE_MAP_PROGRESS_H_
+#endif  // MILLRACE_ENGINE_PROGRESS_H_

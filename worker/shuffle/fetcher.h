@@ -104,7 +104,8 @@ class Fetcher {
 
   // Where map outputs of a job are; what is not mentioned stays as it was.
   // Comes before or after StartReduce. Entries for which there is no reduce
-  // here are kept until ForgetJob, those of workers for ever (they are small).
+  // here are kept until ForgetJob or ForgetLocations, those of workers for ever
+  // (they are small).
   virtual void UpdateLocations(const proto::Locations& locations) = 0;
 
   // All locations of all jobs will be told anew: a reduce that is started from

@@ -6,6 +6,8 @@
 //   spool/<job>/<uid>/  of one attempt: spill runs, fetched sections, the plan
 //                       of a planning task, and
 //               map.out   the map output
+//                       spool/<job>/ itself stays, empty, until the job is
+//                       dropped, through restarts: its S may be there still
 //   blobs/<sha256>      verified copies of blobs; programs are executable
 //   logs/<job>/<uid>    what the attempt's process printed; beside it an empty
 //                       file whose name says of which task that is

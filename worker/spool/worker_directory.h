@@ -28,9 +28,9 @@ struct WorkerDirectoryOptions {
 // Holds the lock as long as it lives. Thread-compatible.
 class WorkerDirectory {
  public:
-  // Makes what is missing. What lies in the spool goes if the host has been
-  // started since: it was never synced, so a power cut may have left holes that
-  // look like data.
+  // Makes what is missing. What lies in the spool goes, but for the directories
+  // of jobs, if the host has been started since: it was never synced, so a power
+  // cut may have left holes that look like data.
   //   kFailedPrecondition  another worker uses the directory; or programs
   //                        cannot be executed there
   //   kDataLoss            its identity cannot be read

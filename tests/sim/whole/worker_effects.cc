@@ -2,6 +2,7 @@
 #include <utility>
 
 #include "common/strings.h"
+#include "storage/commit/output_commit.h"
 #include "tests/sim/whole/masters.h"
 #include "tests/sim/whole/worker_life.h"
 #include "worker/agent/job_setup.h"
@@ -88,8 +89,12 @@ void Worker::Do(const worker::DeleteAttempt& effect) {
 
 void Worker::Do(const worker::DeleteJob& effect) {
   Do(Only(Step::kCleanup), world_.Between(1, 60), [this, effect](Life&) {
-    if (world_.options.mutant.edge.forget_to_delete) {
-      return worker::JobDeleted{effect.job, absl::OkStatus()};
+    if (world_.options.mutant.edge.forget_to_delete) {  // Of the spool.
+      return worker::JobDeleted{
+          effect.job,
+          effect.output.empty()
+              ? absl::OkStatus()
+              : storage::RemoveStaging(disk_, effect.output, effect.job)};
     }
     return worker::DeleteJobFiles(disk_, layout_, effect);
   });

@@ -4,6 +4,7 @@
 #define MILLRACE_COMMON_BYTE_STREAM_H_
 
 #include <cstddef>
+#include <cstdint>
 #include <string_view>
 
 #include "absl/status/status.h"
@@ -17,6 +18,22 @@ class ByteSink {
   virtual ~ByteSink() = default;
   // Errors are the sink's own and final.
   virtual absl::Status Append(std::string_view bytes) = 0;
+};
+
+// Passes on and counts what the other has taken. Borrows it. Thread-compatible.
+class CountingSink final : public ByteSink {
+ public:
+  explicit CountingSink(ByteSink& sink) : sink_(sink) {}
+  absl::Status Append(std::string_view bytes) override {
+    absl::Status status = sink_.Append(bytes);
+    if (status.ok()) bytes_ += bytes.size();
+    return status;
+  }
+  uint64_t bytes() const { return bytes_; }
+
+ private:
+  ByteSink& sink_;
+  uint64_t bytes_ = 0;
 };
 
 // Thread-compatible.

@@ -102,6 +102,17 @@ absl::Status LogState::AddEntries(const EntryExtent& extent,
   return absl::OkStatus();
 }
 
+uint64_t LogState::RecordEndUpTo(uint64_t index) const {
+  // The first record that ends behind it.
+  const auto behind = std::partition_point(
+      extents_.begin(), extents_.end(), [index](const EntryExtent& e) {
+        return e.first_index + e.count - 1 <= index;
+      });
+  return behind == extents_.begin()
+             ? base_index_
+             : std::prev(behind)->first_index + std::prev(behind)->count - 1;
+}
+
 void LogState::DropThrough(uint64_t index) {
   CHECK_LE(index, hard_.commit);
   const std::optional<uint64_t> term = TermOf(index);

@@ -52,6 +52,9 @@ class LogState {
   absl::Status AddEntries(const EntryExtent& extent,
                           const std::vector<uint64_t>& terms);
 
+  // The last entry not behind `index` that is the last of its record; the base
+  // if there is none.
+  uint64_t RecordEndUpTo(uint64_t index) const;
   // Forgets the entries up to and including `index`, apart from its term.
   // REQUIRES: index <= commit, and it is the last of its record, or the base.
   void DropThrough(uint64_t index);

@@ -332,7 +332,6 @@ absl::Status SegmentLog::Reset(uint64_t index, uint64_t term) {
 
 absl::Status SegmentLog::DropThrough(uint64_t index) {
   std::vector<LogSegment> drop;  // Oldest first.
-  uint64_t base = 0;
   {
     absl::MutexLock lock(&mu_);
     MR_RETURN_IF_ERROR(failure_);
@@ -341,6 +340,9 @@ absl::Status SegmentLog::DropThrough(uint64_t index) {
       return absl::InternalError(
           Av(Cat("entry ", index, " is not committed and must be kept")));
     }
+    // Where they stand is forgotten, also of those whose segment has to stay.
+    const uint64_t base = state_.RecordEndUpTo(index);
+    if (base >= state_.first_index()) state_.DropThrough(base);
     auto begin = segments_.end();
     for (auto s = std::next(segments_.begin()); s != segments_.end(); ++s) {
       const LogSegment& segment = s->second;
@@ -352,10 +354,7 @@ absl::Status SegmentLog::DropThrough(uint64_t index) {
       }
     }
     if (begin == segments_.end()) return absl::OkStatus();
-    base = begin->second.first_index - 1;
     for (auto s = segments_.begin(); s != begin; ++s) drop.push_back(s->second);
-    // From here on nobody looks for them.
-    if (base >= state_.first_index()) state_.DropThrough(base);
   }
   // The newest first, durably: from then on the log begins behind the gap, and
   // never at a segment that cannot begin one.

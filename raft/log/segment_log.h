@@ -124,9 +124,11 @@ class SegmentLog final : public LogStore {
   // Leaves all entries behind and begins anew after `index`, which a durable
   // snapshot covers. Durable when it returns. kResourceExhausted as Append.
   absl::Status Reset(uint64_t index, uint64_t term);
-  // Removes the segments that hold nothing after `index`, which is committed
-  // and in a durable snapshot. Not everything may be gone afterwards; see
-  // first_index(). What could not be removed is tried again by the next call.
+  // Forgets the records that hold nothing after `index`, which is committed and
+  // in a durable snapshot, and removes the segments in which there are no
+  // others. Not everything may be gone afterwards, see first_index(); what is
+  // in the same segment as what stays is there again after a restart. What
+  // could not be removed is tried again by the next call.
   absl::Status DropThrough(uint64_t index);
   // Writes a last mark, so that whatever happens to these bytes from now on is
   // not taken for a crash. Nothing depends on it. No other call after it.

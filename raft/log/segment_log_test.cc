@@ -192,19 +192,26 @@ TEST_F(SegmentLogTest, DropsSegmentsThatASnapshotCovers) {
   ASSERT_TRUE(log_->DropThrough(1).ok());
   EXPECT_EQ(Segments().size(), 5u);
   ASSERT_TRUE(log_->DropThrough(5).ok());
-  EXPECT_EQ(log_->first_index(), 5u);
+  // Also of the segment that has to stay.
+  EXPECT_EQ(log_->first_index(), 6u);
   EXPECT_EQ(Segments().size(), 3u);
-  EXPECT_EQ(log_->Term(4).value_or(0), 1u);
-  EXPECT_TRUE(absl::IsOutOfRange(log_->Term(3).status()));
-  EXPECT_TRUE(absl::IsOutOfRange(log_->Read(4, 6, 10).status()));
-  EXPECT_EQ(log_->Read(5, 6, 10)->front(), MakeEntries(5, 1, 1, 1700)[0]);
+  EXPECT_EQ(log_->Term(5).value_or(0), 1u);
+  EXPECT_TRUE(absl::IsOutOfRange(log_->Term(4).status()));
+  EXPECT_TRUE(absl::IsOutOfRange(log_->Read(5, 7, 10).status()));
+  EXPECT_EQ(log_->Read(6, 7, 10)->front(), MakeEntries(6, 1, 1, 1700)[0]);
   options_.snapshot = {5, 1, false};
   Reopen();
   EXPECT_EQ(log_->first_index(), 5u);
   EXPECT_EQ(log_->Term(4).value_or(0), 1u);
+  EXPECT_EQ(log_->Read(5, 6, 10)->front(), MakeEntries(5, 1, 1, 1700)[0]);
   // The last segment stays.
   ASSERT_TRUE(log_->DropThrough(9).ok());
   EXPECT_EQ(Segments().size(), 1u);
+  EXPECT_EQ(log_->first_index(), 10u);
+  ASSERT_TRUE(AppendOne(1700).ok());
+  EXPECT_EQ(log_->Read(10, 11, 10)->front(), MakeEntries(10, 1, 1, 1700)[0]);
+  options_.snapshot = {9, 1, false};
+  Reopen();
   EXPECT_EQ(log_->first_index(), 9u);
 }
 
@@ -218,7 +225,7 @@ TEST_F(SegmentLogTest, WhatCouldNotBeDroppedIsDroppedNextTime) {
   ASSERT_TRUE(disk_.Remove("/data/log/" + Segments()[0]).ok());
   EXPECT_TRUE(log_->DropThrough(5).ok());
   EXPECT_EQ(Segments().size(), 3u);
-  EXPECT_EQ(log_->first_index(), 5u);
+  EXPECT_EQ(log_->first_index(), 6u);
 }
 
 // Else the segment that goes next might be gone sooner after a power cut.
@@ -284,13 +291,14 @@ TEST_F(SegmentLogTest, DoesNotBeginWhereATruncationReachesBack) {
   append.hard_state = HardState{2, 0, 6};
   ASSERT_TRUE(log_->Append(append).ok());
   ASSERT_TRUE(log_->Sync().ok());
+  const auto before = log_->Read(3, 7, 10'000);
   ASSERT_TRUE(log_->DropThrough(6).ok());
-  EXPECT_EQ(log_->first_index(), 3u);
+  EXPECT_EQ(log_->first_index(), 7u);
   EXPECT_EQ(Segments().size(), 2u);
   options_.snapshot = {6, 2, false};
-  const auto before = ReadModel(*log_);
   Reopen();
-  EXPECT_EQ(*ReadModel(*log_), *before);
+  EXPECT_EQ(log_->first_index(), 3u);
+  EXPECT_EQ(*log_->Read(3, 7, 10'000), *before);
   // Recovery knows it as well.
   ASSERT_TRUE(log_->DropThrough(6).ok());
   EXPECT_EQ(Segments().size(), 2u);

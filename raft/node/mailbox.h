@@ -57,7 +57,11 @@ struct Mail {
   std::optional<bool> blocked;
   std::optional<bool> nearly_full;
   std::optional<uint64_t> snapshot_taken;
-  std::optional<bool> snapshot_written;
+  // Of its state; none: it could not be written.
+  struct WrittenSnapshot {
+    std::optional<uint64_t> bytes;
+  };
+  std::optional<WrittenSnapshot> snapshot_written;
 };
 
 // Thread-safe. The node's work is done by one thread at a time, the one that

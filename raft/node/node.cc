@@ -292,7 +292,8 @@ class NodeImpl final : public Node, public TransportReceiver {
       core_->OnSnapshotTaken(*mail.snapshot_taken);
     }
     if (mail.snapshot_written.has_value()) {
-      MR_RETURN_IF_ERROR(core_->OnSnapshotWritten(*mail.snapshot_written));
+      MR_RETURN_IF_ERROR(
+          core_->OnSnapshotWritten(mail.snapshot_written->bytes));
     }
     if (mail.address.has_value()) core_->SetAddress(*std::move(mail.address));
     for (auto& request : mail.changes) {
@@ -416,10 +417,14 @@ absl::Status CheckOptions(const NodeOptions& options) {
   if (options.tick <= absl::ZeroDuration() ||
       options.retry_interval <= absl::ZeroDuration() ||
       options.group_bytes_max == 0 || options.snapshot_entries == 0 ||
-      options.snapshot_bytes == 0) {
+      options.snapshot_bytes_min == 0) {
     return absl::InvalidArgumentError(
         "raft: tick, retry_interval, group_bytes_max, snapshot_entries and "
-        "snapshot_bytes must be more than nothing");
+        "snapshot_bytes_min must be more than nothing");
+  }
+  if (options.snapshot_bytes_max < options.snapshot_bytes_min) {
+    return absl::InvalidArgumentError(
+        "raft: snapshot_bytes_max must not be less than snapshot_bytes_min");
   }
   return absl::OkStatus();
 }
@@ -433,7 +438,8 @@ NodeCoreOptions CoreOptions(const NodeOptions& options, uint64_t seed) {
   core.core.seed = seed;
   core.address = options.address;
   core.snapshots.entries = options.snapshot_entries;
-  core.snapshots.bytes = options.snapshot_bytes;
+  core.snapshots.bytes_min = options.snapshot_bytes_min;
+  core.snapshots.bytes_max = options.snapshot_bytes_max;
   core.snapshots.keep_entries = options.keep_entries;
   core.group_bytes_max = options.group_bytes_max;
   return core;

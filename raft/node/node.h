@@ -88,13 +88,17 @@ struct NodeOptions {
   absl::Duration retry_interval = absl::Seconds(1);
 
   // --------------------------------------------------------------- snapshots
-  // One is taken after so many entries or payload bytes of the sink's since the
-  // last, whichever comes first: what a restart has to replay.
+  // One is taken after so many entries of the sink's since the last, or when
+  // they are four times as long as the state was then, but at least
+  // snapshot_bytes_min and at most snapshot_bytes_max; whichever comes first.
+  // It is what a restart has to replay, and the log of two is in memory.
   uint64_t snapshot_entries = 200'000;
-  uint64_t snapshot_bytes = uint64_t{256} << 20;
+  uint64_t snapshot_bytes_min = uint64_t{2} << 20;
+  uint64_t snapshot_bytes_max = uint64_t{256} << 20;
   // Entries that stay in the log behind a snapshot, so that a member that was
-  // away for a moment needs no transfer.
-  uint64_t keep_entries = 20'000;
+  // away for a moment needs no transfer. What follows the snapshot before the
+  // newest stays in any case.
+  uint64_t keep_entries = 1'000;
 
   // Called with what cannot be gone on with (an error of the disk, a log that
   // contradicts itself), once. Empty: the process ends with a line on stderr.

@@ -242,9 +242,9 @@ void NodeCore::AdoptStoredSnapshots() {
   }
 }
 
-absl::Status NodeCore::OnSnapshotWritten(bool ok) {
-  const std::optional<SnapshotCycle::Write> write = snapshots_.Written(ok);
-  if (!ok || !write.has_value() || Installing() ||
+absl::Status NodeCore::OnSnapshotWritten(std::optional<uint64_t> bytes) {
+  const std::optional<SnapshotCycle::Write> write = snapshots_.Written(bytes);
+  if (!write.has_value() || Installing() ||
       write->index <= log_.Snapshot().last.index) {
     return absl::OkStatus();
   }
@@ -378,8 +378,9 @@ absl::Status NodeCore::HandOver(std::vector<LogEntry> entries) {
       continue;
     }
     if (entry.payload.empty()) continue;  // A new leader's first.
-    bytes += entry.payload.size();
-    if (entry.term == leading_) released += ProposalCost(entry.payload.size());
+    const uint64_t cost = ProposalCost(entry.payload.size());
+    bytes += cost;
+    if (entry.term == leading_) released += cost;
     committed.push_back({entry.index, entry.term, std::move(entry.payload)});
   }
   if (committed.empty()) {

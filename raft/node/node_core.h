@@ -163,8 +163,8 @@ class NodeCore {
   // The sink has frozen its state, with entries up to `index` applied. Leads to
   // write_snapshot or forget_snapshot.
   void OnSnapshotTaken(uint64_t index) { snapshots_.Taken(index); }
-  // `ok`: durable. False: an error, or a newer one is there.
-  absl::Status OnSnapshotWritten(bool ok);
+  // Durable, its state of `bytes`. Without: an error, or a newer one is there.
+  absl::Status OnSnapshotWritten(std::optional<uint64_t> bytes);
   // A leader's kSnapshot, whose bytes are in the store, durable, its newest.
   absl::Status OnSnapshotReceived(const Message& message,
                                   std::unique_ptr<ByteSource> state);

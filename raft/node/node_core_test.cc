@@ -203,7 +203,7 @@ TEST_F(NodeCoreTest, ASnapshotThatWasWrittenIsOldNewsWhileALeadersIsInstalled) {
   Pump();
   ASSERT_EQ(storage_->view->first_index(), 101u);
   // It was durable before the leader's came, and is heard of only now.
-  EXPECT_TRUE(core_->OnSnapshotWritten(true).ok());
+  EXPECT_TRUE(core_->OnSnapshotWritten(100).ok());
   EXPECT_FALSE(Pump().drop_through.has_value());
   Durable();
   Pump();
@@ -220,7 +220,7 @@ TEST_F(NodeCoreTest, ASnapshotIsWrittenThoughALeadersCame) {
   const NodeEffects effects = Pump();
   ASSERT_TRUE(effects.write_snapshot.has_value());
   EXPECT_EQ(effects.write_snapshot->last, (EntryId{kTerm, 12}));
-  EXPECT_TRUE(core_->OnSnapshotWritten(true).ok());
+  EXPECT_TRUE(core_->OnSnapshotWritten(100).ok());
   Pump();
   EXPECT_EQ(storage_->view->Snapshot().last, (EntryId{kTerm, 12}));
 }
@@ -249,7 +249,7 @@ TEST_F(NodeCoreTest, ADiskThatIsNearlyFullWantsASnapshot) {
   Follow(12);
   core_->OnSnapshotTaken(12);
   Pump();
-  EXPECT_TRUE(core_->OnSnapshotWritten(true).ok());
+  EXPECT_TRUE(core_->OnSnapshotWritten(100).ok());
   Pump();
   ASSERT_EQ(wanted_, 1);
   core_->OnNearlyFull(true);

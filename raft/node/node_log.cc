@@ -66,6 +66,8 @@ void NodeLog::SetSnapshot(SnapshotMeta snapshot) {
 
 void NodeLog::Forget(uint64_t index) {
   forgotten_ = std::max(forgotten_, index);
+  absl::MutexLock lock(&mu_);
+  while (!cache_.empty() && cache_.front().index < index) PopOldest();
 }
 
 void NodeLog::Appended(std::vector<LogEntry> entries) {
@@ -75,10 +77,12 @@ void NodeLog::Appended(std::vector<LogEntry> entries) {
     cache_bytes_ += entry.payload.size() + kLogEntryOverheadBytes;
     cache_.push_back(std::move(entry));
   }
-  while (cache_bytes_ > cache_bytes_max_) {
-    cache_bytes_ -= cache_.front().payload.size() + kLogEntryOverheadBytes;
-    cache_.pop_front();
-  }
+  while (cache_bytes_ > cache_bytes_max_) PopOldest();
+}
+
+void NodeLog::PopOldest() {
+  cache_bytes_ -= cache_.front().payload.size() + kLogEntryOverheadBytes;
+  cache_.pop_front();
 }
 
 void NodeLog::Truncated(uint64_t from) {

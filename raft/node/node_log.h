@@ -51,6 +51,8 @@ class NodeLog final : public LogView {
   void BegunAnew();
 
  private:
+  void PopOldest() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+
   const LogStore& store_;
   const uint64_t cache_bytes_max_;
 

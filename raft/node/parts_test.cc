@@ -108,7 +108,7 @@ Membership Of(std::vector<NodeId> ids) {
 SnapshotPolicy SmallPolicy() {
   SnapshotPolicy policy;
   policy.entries = 10;
-  policy.bytes = 1000;
+  policy.bytes_min = policy.bytes_max = 1000;
   policy.keep_entries = 3;
   policy.retry_ticks = 5;
   return policy;
@@ -127,6 +127,35 @@ TEST(SnapshotCycleTest, IsDueByEntriesOrBytes) {
   }
 }
 
+// What a snapshot costs is in proportion to the log that it makes needless.
+TEST(SnapshotCycleTest, IsDueByTheSizeOfTheState) {
+  SnapshotPolicy policy = SmallPolicy();
+  policy.entries = UINT64_MAX;
+  policy.bytes_max = 9000;
+  SnapshotCycle cycle(policy, 0, 0, {});
+  uint64_t index = 0;
+  const auto due_after = [&](uint64_t bytes) {
+    cycle.HandedOver(1, bytes - 1);
+    EXPECT_FALSE(cycle.TakeWanted()) << bytes;
+    cycle.HandedOver(1, 1);
+    EXPECT_TRUE(cycle.TakeWanted()) << bytes;
+    cycle.Taken(++index);
+    EXPECT_TRUE(cycle.TakeWrite(index).has_value());
+  };
+  due_after(1000);
+  EXPECT_TRUE(cycle.Written(1200).has_value());
+  due_after(4800);
+  EXPECT_TRUE(cycle.Written(200).has_value());
+  due_after(1000);
+  EXPECT_TRUE(cycle.Written(UINT64_MAX).has_value());
+  due_after(9000);
+  // One that could not be written says nothing about the state; it is due again
+  // in a while.
+  EXPECT_FALSE(cycle.Written({}).has_value());
+  for (int i = 0; i < 5; ++i) cycle.Tick();
+  due_after(9000);
+}
+
 TEST(SnapshotCycleTest, HasTheMembershipOfItsIndex) {
   SnapshotCycle cycle(SmallPolicy(), 0, 0, Of({1}));
   cycle.MembershipApplied(5, Of({1, 2}));
@@ -141,7 +170,7 @@ TEST(SnapshotCycleTest, HasTheMembershipOfItsIndex) {
   EXPECT_EQ(write->index, 11u);
   EXPECT_EQ(write->membership, Of({1, 2}));
   EXPECT_FALSE(cycle.TakeForget());
-  const auto written = cycle.Written(true);
+  const auto written = cycle.Written(100);
   ASSERT_TRUE(written.has_value());
   EXPECT_EQ(written->membership, Of({1, 2}));
   cycle.HandedOver(10, 0);
@@ -160,7 +189,7 @@ TEST(SnapshotCycleTest, KeepsTheMembershipsBehindOneThatItAdopts) {
   ASSERT_TRUE(cycle.TakeWanted());
   cycle.Taken(8);
   EXPECT_EQ(cycle.TakeWrite(8)->membership, Of({1, 2}));
-  ASSERT_TRUE(cycle.Written(true).has_value());
+  ASSERT_TRUE(cycle.Written(100).has_value());
   cycle.HandedOver(10, 0);
   ASSERT_TRUE(cycle.TakeWanted());
   cycle.Taken(12);
@@ -168,7 +197,7 @@ TEST(SnapshotCycleTest, KeepsTheMembershipsBehindOneThatItAdopts) {
   // Newer than the one that is being written.
   cycle.MembershipApplied(20, Of({1, 2}));
   cycle.Adopted(21);
-  EXPECT_FALSE(cycle.Written(true).has_value());
+  EXPECT_FALSE(cycle.Written(100).has_value());
   cycle.HandedOver(10, 0);
   ASSERT_TRUE(cycle.TakeWanted());
   cycle.Taken(22);
@@ -181,7 +210,7 @@ TEST(SnapshotCycleTest, TriesAgainLater) {
   ASSERT_TRUE(cycle.TakeWanted());
   cycle.Taken(10);
   ASSERT_TRUE(cycle.TakeWrite(10).has_value());
-  EXPECT_FALSE(cycle.Written(false).has_value());
+  EXPECT_FALSE(cycle.Written({}).has_value());
   EXPECT_FALSE(cycle.TakeWanted());
   for (int i = 0; i < 5; ++i) cycle.Tick();
   EXPECT_TRUE(cycle.TakeWanted());
@@ -202,7 +231,7 @@ TEST(SnapshotCycleTest, WhatALeaderSentCountsMore) {
   cycle.Taken(60);
   ASSERT_TRUE(cycle.TakeWrite(60).has_value());
   cycle.Installed(70, Of({8}));
-  EXPECT_FALSE(cycle.Written(false).has_value());
+  EXPECT_FALSE(cycle.Written({}).has_value());
   cycle.HandedOver(10, 0);
   EXPECT_TRUE(cycle.TakeWanted());  // No failure, so no pause.
 }
@@ -214,7 +243,7 @@ TEST(SnapshotCycleTest, TheLogReachesBackToTheOlderSnapshot) {
     ASSERT_TRUE(cycle.TakeWanted());
     cycle.Taken(index);
     ASSERT_TRUE(cycle.TakeWrite(index).has_value());
-    ASSERT_TRUE(cycle.Written(true).has_value());
+    ASSERT_TRUE(cycle.Written(100).has_value());
     EXPECT_EQ(cycle.drop_through(), index - 10);
   }
   // And by what is to be kept, if that is more.

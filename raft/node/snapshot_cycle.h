@@ -19,11 +19,12 @@
 
 namespace millrace::raft {
 
+// The first four: see NodeOptions.
 struct SnapshotPolicy {
-  // After so many entries or bytes, see NodeOptions.
   uint64_t entries = 200'000;
-  uint64_t bytes = uint64_t{256} << 20;
-  uint64_t keep_entries = 20'000;
+  uint64_t bytes_min = uint64_t{2} << 20;
+  uint64_t bytes_max = uint64_t{256} << 20;
+  uint64_t keep_entries = 1'000;
   // After one could not be written.
   uint64_t retry_ticks = 100;
 };
@@ -37,7 +38,8 @@ class SnapshotCycle {
                 Membership membership);
 
   void Tick() { ++now_; }
-  // The sink was given so much more.
+  // The sink was given so much more; in `bytes` an entry counts as in
+  // ProposalCost.
   void HandedOver(uint64_t entries, uint64_t bytes);
   void MembershipApplied(uint64_t index, Membership membership);
   // The state was replaced by a leader's snapshot.
@@ -60,9 +62,9 @@ class SnapshotCycle {
   std::optional<Write> TakeWrite(uint64_t applied);
   // Whether what was taken is of no use, as a newer one came meanwhile; once.
   bool TakeForget();
-  // `ok`: it is in the store now; returns what it was. False: it is not,
-  // because of an error or because there is a newer one.
-  std::optional<Write> Written(bool ok);
+  // It is in the store now, its state of `bytes`; returns what it was. Without
+  // `bytes`: it is not, because of an error or because there is a newer one.
+  std::optional<Write> Written(std::optional<uint64_t> bytes);
 
   // The entry up to which the log may be dropped: not the last keep_entries,
   // and nothing behind the older snapshot, from which the member can start
@@ -84,7 +86,8 @@ class SnapshotCycle {
   uint64_t not_before_ = 0;
   uint64_t entries_ = 0;  // Since one was last asked for.
   uint64_t bytes_ = 0;
-  uint64_t index_ = 0;  // Of the one that was taken.
+  uint64_t state_bytes_ = 0;  // Of the last one that this member wrote.
+  uint64_t index_ = 0;        // Of the one that was taken.
   bool forget_ = false;
   // By the index from which they hold; the first is not behind newest_, nor
   // index_. Never empty.

@@ -359,28 +359,34 @@ void SnapshotWorker::Loop() {
       if (stopping_) return;
       job = *std::exchange(job_, std::nullopt);
     }
-    const absl::Status written = WriteOne(job);
-    if (written.ok()) {
-      LOG(INFO) << "snapshot at entry " << job.what.last.index << " written";
-    } else if (!absl::IsAborted(written) && !absl::IsCancelled(written)) {
+    const absl::StatusOr<uint64_t> bytes = WriteOne(job);
+    Mail::WrittenSnapshot written;
+    if (bytes.ok()) {
+      written.bytes = *bytes;
+      LOG(INFO) << "snapshot at entry " << job.what.last.index
+                << " written, a state of " << *bytes << " bytes";
+    } else if (!absl::IsAborted(bytes.status()) &&
+               !absl::IsCancelled(bytes.status())) {
       LOG(WARNING) << "the snapshot at entry " << job.what.last.index
-                   << " could not be written: " << written.message();
+                   << " could not be written: " << bytes.status().message();
     }
     job.state = nullptr;
-    mailbox_.Post([&](Mail& mail) { mail.snapshot_written = written.ok(); });
+    mailbox_.Post([&](Mail& mail) { mail.snapshot_written = written; });
   }
 }
 
-absl::Status SnapshotWorker::WriteOne(const Job& job) {
+absl::StatusOr<uint64_t> SnapshotWorker::WriteOne(const Job& job) {
   MR_ASSIGN_OR_RETURN(const std::unique_ptr<SnapshotWriter> writer,
                       store_.Create(job.what.last.index, job.what.last.term,
                                     job.what.configuration));
-  BreakableSink sink(*writer, breaking_off_);
+  BreakableSink breakable(*writer, breaking_off_);
+  CountingSink sink(breakable);
   MR_RETURN_IF_ERROR(job.state(sink));
   if (breaking_off_.load(std::memory_order_relaxed)) {
     return absl::CancelledError("this master is stopping");
   }
-  return writer->Finish();
+  MR_RETURN_IF_ERROR(writer->Finish());
+  return sink.bytes();
 }
 
 }  // namespace millrace::raft

@@ -142,7 +142,8 @@ class SnapshotWorker {
   };
 
   void Loop();
-  absl::Status WriteOne(const Job& job);
+  // How long the state is.
+  absl::StatusOr<uint64_t> WriteOne(const Job& job);
 
   SnapshotStore& store_;
   Mailbox& mailbox_;

@@ -349,20 +349,23 @@ void Member::DeliverNext() {
 }
 
 void Member::WriteSnapshot(const raft::NodeEffects::WriteSnapshot& what) {
-  const auto write = [&]() -> absl::Status {
+  const auto write = [&]() -> absl::StatusOr<uint64_t> {
     MR_ASSIGN_OR_RETURN(
         const std::unique_ptr<raft::SnapshotWriter> writer,
         storage_.store.snapshots->Create(what.last.index, what.last.term,
                                          what.configuration));
-    MR_RETURN_IF_ERROR(frozen_(*writer));
-    return writer->Finish();
+    CountingSink sink(*writer);
+    MR_RETURN_IF_ERROR(frozen_(sink));
+    MR_RETURN_IF_ERROR(writer->Finish());
+    return sink.bytes();
   };
-  const absl::Status status = write();
+  const absl::StatusOr<uint64_t> bytes = write();
   frozen_ = nullptr;
-  host_.trace().Note(status.ok() ? "snapshot written" : "snapshot not written",
+  host_.trace().Note(bytes.ok() ? "snapshot written" : "snapshot not written",
                      host_.machine(), {{"index", what.last.index}});
   Feed();
-  After(core_->OnSnapshotWritten(status.ok()));
+  After(core_->OnSnapshotWritten(bytes.ok() ? std::optional(*bytes)
+                                            : std::nullopt));
 }
 
 }  // namespace millrace::raftsim

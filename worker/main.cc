@@ -202,6 +202,9 @@ class Process {
     link_ = MakeMasterLink(credentials, masters, Random::Entropy(), link);
 
     options.loop.log_bytes_max = *ParseBytes(flags.log_space);
+    options.loop.on_job_deleted = [this](const JobId& job) {
+      shuffle_->ForgetJob(job);
+    };
     MR_RETURN_IF_ERROR(ChooseMemoryGuard(flags.memory_guard));
     options.cgroups = cgroups_.get();
 

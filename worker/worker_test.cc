@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
+#include "absl/synchronization/notification.h"
 #include "storage/commit/manifest.h"
 #include "worker/agent/job_setup.h"
 #include "worker/testing/worker_harness.h"
@@ -26,6 +27,8 @@ AttemptUid UidOf(const proto::AttemptOutcome& outcome) {
 TEST_F(WorkerTest, AJobRunsFromPlanToPublishedOutput) {
   const std::string input = directory_.Write("in/a.txt", "to be or not to be");
   directory_.Write("in/b.txt", "be\n");
+  absl::Notification deleted;
+  options_.loop.on_job_deleted = [&deleted](const JobId&) { deleted.Notify(); };
   StartWorker();
   const JobId job =
       Introduce(MR_WORDCOUNT, {directory_ / "in"}, [](proto::JobSpec& spec) {
@@ -80,8 +83,10 @@ TEST_F(WorkerTest, AJobRunsFromPlanToPublishedOutput) {
   EXPECT_THAT(all, AllOf(HasSubstr("to\t2\n"), HasSubstr("be\t3\n"),
                          HasSubstr("or\t1\n"), HasSubstr("not\t1\n")));
 
+  EXPECT_FALSE(deleted.HasBeenNotified());
   DropJob(job, /*remove_staging=*/true);
   leader_.AwaitDropped(job);
+  EXPECT_TRUE(deleted.HasBeenNotified());
   EXPECT_THAT(directory_.Names("w/spool"), IsEmpty());
   EXPECT_THAT(directory_.Names(),
               Not(testing::Contains(HasSubstr(".millrace-"))));

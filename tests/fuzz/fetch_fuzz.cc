@@ -216,7 +216,7 @@ void Fuzz(Dice& dice) {
   options.spool_dir = dir.path() + "/spool";
   options.transfers_max = 1;
   options.memory_bytes = dice.OneIn(2) ? 1 << 20 : 2'000;
-  options.index_rows_max = dice.Below(8);
+  options.index_rows_max = dice.Below(40);
   options.retry = {absl::Microseconds(10), absl::Microseconds(50), 2.0};
   options.report = {absl::Microseconds(50), absl::Milliseconds(1), 2.0};
   std::vector<std::string> scripts(dice.Below(12));

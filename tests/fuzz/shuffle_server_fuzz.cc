@@ -63,7 +63,7 @@ class Holder {
     options.streams_max = kStreamsMax;
     options.log_streams_max = kStreamsMax;
     options.slice_bytes = 1000;
-    options.index_rows_max = 4;
+    options.index_rows_max = 16;
     return options;
   }
   static std::string log() { return std::string(100'000, 'l'); }

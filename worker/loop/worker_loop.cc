@@ -229,8 +229,11 @@ void WorkerLoop::Do(const DeleteAttempt& effect) {
 }
 
 void WorkerLoop::Do(const DeleteJob& effect) {
-  store_work_.Run(
-      [this, effect] { Post(DeleteJobFiles(parts_.fs, layout_, effect)); });
+  store_work_.Run([this, effect] {
+    JobDeleted deleted = DeleteJobFiles(parts_.fs, layout_, effect);
+    if (options_.on_job_deleted) options_.on_job_deleted(effect.job);
+    Post(std::move(deleted));
+  });
 }
 
 void WorkerLoop::Do(const MeasureDisk& effect) {

@@ -44,6 +44,9 @@ struct WorkerLoopOptions {
   uint64_t log_bytes_max = uint64_t{512} << 20;
   // A job process that is not ready by then is given up.
   absl::Duration start_timeout = absl::Seconds(60);
+  // Called when the files of a job have been deleted, or as many as could be;
+  // on any thread, not after Stop has returned. May be empty.
+  std::function<void(const JobId&)> on_job_deleted;
   absl::Duration busy_tick = absl::Milliseconds(250);
   absl::Duration idle_tick = absl::Seconds(1);
 };

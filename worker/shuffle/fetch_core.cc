@@ -19,7 +19,7 @@ constexpr uint32_t kMapsMax = 10'000'000;
 }  // namespace
 
 FetchCore::FetchCore(const FetchOptions& options, Random& random)
-    : options_(options), random_(random) {}
+    : options_(options), random_(random), indexes_(options.index_rows_max) {}
 FetchCore::~FetchCore() = default;
 
 std::vector<fetch::Effect> FetchCore::Step(const fetch::Event& event,
@@ -239,11 +239,9 @@ void FetchCore::On(const fetch::Cancel& event) {
   }
   memory_used_ -= reduce.memory_end;
   effects_.push_back(fetch::DropContainers{event.attempt});
-  const auto job = jobs_.find(reduce.input.job);
-  job->second.reduces.erase(id);
-  if (job->second.reduces.empty() && job->second.maps.empty()) {
-    jobs_.erase(job);
-  }
+  const JobId job = reduce.input.job;
+  jobs_.at(job).reduces.erase(id);
+  EraseIfOver(job);
   reduce_of_.erase(it);
   reduces_.erase(id);
 }
@@ -253,13 +251,24 @@ void FetchCore::On(const fetch::ForgetJob& event) {
   if (it == jobs_.end()) return;
   it->second.maps.clear();
   it->second.in_place.clear();
-  if (it->second.reduces.empty()) jobs_.erase(it);
+  EraseIfOver(event.job);
 }
 
 void FetchCore::On(const fetch::ForgetLocations&) {
-  for (auto& [id, job] : jobs_) job.maps.clear();
-  std::erase_if(jobs_,
-                [](const auto& job) { return job.second.reduces.empty(); });
+  std::vector<JobId> all;
+  for (auto& [id, job] : jobs_) {
+    job.maps.clear();
+    all.push_back(id);
+  }
+  for (const JobId& job : all) EraseIfOver(job);
+}
+
+// Where its outputs are is not known, and nobody asks for them.
+void FetchCore::EraseIfOver(const JobId& id) {
+  const auto job = jobs_.find(id);
+  if (!job->second.maps.empty() || !job->second.reduces.empty()) return;
+  jobs_.erase(job);
+  indexes_.ForgetJob(id);
 }
 
 void FetchCore::On(const fetch::LocalChecked& event) {

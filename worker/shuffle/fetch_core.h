@@ -17,7 +17,6 @@
 #define MILLRACE_WORKER_SHUFFLE_FETCH_CORE_H_
 
 #include <cstdint>
-#include <list>
 #include <map>
 #include <memory>
 #include <optional>
@@ -37,6 +36,7 @@
 #include "rpc/backoff.h"
 #include "worker/shuffle/block_verifier.h"
 #include "worker/shuffle/fetcher.h"
+#include "worker/shuffle/index_cache.h"
 
 namespace millrace::worker {
 
@@ -53,7 +53,7 @@ struct FetchOptions {
   int transfers_per_source_max = 2;
   // Local files that are opened and checked at the same time.
   int checks_max = 16;
-  // Rows of the indexes that are kept: 56 bytes each.
+  // Of the indexes that are kept, see IndexCache.
   uint64_t index_rows_max = 400'000;
 
   // A transfer that brings nothing for so long is ended.
@@ -253,6 +253,7 @@ class FetchCore {
   void Finish(Reduce& reduce, uint32_t map);
   void Fail(Reduce& reduce, uint32_t map, bool gone, const absl::Status& why);
   void Abort(Reduce& reduce, const absl::Status& why);
+  void EraseIfOver(const JobId& job);
   engine::MapOutputIdentity IdentityOf(const Reduce& reduce,
                                        uint32_t map) const;
 
@@ -270,9 +271,6 @@ class FetchCore {
   void EndedBySource(Reduce& reduce, uint32_t map, Source* source,
                      const WorkerIncarnation& incarnation, absl::Status status);
   void WakeBy(absl::Duration time);
-
-  Summary CachedIndex(const AttemptUid& uid);
-  void CacheIndex(const AttemptUid& uid, Summary index);
 
   const FetchOptions options_;
   Random& random_;
@@ -292,10 +290,7 @@ class FetchCore {
   WorkerIncarnation last_source_;  // That got a transfer: the next one is next.
 
   std::set<AttemptUid> index_under_way_;
-  std::map<AttemptUid, std::pair<Summary, std::list<AttemptUid>::iterator>>
-      indexes_;
-  std::list<AttemptUid> index_use_;  // Least recently used first.
-  uint64_t index_rows_ = 0;
+  IndexCache<engine::MapOutputSummary> indexes_;  // Of jobs that are in jobs_.
 
   uint64_t memory_used_ = 0;
 

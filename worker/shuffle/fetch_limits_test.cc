@@ -215,7 +215,7 @@ TEST(FetchCore, IdsOfTheWrongLengthAreTakenForLost) {
 
 TEST(FetchCore, IndexesAreKeptWithinTheirLimit) {
   FetchOptions options = FetchWorld::Options();
-  options.index_rows_max = 6;  // Of two outputs.
+  options.index_rows_max = 18;  // Of two outputs.
   FetchWorld world(options);
   std::vector<TestOutput> outputs;
   for (uint32_t map = 0; map < 4; ++map) outputs.push_back(Output(map));
@@ -230,6 +230,26 @@ TEST(FetchCore, IndexesAreKeptWithinTheirLimit) {
   int wanted = 0;
   for (const auto& start : world.started_) wanted += start.want_index;
   EXPECT_GT(wanted, 4);
+}
+
+// What is kept does not grow with the jobs that have been.
+TEST(FetchCore, IndexesOfAJobGoWithIt) {
+  FetchWorld world;
+  const TestOutput output = Output(0);
+  const auto worker = world.AddWorker(1);
+  world.Locate({&output}, worker);
+  for (const bool forget_first : {true, false}) {
+    std::vector<AttemptUid> reduces = {world.StartReduce(0, 1)};
+    EXPECT_TRUE(world.Only().start.want_index);
+    world.CompleteAll();
+    reduces.push_back(world.StartReduce(1, 1));
+    EXPECT_FALSE(world.Only().start.want_index);
+    world.CompleteAll();
+    if (forget_first) world.Step(fetch::ForgetJob{output.identity.job});
+    for (const AttemptUid& reduce : reduces) world.Step(fetch::Cancel{reduce});
+    if (!forget_first) world.Step(fetch::ForgetJob{output.identity.job});
+    world.Locate({&output}, worker);
+  }
 }
 
 TEST(FetchCore, ProgressIsToldNowAndThen) {

@@ -19,7 +19,7 @@ TEST(FetchCore, WhateverHappensWhatIsReadyIsRight) {
     FetchOptions options = FetchWorld::Options();
     options.memory_bytes = 40'000;
     options.transfers_max = static_cast<int>(1 + random.Below(6));
-    options.index_rows_max = random.Below(30);
+    options.index_rows_max = random.Below(90);
     FetchWorld world(options);
     constexpr uint32_t kMaps = 6;
     std::vector<TestOutput> outputs;  // Attempts 1 and 2 of each map.

@@ -97,7 +97,7 @@ bool FetchCore::StartFrom(const WorkerIncarnation& incarnation,
       ++it;
       continue;
     }
-    Summary index = CachedIndex(segment.uid);
+    Summary index = indexes_.Find(reduce.input.job, segment.uid);
     if (index != nullptr &&
         (index->root != segment.root ||
          index->partitions.size() != reduce.input.num_partitions)) {
@@ -173,6 +173,7 @@ void FetchCore::Begin(Reduce& reduce, uint32_t map, Source& source,
   ++source.active;
   Transfer& transfer = transfers_[id];
   transfer.segment = {reduce.id, map};
+  transfer.job = reduce.input.job;
   transfer.uid = segment.uid;
   transfer.source = incarnation;
   transfer.brings_index = index == nullptr && segment.verifier == nullptr;
@@ -203,7 +204,10 @@ void FetchCore::On(const fetch::HeaderArrived& event) {
     // Good for others even if nobody waits for this transfer any more.
     index_under_way_.erase(transfer.uid);
     transfer.brings_index = false;
-    CacheIndex(transfer.uid, event.index);
+    if (jobs_.contains(transfer.job)) {
+      indexes_.Keep(transfer.job, transfer.uid, event.index,
+                    event.index->partitions.size());
+    }
   }
   if (!transfer.attached) return;
   Reduce& reduce = reduces_.at(transfer.segment.first);
@@ -372,27 +376,6 @@ void FetchCore::ReportProgress() {
     reduce.progress_told = now_;
     effects_.push_back(
         FetchProgress{reduce.input.attempt, reduce.done, reduce.fetched_bytes});
-  }
-}
-
-FetchCore::Summary FetchCore::CachedIndex(const AttemptUid& uid) {
-  const auto it = indexes_.find(uid);
-  if (it == indexes_.end()) return nullptr;
-  index_use_.splice(index_use_.end(), index_use_, it->second.second);
-  return it->second.first;
-}
-
-void FetchCore::CacheIndex(const AttemptUid& uid, Summary index) {
-  if (indexes_.contains(uid)) return;
-  index_rows_ += index->partitions.size();
-  indexes_.emplace(uid, std::pair(std::move(index),
-                                  index_use_.insert(index_use_.end(), uid)));
-  // The one just used stays, however large.
-  while (index_rows_ > options_.index_rows_max && indexes_.size() > 1) {
-    const auto oldest = indexes_.find(index_use_.front());
-    index_rows_ -= oldest->second.first->partitions.size();
-    indexes_.erase(oldest);
-    index_use_.pop_front();
   }
 }
 

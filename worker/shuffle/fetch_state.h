@@ -76,6 +76,7 @@ struct FetchCore::Job {
 struct FetchCore::Transfer {
   Key segment;
   bool attached = true;  // False: the segment has gone on without it.
+  JobId job;
   AttemptUid uid;
   WorkerIncarnation source;
   bool brings_index = false;

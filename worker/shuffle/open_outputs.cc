@@ -1,5 +1,7 @@
 #include "worker/shuffle/open_outputs.h"
 
+#include <utility>
+
 #include "common/status_macros.h"
 #include "common/strings.h"
 #include "engine/format/index.h"
@@ -33,7 +35,7 @@ absl::StatusOr<OpenOutput> OpenOutputs::Open(const JobId& job,
   OpenOutput output;
   output.file = *std::move(file);
   MR_ASSIGN_OR_RETURN(const FileInfo info, output.file->Stat());
-  output.index = Find({job, uid}, info.identity);
+  output.index = Find(job, uid, info.identity);
   if (output.index == nullptr) {
     MR_ASSIGN_OR_RETURN(engine::InspectedMapOutput found,
                         engine::InspectMapOutput(*output.file, name));
@@ -50,7 +52,7 @@ absl::StatusOr<OpenOutput> OpenOutputs::Open(const JobId& job,
     for (const engine::PartitionEntry& entry : index->summary.partitions) {
       index->index_offset += entry.bytes;  // They tile the file up to it.
     }
-    Keep({job, uid}, index);
+    Keep(job, uid, index);
     output.index = std::move(index);
   }
   if (output.index->map_index != map_index) {
@@ -61,33 +63,19 @@ absl::StatusOr<OpenOutput> OpenOutputs::Open(const JobId& job,
 }
 
 std::shared_ptr<const VerifiedIndex> OpenOutputs::Find(
-    const Key& key, const FileIdentity& identity) {
+    const JobId& job, const AttemptUid& uid, const FileIdentity& identity) {
   const absl::MutexLock lock(&mu_);
-  const auto it = entries_.find(key);
-  if (it == entries_.end() || it->second.index->identity != identity) {
-    return nullptr;
-  }
-  use_.splice(use_.end(), use_, it->second.use);
-  return it->second.index;
+  std::shared_ptr<const VerifiedIndex> index = indexes_.Find(job, uid);
+  // Another file was here.
+  if (index != nullptr && index->identity != identity) return nullptr;
+  return index;
 }
 
-void OpenOutputs::Keep(const Key& key,
+void OpenOutputs::Keep(const JobId& job, const AttemptUid& uid,
                        std::shared_ptr<const VerifiedIndex> index) {
+  const uint64_t rows = index->summary.partitions.size();
   const absl::MutexLock lock(&mu_);
-  // Another file was here, or somebody was as quick.
-  if (entries_.contains(key)) EraseLocked(key);
-  rows_ += index->summary.partitions.size();
-  entries_[key] = {std::move(index), use_.insert(use_.end(), key)};
-  while (rows_ > rows_max_ && entries_.size() > 1) {
-    EraseLocked(Key(use_.front()));
-  }
-}
-
-void OpenOutputs::EraseLocked(const Key& key) {
-  const auto it = entries_.find(key);
-  rows_ -= it->second.index->summary.partitions.size();
-  use_.erase(it->second.use);
-  entries_.erase(it);
+  indexes_.Keep(job, uid, std::move(index), rows);
 }
 
 }  // namespace millrace::worker

@@ -4,11 +4,8 @@
 #define MILLRACE_WORKER_SHUFFLE_OPEN_OUTPUTS_H_
 
 #include <cstdint>
-#include <list>
-#include <map>
 #include <memory>
 #include <string>
-#include <utility>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/statusor.h"
@@ -16,6 +13,7 @@
 #include "common/file_system.h"
 #include "common/ids.h"
 #include "engine/format/map_output.h"
+#include "worker/shuffle/index_cache.h"
 #include "worker/shuffle/output_store.h"
 
 namespace millrace::worker {
@@ -41,9 +39,9 @@ struct OpenOutput {
 // its space back at once.
 class OpenOutputs {
  public:
-  // Borrows both. Keeps at most `rows_max` rows of indexes, 56 bytes each.
+  // Borrows both. `rows_max`: of the indexes that are kept, see IndexCache.
   OpenOutputs(FileSystem& fs, const OutputStore& store, uint64_t rows_max)
-      : fs_(fs), store_(store), rows_max_(rows_max) {}
+      : fs_(fs), store_(store), indexes_(rows_max) {}
 
   // Blocks for the disk. Messages name ids, no path.
   //   kNotFound  there is no such output (any more)
@@ -52,28 +50,25 @@ class OpenOutputs {
                                   const AttemptUid& uid)
       ABSL_LOCKS_EXCLUDED(mu_);
 
- private:
-  using Key = std::pair<JobId, AttemptUid>;
-  struct Entry {
-    std::shared_ptr<const VerifiedIndex> index;
-    std::list<Key>::iterator use;
-  };
+  void ForgetJob(const JobId& job) ABSL_LOCKS_EXCLUDED(mu_) {
+    const absl::MutexLock lock(&mu_);
+    indexes_.ForgetJob(job);
+  }
 
-  std::shared_ptr<const VerifiedIndex> Find(const Key& key,
+ private:
+  std::shared_ptr<const VerifiedIndex> Find(const JobId& job,
+                                            const AttemptUid& uid,
                                             const FileIdentity& identity)
       ABSL_LOCKS_EXCLUDED(mu_);
-  void Keep(const Key& key, std::shared_ptr<const VerifiedIndex> index)
+  void Keep(const JobId& job, const AttemptUid& uid,
+            std::shared_ptr<const VerifiedIndex> index)
       ABSL_LOCKS_EXCLUDED(mu_);
-  void EraseLocked(const Key& key) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   FileSystem& fs_;
   const OutputStore& store_;
-  const uint64_t rows_max_;
 
   absl::Mutex mu_;
-  std::map<Key, Entry> entries_ ABSL_GUARDED_BY(mu_);
-  std::list<Key> use_ ABSL_GUARDED_BY(mu_);  // Least recently used first.
-  uint64_t rows_ ABSL_GUARDED_BY(mu_) = 0;
+  IndexCache<VerifiedIndex> indexes_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace millrace::worker

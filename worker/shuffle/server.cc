@@ -292,6 +292,8 @@ class ShuffleServer::Service final
     return reactor;
   }
 
+  void ForgetJob(const JobId& job) { outputs_.ForgetJob(job); }
+
  private:
   FileSystem& fs_;
   const OutputStore& store_;
@@ -309,5 +311,7 @@ ShuffleServer::ShuffleServer(FileSystem& fs, const OutputStore& store,
 ShuffleServer::~ShuffleServer() = default;
 
 grpc::Service* ShuffleServer::service() { return service_.get(); }
+
+void ShuffleServer::ForgetJob(const JobId& job) { service_->ForgetJob(job); }
 
 }  // namespace millrace::worker

@@ -13,6 +13,7 @@
 #include <memory>
 
 #include "common/file_system.h"
+#include "common/ids.h"
 #include "rpc/limits.h"
 #include "worker/shuffle/output_store.h"
 
@@ -30,7 +31,7 @@ struct ShuffleServerOptions {
   size_t buffer_bytes_max = 96 << 20;   // Of all streams.
   // At most rpc::kChunkBytesMax.
   size_t slice_bytes = 1 << 20;
-  // Rows of indexes that are kept: 56 bytes each.
+  // Of the indexes that are kept, see IndexCache.
   uint64_t index_rows_max = 400'000;
   int disk_threads = 2;
 };
@@ -46,6 +47,9 @@ class ShuffleServer {
 
   // For rpc::Server::Start; lives as long as this.
   grpc::Service* service();
+
+  // Its outputs are gone: what was kept to serve them is not needed any more.
+  void ForgetJob(const JobId& job);
 
  private:
   class Service;

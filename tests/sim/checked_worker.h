@@ -34,6 +34,8 @@ class CheckedWorker {
   // When it came to life last, or went on.
   virtual absl::Duration there_since() const = 0;
   virtual bool welcomed() const = 0;
+  // The highest term in which a leader has answered it since it came to life.
+  virtual uint64_t term_seen() const = 0;
   virtual uint32_t slots() const = 0;
   virtual uint32_t executing() const = 0;
   // It has not told that it can take nothing.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "absl/strings/str_join.h"
 #include "common/strings.h"
 #include "master/state/failure_class.h"
 #include "master/state/limits.h"
@@ -96,17 +97,20 @@ void Checker::CheckSecond(const CheckedWorker& worker,
   for (const auto& one : workers_) {
     slots += one->slots();
     largest = std::max(largest, one->slots());
-    if (!Alive(*one, state)) continue;
+    // Of what one runs that it has not heard of yet a leader knows nothing.
+    if (!Alive(*one, state) || one->term_seen() != worker.term_seen()) continue;
     for (const CheckedAttempt& attempt : one->Live()) {
       ++running[{attempt.job, attempt.task}];
     }
   }
   ++running[{id, task}];
-  const auto doubled = static_cast<uint32_t>(
-      std::count_if(running.begin(), running.end(),
-                    [](const auto& entry) { return entry.second > 1; }));
-  if (doubled > std::max(largest, (slots + 9) / 10)) {
-    Violate(Cat("I11: ", doubled, " tasks run twice on ", slots, " slots"));
+  std::vector<std::string> doubled;
+  for (const auto& [key, attempts] : running) {
+    if (attempts > 1) doubled.push_back(Text(key.first, key.second));
+  }
+  if (doubled.size() > std::max(largest, (slots + 9) / 10)) {
+    Violate(Cat("I11: ", doubled.size(), " tasks run twice on ", slots,
+                " slots: ", absl::StrJoin(doubled, ", ")));
   }
 }
 

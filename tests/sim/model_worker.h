@@ -102,6 +102,7 @@ class ModelWorker final : public CheckedWorker {
   void OnMessage(const proto::MasterMessage& message);
   bool connected() const { return connected_; }
   bool welcomed() const override { return welcomed_; }
+  uint64_t term_seen() const override { return term_seen_; }
 
   // ------------------------------------------------------------- the truth
   const std::string& name() const override { return name_; }

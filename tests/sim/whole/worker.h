@@ -87,6 +87,7 @@ class Worker final : public sim::CheckedWorker {
   bool paused() const override { return paused_; }
   absl::Duration there_since() const override { return there_since_; }
   bool welcomed() const override { return welcomed_; }
+  uint64_t term_seen() const override { return term_seen_; }
   uint32_t slots() const override { return slots_; }
   uint32_t executing() const override {
     return static_cast<uint32_t>(processes_.size());

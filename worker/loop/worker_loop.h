@@ -175,6 +175,8 @@ class WorkerLoop final : public MasterLink::Observer, public Fetcher::Observer {
   std::map<supervisor::ChildId, ChildNumber> numbers_;
   std::vector<Event> own_;  // Of effects that failed at once.
   absl::Duration last_tick_ = -absl::InfiniteDuration();
+  // When memory is to be given back; infinite: there is no reason to.
+  absl::Duration trim_at_ = absl::InfiniteDuration();
   bool gave_up_ = false;
   // To logs, since they were trimmed last. Shared with the supervisor's sinks.
   std::shared_ptr<uint64_t> log_bytes_ = std::make_shared<uint64_t>(0);

@@ -108,6 +108,28 @@ TEST(HashTest, StreamEqualsWhole) {
   EXPECT_EQ(Hash64(""), 0x2d06800538d394c2u);
 }
 
+// Files go from one machine to another.
+TEST(HashTest, IsTheSameWithWhateverInstructions) {
+  std::string bytes;
+  for (int i = 0; i < 5000; ++i) {
+    bytes.push_back(static_cast<char>((i * 0x9E3779B1u) >> 24));
+  }
+  for (size_t size = 0; size <= bytes.size(); size += size < 1100 ? 1 : 97) {
+    const std::string_view input = std::string_view(bytes).substr(0, size);
+    for (const uint64_t seed : {uint64_t{0}, uint64_t{0x123456789abcdef}}) {
+      const uint64_t plain = internal::PlainHash64(input.data(), size, seed);
+      ASSERT_EQ(Hash64Seeded(input, seed), plain) << size;
+      ASSERT_EQ(internal::WideHash64(input.data(), size, seed), plain) << size;
+    }
+    ASSERT_EQ(Hash64(input), internal::PlainHash64(input.data(), size, 0));
+    StreamHash64 stream;
+    for (size_t at = 0, piece = 1; at < size; at += piece, piece += 37) {
+      stream.Update(input.substr(at, piece));
+    }
+    ASSERT_EQ(stream.Digest(), Hash64(input)) << size;
+  }
+}
+
 TEST(HashTest, PartitionIsInRangeAndSpread) {
   std::vector<int> count(7);
   for (int i = 0; i < 7000; ++i) {

@@ -10,14 +10,22 @@
 #include <cstdint>
 #include <string_view>
 
+#include "common/wide_hash.h"
+
 namespace millrace {
 
 // XXH3-64, seed 0.
 inline uint64_t Hash64(std::string_view bytes) {
+  if (bytes.size() >= internal::kWideHashMin) {
+    return internal::WideHash64(bytes.data(), bytes.size(), 0);
+  }
   return XXH3_64bits(bytes.data(), bytes.size());
 }
 
 inline uint64_t Hash64Seeded(std::string_view bytes, uint64_t seed) {
+  if (bytes.size() >= internal::kWideHashMin) {
+    return internal::WideHash64(bytes.data(), bytes.size(), seed);
+  }
   return XXH3_64bits_withSeed(bytes.data(), bytes.size(), seed);
 }
 
@@ -40,7 +48,7 @@ class StreamHash64 {
   StreamHash64() { Reset(); }
   void Reset() { XXH3_64bits_reset(&state_); }
   void Update(std::string_view piece) {
-    XXH3_64bits_update(&state_, piece.data(), piece.size());
+    internal::WideHashUpdate(&state_, piece.data(), piece.size());
   }
   uint64_t Digest() const { return XXH3_64bits_digest(&state_); }
 

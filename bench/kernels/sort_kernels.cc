@@ -16,8 +16,8 @@
 #include "common/hash.h"
 #include "common/logging.h"
 #include "engine/format/encoding.h"
-#include "engine/map/progress.h"
 #include "engine/map/sort.h"
+#include "engine/progress.h"
 
 namespace millrace::bench {
 namespace {

@@ -19,16 +19,17 @@
 namespace millrace::master {
 
 // Each master does both for itself, by the entries that it has applied. A blob
-// goes when all looks of an hour have found it neither named nor used (what a
-// client has just put, and will name in a submit, is not needed yet) and the
-// leader agrees. Time decides only how soon that is asked. Thread-safe.
+// goes when all looks of a quarter of an hour have found it neither named nor
+// used (what a client has just put, and will name in a submit, is not needed
+// yet) and the leader agrees. Time decides only how soon that is asked: a submit
+// that names one that is gone is asked for it again. Thread-safe.
 class BlobKeeper {
  public:
   struct Options {
     // Between two looks at everything.
     absl::Duration repair_interval = absl::Seconds(30);
     absl::Duration removal_interval = absl::Minutes(5);
-    absl::Duration unneeded_for = absl::Hours(1);
+    absl::Duration unneeded_for = absl::Minutes(15);
     // Before a blob that could not be had is tried again.
     absl::Duration retry_interval = absl::Seconds(2);
   };

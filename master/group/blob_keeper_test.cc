@@ -63,13 +63,13 @@ class BlobKeeperTest : public testing::Test {
   BlobKeeper keeper_;
 };
 
-TEST_F(BlobKeeperTest, RemovesWhatNobodyNeedsForAnHour) {
+TEST_F(BlobKeeperTest, RemovesWhatNobodyNeedsForAQuarterOfAnHour) {
   const std::string blob = Put("a");
   const std::string needed = Put("b");
   named_ = {needed};
   LookAfter(absl::ZeroDuration());  // Put since the last look.
   LookAfter(absl::Minutes(5));
-  LookAfter(absl::Minutes(59));
+  LookAfter(absl::Minutes(14));
   EXPECT_TRUE(There(blob));
   EXPECT_THAT(asked_, IsEmpty());
   LookAfter(absl::Minutes(1));

@@ -325,26 +325,36 @@ TEST(JobTextTest, DurationsAreShort) {
 // -------------------------------------------------------------------- reports
 
 TEST(JobReportTest, SuccessReadsAsAfterALocalRun) {
-  proto::JobStatus status = Running();
+  proto::GetJobReply job;
+  proto::JobStatus& status = *job.mutable_status();
+  status = Running();
   status.set_state(proto::SUCCEEDED);
   status.set_finished_at_ms(kSubmitted + 10'000);
   status.set_output_records(1234);
   status.set_output_bytes(2048);
   status.mutable_attempts()->set_lost(2);
-  Counters counters;
   for (const auto& [name, value] :
        {std::pair{"MAP_INPUT_RECORDS", 55}, {"SPILLED_RECORDS", 0}}) {
-    counters.Add()->set_group("millrace");
-    counters.rbegin()->set_name(name);
-    counters.rbegin()->set_value(value);
+    proto::Counter& counter = *job.add_counters();
+    counter.set_group("millrace");
+    counter.set_name(name);
+    counter.set_value(value);
   }
-  EXPECT_EQ(SuccessSummary(status, counters),
+  EXPECT_THAT(SuccessSummary(job), Not(HasSubstr("sizes")));
+  job.mutable_spec()->add_inputs("/data/in");
+  job.mutable_spec()->set_num_reducers(10);
+  job.mutable_spec()->set_map_output_codec("lz4");
+  EXPECT_EQ(SuccessSummary(job),
             "wordcount: 1234 records, 2.0 KiB in 10 files in /data/out, "
             "10.00 s\n"
             "  input        1.0 GiB, 102 MiB/s\n"
             "  shuffle      30 MiB\n"
             "  tasks        8 maps, 10 reduces, 1 failed attempt repeated, 2 "
             "lost and repeated\n"
+            "  sizes        8 maps of 128 MiB: an eighth of the input "
+            "(--split-bytes)\n"
+            "               10 reduces: --reducers asks for it\n"
+            "               intermediate data lz4 (--codec)\n"
             "  millrace     MAP_INPUT_RECORDS  55\n");
 }
 

@@ -22,7 +22,7 @@ using Counters = google::protobuf::RepeatedPtrField<proto::Counter>;
 using Json = nlohmann::ordered_json;
 
 Json JobJson(const proto::JobStatus& status);
-// The status, specification, failure with its stack, tasks and counters.
+// The status, specification, sizes, failure with its stack, tasks, counters.
 Json JobDetailJson(const proto::GetJobReply& job);
 Json CountersJson(const Counters& counters);
 Json WorkerJson(const proto::WorkerStatus& worker);
@@ -33,6 +33,9 @@ std::string JobsTable(const std::vector<proto::JobStatus>& jobs, bool wide,
                       absl::Time now);
 std::string JobText(const proto::JobStatus& status, absl::Time now);
 std::string JobDetailText(const proto::GetJobReply& job, absl::Time now);
+// What was chosen for a job, why, and how to choose otherwise, one line each.
+// None without its spec, or before it has a plan.
+std::vector<std::string> SizesOf(const proto::GetJobReply& job);
 std::string CountersTable(const Counters& counters);
 std::string WorkersTable(const std::vector<proto::WorkerStatus>& workers,
                          bool wide);

@@ -124,6 +124,7 @@ Json JobDetailJson(const proto::GetJobReply& job) {
     json["cause"]["log_tail"] = failure.log_tail();
   }
   json["spec"] = SpecJson(job.spec());
+  json["sizes"] = SizesOf(job);
   json["tasks"] = Json::array();
   for (const proto::TaskStatus& task : job.tasks()) {
     json["tasks"].push_back(TaskJson(task));

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_format.h"
@@ -25,8 +26,8 @@ bool IsPlan(const proto::JobFailure& failure) {
 
 }  // namespace
 
-std::string SuccessSummary(const proto::JobStatus& status,
-                           const Counters& counters) {
+std::string SuccessSummary(const proto::GetJobReply& job) {
+  const proto::JobStatus& status = job.status();
   const bool map_only = status.reduces().total() == 0;
   const uint32_t files =
       map_only ? status.maps().total() : status.reduces().total();
@@ -64,7 +65,11 @@ std::string SuccessSummary(const proto::JobStatus& status,
     text += Cat(", ", status.attempts().lost(), " lost and repeated");
   }
   text += "\n";
-  for (const proto::Counter& counter : counters) {
+  std::string_view label = "sizes";
+  for (const std::string& size : SizesOf(job)) {
+    text += absl::StrFormat("  %-12s %s\n", Av(std::exchange(label, "")), size);
+  }
+  for (const proto::Counter& counter : job.counters()) {
     if (counter.value() == 0 && counter.group() == "millrace") continue;
     text += absl::StrFormat("  %-12s %s  %d\n", Printable(counter.group()),
                             Printable(counter.name()), counter.value());
@@ -137,11 +142,11 @@ ExitCode ExitCodeOfJob(const proto::JobStatus& status) {
   }
 }
 
-ExitCode ReportEnd(std::string_view command, const proto::JobStatus& status,
-                   const Counters& counters) {
+ExitCode ReportEnd(std::string_view command, const proto::GetJobReply& job) {
+  const proto::JobStatus& status = job.status();
   const ExitCode code = ExitCodeOfJob(status);
   if (code == kOk) {
-    std::fputs(SuccessSummary(status, counters).c_str(), stderr);
+    std::fputs(SuccessSummary(job).c_str(), stderr);
     return kOk;
   }
   Fail(code, command, FailureLine(status));

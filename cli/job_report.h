@@ -12,9 +12,9 @@
 namespace millrace::cli {
 
 // Several lines with a final newline, as at the end of a local run: what was
-// read and written, how fast, and the counters.
-std::string SuccessSummary(const proto::JobStatus& status,
-                           const Counters& counters);
+// read and written, how fast, what was chosen and why, and the counters. Shows
+// what `job` has: without spec no sizes.
+std::string SuccessSummary(const proto::GetJobReply& job);
 
 // One line without a newline: what failed, where, why, what to try.
 std::string FailureLine(const proto::JobStatus& status);
@@ -25,8 +25,7 @@ std::string FailureDetails(const proto::JobFailure& failure);
 ExitCode ExitCodeOfJob(const proto::JobStatus& status);
 
 // All of it, on stderr, for a job that has ended.
-ExitCode ReportEnd(std::string_view command, const proto::JobStatus& status,
-                   const Counters& counters);
+ExitCode ReportEnd(std::string_view command, const proto::GetJobReply& job);
 
 }  // namespace millrace::cli
 

@@ -1,5 +1,6 @@
 // The tables and texts of job_format.h.
 #include <algorithm>
+#include <utility>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_format.h"
@@ -93,32 +94,6 @@ std::string SpecText(const proto::JobSpec& spec) {
     text += Line("side file", Printable(side.name()));
   }
   return text;
-}
-
-// What was chosen for the job, why, and how to choose otherwise.
-std::string SizesText(const proto::GetJobReply& job) {
-  const proto::JobStatus& status = job.status();
-  const proto::JobSpec& spec = job.spec();
-  storage::Sizing sizing = {.input_bytes = status.input_bytes(),
-                            .maps = status.maps().total(),
-                            .reduces = status.reduces().total(),
-                            .split_bytes_asked = spec.split_bytes(),
-                            .splits_asked = spec.sequence_splits(),
-                            .reducers_asked = spec.num_reducers()};
-  std::string text = Line("sizes", storage::WhyMaps(sizing));
-  // A program's own wish is not in the spec, but seen in the plan. How much a
-  // sequence would count for is not known here.
-  if (spec.inputs_size() > 0 && sizing.reduces > 0) {
-    if (sizing.reduces != storage::ChooseReducers(sizing.input_bytes)) {
-      sizing.reducers_of_job = sizing.reduces;
-    }
-    text += Line("", storage::WhyReduces(sizing));
-  }
-  return text + Line("", Cat("intermediate data ",
-                             spec.map_output_codec() == "none"
-                                 ? "uncompressed"
-                                 : Printable(spec.map_output_codec()),
-                             " (--codec)"));
 }
 
 std::string TasksTable(const proto::GetJobReply& job) {
@@ -292,10 +267,40 @@ std::string JobText(const proto::JobStatus& status, absl::Time now) {
   return text;
 }
 
+std::vector<std::string> SizesOf(const proto::GetJobReply& job) {
+  const proto::JobStatus& status = job.status();
+  const proto::JobSpec& spec = job.spec();
+  if (!status.planned() || !job.has_spec()) return {};
+  storage::Sizing sizing = {.input_bytes = status.input_bytes(),
+                            .maps = status.maps().total(),
+                            .reduces = status.reduces().total(),
+                            .split_bytes_asked = spec.split_bytes(),
+                            .splits_asked = spec.sequence_splits(),
+                            .reducers_asked = spec.num_reducers()};
+  std::vector<std::string> sizes = {storage::WhyMaps(sizing)};
+  // A program's own wish is not in the spec, but seen in the plan. How much a
+  // sequence would count for is not known here.
+  if (spec.inputs_size() > 0 && sizing.reduces > 0) {
+    if (sizing.reduces != storage::ChooseReducers(sizing.input_bytes)) {
+      sizing.reducers_of_job = sizing.reduces;
+    }
+    sizes.push_back(storage::WhyReduces(sizing));
+  }
+  sizes.push_back(Cat("intermediate data ",
+                      spec.map_output_codec() == "none"
+                          ? "uncompressed"
+                          : Printable(spec.map_output_codec()),
+                      " (--codec)"));
+  return sizes;
+}
+
 std::string JobDetailText(const proto::GetJobReply& job, absl::Time now) {
   std::string text = JobText(job.status(), now);
   text += SpecText(job.spec());
-  if (job.status().planned()) text += SizesText(job);
+  std::string label = "sizes";
+  for (const std::string& size : SizesOf(job)) {
+    text += Line(std::exchange(label, ""), size);
+  }
   const proto::JobFailure& failure = job.status().failure();
   if (!failure.stack().empty()) {
     text += "  stack\n" + Indented(failure.stack());

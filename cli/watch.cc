@@ -4,6 +4,7 @@
 
 #include <cstdio>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "cli/commands.h"
 #include "cli/context.h"
@@ -52,19 +53,20 @@ ExitCode WatchToEnd(client::ClusterClient& cluster, const std::string& id,
   }
   if (!end.ok()) return FailCluster(end.status(), options.command);
 
-  Counters counters;
+  proto::GetJobReply job;
   if (end->state() == proto::SUCCEEDED && !options.quiet) {
-    // The job has succeeded, whether or not they can still be had.
-    const auto detail =
-        cluster.GetJob(HexEncode(end->job_id()), {.counters = true});
-    if (detail.ok()) counters = detail->counters();
+    // The job has succeeded, whether or not this can still be had.
+    auto detail = cluster.GetJob(HexEncode(end->job_id()),
+                                 {.counters = true, .spec = true});
+    if (detail.ok()) job = *std::move(detail);
   }
   if (options.json) {
     const ExitCode printed = Print(options.command, FormatJson(JobJson(*end)));
     if (printed != kOk) return printed;
   }
   if (end->state() == proto::SUCCEEDED && options.quiet) return kOk;
-  return ReportEnd(options.command, *end, counters);
+  *job.mutable_status() = *end;
+  return ReportEnd(options.command, job);
 }
 
 }  // namespace millrace::cli

@@ -471,7 +471,7 @@ TEST_F(LogsTest, OfAJobThatHasEndedTheWorkersAreAsked) {
     gone.set_address("127.0.0.1:1");
   }
   // While it runs, they are not: the masters know all.
-  EXPECT_EQ(Run({"logs", "1f"}).out, "the end of c\n");
+  EXPECT_EQ(Run({"logs", "1f"}).out, "==> m7/0 on w1 <==\nthe end of c\n");
   End(kId, proto::SUCCEEDED);
   const ProgramResult all = Run({"logs", "1f"});
   EXPECT_EQ(all.exit_code, 0) << all;

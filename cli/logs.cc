@@ -57,10 +57,10 @@ absl::Status PrintLog(client::ClusterClient& cluster,
   return any ? absl::OkStatus() : WriteOut(location.tail());
 }
 
-ExitCode PrintAll(client::ClusterClient& cluster,
+ExitCode PrintAll(client::ClusterClient& cluster, const LogsFlags& flags,
                   const proto::LocateLogsReply& reply) {
-  // One alone is printed as it stands.
-  const bool headings = reply.logs_size() > 1;
+  // The one of a task is printed as it stands.
+  const bool headings = flags.task.empty() || reply.logs_size() > 1;
   bool first = true;
   for (const proto::LogLocation& location : reply.logs()) {
     absl::Status status =
@@ -132,8 +132,8 @@ ExitCode FailEmpty(client::ClusterClient& cluster, const LogsFlags& flags) {
                              "job ", ShortId(status.job_id()));
   if (client::HasEnded(status.state())) {
     return Fail(kNotFound, "logs", Cat("no log of ", of, " is kept"),
-                "the job has ended; its workers are gone, or have removed its "
-                "logs for those of later jobs");
+                "the job has ended; its tasks printed nothing, or its workers "
+                "are gone, or have removed its logs for those of later jobs");
   }
   return Fail(kNotFound, "logs", Cat("nothing of ", of, " has run yet"));
 }
@@ -168,7 +168,7 @@ ExitCode RunLogs(const Globals& globals, const LogsFlags& flags) {
     if (!added.ok()) return FailCluster(added, "logs");
   }
   if (reply->logs().empty()) return FailEmpty(**cluster, flags);
-  return PrintAll(**cluster, *reply);
+  return PrintAll(**cluster, flags, *reply);
 }
 
 }  // namespace

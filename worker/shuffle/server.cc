@@ -118,14 +118,23 @@ class LogPump final : public Pump<proto::LogSlice> {
  private:
   Item Produce() override {
     // Asked before the file is: what was written before the end is then read.
-    const bool may_grow = follow_ && store_.IsLive(uid_);
+    const bool live = store_.IsLive(uid_);
+    const bool may_grow = follow_ && live;
+    was_live_ |= live;
     if (file_ == nullptr) {
       absl::StatusOr<std::unique_ptr<ReadFile>> file = fs_.OpenRead(path_);
+      if (absl::IsNotFound(file.status()) && was_live_) {
+        // It has printed nothing so far.
+        return may_grow ? Item::Wait() : Item::End(absl::OkStatus());
+      }
       if (!file.ok()) {
-        if (may_grow && absl::IsNotFound(file.status())) return Item::Wait();
         return Item::End(absl::Status(
             file.status().code(),
-            Av(Cat("no log of attempt ", uid_.ToShort(), " is here"))));
+            Av(Cat("no log of attempt ", uid_.ToShort(),
+                   absl::IsNotFound(file.status())
+                       ? " is here: it printed nothing, or what it printed is "
+                         "kept no more"
+                       : " can be read"))));
       }
       file_ = *std::move(file);
     }
@@ -154,6 +163,7 @@ class LogPump final : public Pump<proto::LogSlice> {
   const bool follow_;
 
   // Confined to Produce().
+  bool was_live_ = false;
   std::unique_ptr<ReadFile> file_;
   uint64_t offset_;
 };

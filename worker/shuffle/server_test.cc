@@ -402,6 +402,14 @@ TEST_F(LogTest, IsFollowedUntilTheAttemptEnds) {
   EXPECT_EQ(got, text_);
 }
 
+// There is no file before it prints.
+TEST_F(LogTest, AnAttemptThatRunsMayBeSilent) {
+  spool_.live_.Add(uid_);
+  EXPECT_EQ(*ReadLog(0), "");
+  spool_.live_.Remove(uid_);
+  EXPECT_TRUE(absl::IsNotFound(ReadLog(0).status()));
+}
+
 TEST_F(LogTest, FollowingEndsAtOnceForAnAttemptThatDoesNotRun) {
   Append("text\n");
   EXPECT_EQ(*ReadLog(0, true), "text\n");

@@ -16,18 +16,10 @@ AttemptLog::AttemptLog(FileSystem& fs, const WorkerLayout& layout,
                        size_t head_bytes, size_t tail_bytes)
     : fs_(fs),
       directory_(layout.JobLogs(job)),
-      attempt_(attempt),
+      path_(layout.AttemptLog(job, attempt)),
       head_left_(head_bytes),
       tail_(0, tail_bytes) {
-  fs.MakeDirectory(directory_).IgnoreError();  // Or it is there.
-  absl::StatusOr<std::unique_ptr<WriteFile>> file =
-      fs.Create(layout.AttemptLog(job, attempt));
-  if (file.ok()) {
-    file_ = *std::move(file);
-  } else if (!absl::IsAlreadyExists(file.status())) {
-    LOG_EVERY_N(WARNING, 100)
-        << "no log is kept: " << ToStd(file.status().message());
-  }
+  attempt_.set_attempt_uid(std::string(attempt.bytes()));
 }
 
 AttemptLog::~AttemptLog() {
@@ -41,14 +33,30 @@ AttemptLog::~AttemptLog() {
   }
 }
 
+void AttemptLog::Open() {
+  opened_ = true;
+  fs_.MakeDirectory(directory_).IgnoreError();  // Or it is there.
+  absl::StatusOr<std::unique_ptr<WriteFile>> file = fs_.Create(path_);
+  if (file.ok()) {
+    file_ = *std::move(file);
+    MakeLabel();
+  } else if (!absl::IsAlreadyExists(file.status())) {
+    LOG_EVERY_N(WARNING, 100)
+        << "no log is kept: " << ToStd(file.status().message());
+  }
+}
+
 void AttemptLog::Label(const proto::TaskName& task, uint32_t number) {
-  if (file_ == nullptr) return;
-  proto::AttemptRef attempt;
-  *attempt.mutable_task() = task;
-  attempt.set_number(number);
-  attempt.set_attempt_uid(std::string(attempt_.bytes()));
+  *attempt_.mutable_task() = task;
+  attempt_.set_number(number);
+  MakeLabel();
+}
+
+// Once there is a log, and it is known whose.
+void AttemptLog::MakeLabel() {
+  if (file_ == nullptr || !attempt_.has_task()) return;
   absl::StatusOr<std::unique_ptr<WriteFile>> label =
-      fs_.Create(JoinPath(directory_, LogLabel(attempt)));
+      fs_.Create(JoinPath(directory_, LogLabel(attempt_)));
   const absl::Status made = label.ok() ? (*label)->Close() : label.status();
   if (!made.ok()) {
     LOG_EVERY_N(WARNING, 100)
@@ -57,6 +65,7 @@ void AttemptLog::Label(const proto::TaskName& task, uint32_t number) {
 }
 
 void AttemptLog::Append(std::string_view text) {
+  if (!opened_ && !text.empty()) Open();
   if (file_ == nullptr) return;
   const std::string_view head = text.substr(0, head_left_);
   if (!head.empty()) {

@@ -1,5 +1,6 @@
-// What attempts printed, kept for people: one file per attempt, of bounded
-// size, readable while it grows and for a while after the job.
+// What attempts printed, kept for people: one file for each that printed
+// anything, of bounded size, readable while it grows and for a while after the
+// job.
 #ifndef MILLRACE_WORKER_SPOOL_ATTEMPT_LOG_H_
 #define MILLRACE_WORKER_SPOOL_ATTEMPT_LOG_H_
 
@@ -24,7 +25,8 @@ namespace millrace::worker {
 // on. Thread-compatible.
 class AttemptLog {
  public:
-  // Makes logs/<job> if need be.
+  // Nothing is made before there is text: most tasks are silent, and two files
+  // of each would cost more than a small task does.
   AttemptLog(FileSystem& fs, const WorkerLayout& layout, const JobId& job,
              const AttemptUid& attempt, size_t head_bytes, size_t tail_bytes);
   ~AttemptLog();
@@ -37,10 +39,15 @@ class AttemptLog {
   void Append(std::string_view text);
 
  private:
+  void Open();
+  void MakeLabel();
+
   FileSystem& fs_;
   const std::string directory_;
-  const AttemptUid attempt_;
-  std::unique_ptr<WriteFile> file_;  // Null: could not be made.
+  const std::string path_;
+  proto::AttemptRef attempt_;  // Its task: once that is known.
+  bool opened_ = false;        // Or could not be.
+  std::unique_ptr<WriteFile> file_;
   size_t head_left_;
   supervisor::BoundedLog tail_;
 };

@@ -416,6 +416,7 @@ class NodeImpl final : public Node, public TransportReceiver {
 absl::Status CheckOptions(const NodeOptions& options) {
   if (options.tick <= absl::ZeroDuration() ||
       options.retry_interval <= absl::ZeroDuration() ||
+      options.snapshot_interval < absl::ZeroDuration() ||
       options.group_bytes_max == 0 || options.snapshot_entries == 0 ||
       options.snapshot_bytes_min == 0) {
     return absl::InvalidArgumentError(
@@ -440,6 +441,8 @@ NodeCoreOptions CoreOptions(const NodeOptions& options, uint64_t seed) {
   core.snapshots.entries = options.snapshot_entries;
   core.snapshots.bytes_min = options.snapshot_bytes_min;
   core.snapshots.bytes_max = options.snapshot_bytes_max;
+  core.snapshots.interval_ticks =
+      static_cast<uint64_t>(options.snapshot_interval / options.tick);
   core.snapshots.keep_entries = options.keep_entries;
   core.group_bytes_max = options.group_bytes_max;
   return core;

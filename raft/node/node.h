@@ -90,11 +90,13 @@ struct NodeOptions {
   // --------------------------------------------------------------- snapshots
   // One is taken after so many entries of the sink's since the last, or when
   // they are four times as long as the state was then, but at least
-  // snapshot_bytes_min and at most snapshot_bytes_max; whichever comes first.
-  // It is what a restart has to replay, and the log of two is in memory.
+  // snapshot_bytes_min, and so much time has passed; after snapshot_bytes_max in
+  // any case. It is what a restart has to replay, and the log of two is in
+  // memory, up to NodeStorageOptions::cache_bytes_max.
   uint64_t snapshot_entries = 200'000;
   uint64_t snapshot_bytes_min = uint64_t{2} << 20;
   uint64_t snapshot_bytes_max = uint64_t{256} << 20;
+  absl::Duration snapshot_interval = absl::Seconds(10);
   // Entries that stay in the log behind a snapshot, so that a member that was
   // away for a moment needs no transfer. What follows the snapshot before the
   // newest stays in any case.

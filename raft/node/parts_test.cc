@@ -156,6 +156,27 @@ TEST(SnapshotCycleTest, IsDueByTheSizeOfTheState) {
   due_after(9000);
 }
 
+// A small state of a busy group is not written several times a second.
+TEST(SnapshotCycleTest, IsNotDueTooOften) {
+  SnapshotPolicy policy = SmallPolicy();
+  policy.entries = 10;
+  policy.bytes_max = 9000;
+  policy.interval_ticks = 3;
+  for (const auto& [entries, bytes] :
+       {std::pair{0, 1000}, {10, 0}, {0, 9000}}) {
+    SnapshotCycle cycle(policy, 0, 0, {});
+    cycle.HandedOver(entries, bytes);
+    const bool at_once = entries > 0 || bytes == 9000;
+    EXPECT_EQ(cycle.TakeWanted(), at_once);
+    if (at_once) continue;
+    for (int i = 0; i < 3; ++i) {
+      EXPECT_FALSE(cycle.TakeWanted());
+      cycle.Tick();
+    }
+    EXPECT_TRUE(cycle.TakeWanted());
+  }
+}
+
 TEST(SnapshotCycleTest, HasTheMembershipOfItsIndex) {
   SnapshotCycle cycle(SmallPolicy(), 0, 0, Of({1}));
   cycle.MembershipApplied(5, Of({1, 2}));

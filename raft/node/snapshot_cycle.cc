@@ -63,11 +63,12 @@ bool SnapshotCycle::TakeWanted() {
   const uint64_t bytes_due =
       std::clamp(kLogPerState * std::min(state_bytes_, policy_.bytes_max),
                  policy_.bytes_min, policy_.bytes_max);
-  if (state_ != State::kIdle || now_ < not_before_ ||
-      (entries_ < policy_.entries && bytes_ < bytes_due)) {
-    return false;
-  }
+  const bool due =
+      entries_ >= policy_.entries || bytes_ >= policy_.bytes_max ||
+      (bytes_ >= bytes_due && now_ - asked_at_ >= policy_.interval_ticks);
+  if (state_ != State::kIdle || now_ < not_before_ || !due) return false;
   state_ = State::kAsked;
+  asked_at_ = now_;
   entries_ = bytes_ = 0;
   return true;
 }

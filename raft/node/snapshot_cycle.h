@@ -19,11 +19,12 @@
 
 namespace millrace::raft {
 
-// The first four: see NodeOptions.
+// The first five: see NodeOptions.
 struct SnapshotPolicy {
   uint64_t entries = 200'000;
   uint64_t bytes_min = uint64_t{2} << 20;
   uint64_t bytes_max = uint64_t{256} << 20;
+  uint64_t interval_ticks = 0;
   uint64_t keep_entries = 1'000;
   // After one could not be written.
   uint64_t retry_ticks = 100;
@@ -83,6 +84,7 @@ class SnapshotCycle {
   uint64_t newest_;
   uint64_t older_;
   uint64_t now_ = 0;
+  uint64_t asked_at_ = 0;
   uint64_t not_before_ = 0;
   uint64_t entries_ = 0;  // Since one was last asked for.
   uint64_t bytes_ = 0;

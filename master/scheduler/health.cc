@@ -7,6 +7,46 @@
 #include "master/state/failure_class.h"
 
 namespace millrace::master {
+namespace {
+
+void UpdateExclusions(SoftState& soft) {
+  if (soft.exclusions.empty() || soft.options.mutant.never_exclude) return;
+  std::set<WorkerNumber> candidates;
+  for (const auto& [number, worker] : soft.workers) {
+    if (worker.sound()) candidates.insert(number);
+  }
+  soft.exclusions.Update(candidates, soft.now);
+  for (auto& [number, worker] : soft.workers) {
+    const Exclusions::Standing standing = soft.exclusions.Of(number);
+    worker.excluded = standing == Exclusions::Standing::kExcluded;
+    worker.on_probation = standing == Exclusions::Standing::kProbation;
+  }
+  // Without any good one, those on probation have to do.
+  const bool any_good = std::any_of(
+      soft.workers.begin(), soft.workers.end(), [](const auto& entry) {
+        return entry.second.sound() && !entry.second.excluded &&
+               !entry.second.on_probation;
+      });
+  if (!any_good) {
+    for (auto& [number, worker] : soft.workers) worker.on_probation = false;
+  }
+  const absl::Duration next = soft.exclusions.NextUpdate();
+  if (next != absl::InfiniteDuration()) soft.WakeAt(next);
+}
+
+// One more task that fails there alone is enough the next time.
+void ForgiveAvoided(const SoftState& soft, SoftJob& job) {
+  for (auto& [worker, blame] : job.blamed) {
+    if (!blame.excluded_at.has_value() ||
+        soft.now < *blame.excluded_at + soft.options.job_exclusion) {
+      continue;
+    }
+    blame.excluded_at.reset();
+    if (!blame.tasks.empty()) blame.tasks.erase(blame.tasks.begin());
+  }
+}
+
+}  // namespace
 
 bool TellsOfMachine(proto::FailureCause cause) {
   switch (cause) {
@@ -81,28 +121,8 @@ void NoteSuccess(SoftState& soft, SoftJob& job, const TaskId& task,
 }
 
 void UpdateHealth(SoftState& soft) {
-  if (soft.exclusions.empty() || soft.options.mutant.never_exclude) return;
-  std::set<WorkerNumber> candidates;
-  for (const auto& [number, worker] : soft.workers) {
-    if (worker.sound()) candidates.insert(number);
-  }
-  soft.exclusions.Update(candidates, soft.now);
-  for (auto& [number, worker] : soft.workers) {
-    const Exclusions::Standing standing = soft.exclusions.Of(number);
-    worker.excluded = standing == Exclusions::Standing::kExcluded;
-    worker.on_probation = standing == Exclusions::Standing::kProbation;
-  }
-  // Without any good one, those on probation have to do.
-  const bool any_good = std::any_of(
-      soft.workers.begin(), soft.workers.end(), [](const auto& entry) {
-        return entry.second.sound() && !entry.second.excluded &&
-               !entry.second.on_probation;
-      });
-  if (!any_good) {
-    for (auto& [number, worker] : soft.workers) worker.on_probation = false;
-  }
-  const absl::Duration next = soft.exclusions.NextUpdate();
-  if (next != absl::InfiniteDuration()) soft.WakeAt(next);
+  UpdateExclusions(soft);
+  for (auto& [index, job] : soft.jobs) ForgiveAvoided(soft, job);
 }
 
 std::optional<absl::Duration> AvoidedUntil(const SoftState& soft,
@@ -118,18 +138,7 @@ std::optional<absl::Duration> AvoidedUntil(const SoftState& soft,
   return until;
 }
 
-bool AvoidedBy(SoftState& soft, SoftJob& job, WorkerNumber worker) {
-  const auto at = job.blamed.find(worker);
-  if (at == job.blamed.end() || !at->second.excluded_at.has_value()) {
-    return false;
-  }
-  SoftJob::Blame& blame = at->second;
-  if (soft.now >= *blame.excluded_at + soft.options.job_exclusion) {
-    // One more task that fails there alone is enough the next time.
-    blame.excluded_at.reset();
-    if (!blame.tasks.empty()) blame.tasks.erase(blame.tasks.begin());
-    return false;
-  }
+bool AvoidedBy(SoftState& soft, const SoftJob& job, WorkerNumber worker) {
   const std::optional<absl::Duration> until = AvoidedUntil(soft, job, worker);
   if (until.has_value()) soft.WakeAt(*until);
   return until.has_value();

@@ -25,7 +25,8 @@ void BlameHolder(SoftState& soft, const LostWinner& lost,
 void NoteSuccess(SoftState& soft, SoftJob& job, const TaskId& task,
                  WorkerNumber worker);
 
-// Brings SoftWorker::excluded and its like up to date.
+// Brings SoftWorker::excluded and its like up to date. Jobs whose time of
+// avoiding a worker is over give it tasks again.
 void UpdateHealth(SoftState& soft);
 
 // Until when the job gives the worker nothing, while there is another. No
@@ -33,8 +34,8 @@ void UpdateHealth(SoftState& soft);
 std::optional<absl::Duration> AvoidedUntil(const SoftState& soft,
                                            const SoftJob& job,
                                            WorkerNumber worker);
-// The same; a time that is over is forgotten, and one that is not is woken at.
-bool AvoidedBy(SoftState& soft, SoftJob& job, WorkerNumber worker);
+// Whether there is such a time, which is woken at.
+bool AvoidedBy(SoftState& soft, const SoftJob& job, WorkerNumber worker);
 // Whether the job could avoid that one, too; it may do so already.
 bool CanAvoid(const SoftState& soft, const SoftJob& job, WorkerNumber worker);
 // It does from now on.

@@ -188,6 +188,23 @@ TEST_F(HealthTest, JobAvoidsTheWorkerWhereItsTasksFailAlone) {
   EXPECT_TRUE(used);
 }
 
+// Nobody has to ask for it, which no task does while it has no slot.
+TEST_F(HealthTest, AvoidedWorkerIsForgivenWhenItsTimeIsOver) {
+  Start(3, 5000, 0);
+  FailOn(1, proto::USER_EXCEPTION, 20 * kSecond);
+  const auto avoided = [&] {
+    proto::GetJobReply reply;
+    h_.core().FillAvoided(h_.job(job_), &reply);
+    return reply.avoided_size();
+  };
+  ASSERT_EQ(avoided(), 1);
+  h_.Feed(ClientDrain{1'000, "w2", true});
+  Pass(absl::Seconds(90));
+  EXPECT_EQ(avoided(), 1);
+  Pass(absl::Seconds(40));
+  EXPECT_EQ(avoided(), 0);
+}
+
 // The other worker, which the job avoids, is none that the task could wait for.
 TEST_F(HealthTest, TaskThatFailsWhereItsJobHasToRunIsTriedThereAgain) {
   Start(2, 5000, 0);

@@ -1,12 +1,10 @@
 #include "bench/big_state.h"
 
-#include <unistd.h>
-
 #include <algorithm>
-#include <fstream>
 #include <numeric>
 #include <utility>
 
+#include "bench/task_reports.h"
 #include "common/clock.h"
 #include "common/logging.h"
 #include "common/strings.h"
@@ -17,21 +15,12 @@ namespace millrace::master {
 namespace {
 
 constexpr uint32_t kPartitions = 100;
-constexpr int kCounters = 16;
 
 }  // namespace
 
 absl::Duration Now() { return Clock::Real().Monotonic(); }
 double MsSince(absl::Duration start) {
   return absl::ToDoubleMilliseconds(Now() - start);
-}
-
-double ResidentMiB() {
-  std::ifstream statm("/proc/self/statm");
-  uint64_t total = 0, resident = 0;
-  statm >> total >> resident;
-  return static_cast<double>(resident) *
-         static_cast<double>(sysconf(_SC_PAGESIZE)) / (1 << 20);
 }
 
 std::vector<proto::LogEntry> Entries::First() {
@@ -45,15 +34,8 @@ std::vector<proto::LogEntry> Entries::First() {
 }
 
 proto::LogEntry Entries::MapWon(uint32_t map) {
-  proto::TaskDone done =
-      testing::MapDone(100'000 + random_->Uniform(1000), map);
-  done.set_map_output_bytes(random_->Uniform(64 << 20));
-  for (int i = 1; i < kCounters; ++i) {
-    proto::Counter* counter = done.add_counters();
-    counter->set_group("task");
-    counter->set_name(Cat("COUNTER_OF_TASKS_", i));
-    counter->set_value(static_cast<int64_t>(random_->Uniform(1 << 20)));
-  }
+  const proto::TaskDone done =
+      MapReport(100'000 + random_->Uniform(1000), map, *random_);
   return testing::MapWon(kJob, map, 1'000 + next_++, 1 + map % kWorkers, done);
 }
 

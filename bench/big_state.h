@@ -14,6 +14,7 @@
 
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "bench/process_use.h"
 #include "common/random.h"
 #include "master/scheduler/scheduler_core.h"
 #include "master/state/state.h"
@@ -27,8 +28,6 @@ constexpr uint64_t kWorkers = 500;
 
 absl::Duration Now();
 double MsSince(absl::Duration start);
-// Of this process.
-double ResidentMiB();
 
 // As the winners of a real job report, by and large.
 class Entries {

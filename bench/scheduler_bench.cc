@@ -114,6 +114,8 @@ int main(int argc, char** argv) {
                  "attempts of a million that take ten times as long");
   app.add_option("--lost", options.lost,
                  "workers that die when half of the maps have won");
+  app.add_option("--check", options.turns_per_check,
+                 "looks at the scheduler's indexes each so many turns");
   app.add_option("--seed", options.seed);
   app.add_option("--json", json, "writes the figures there, too");
   CLI11_PARSE(app, argc, argv);

@@ -10,6 +10,7 @@
 #include "common/clock.h"
 #include "common/logging.h"
 #include "common/strings.h"
+#include "master/scheduler/testing/index_check.h"
 #include "master/state/testing/entries.h"
 
 namespace millrace::master {
@@ -102,6 +103,11 @@ void SchedulerLoad::Feed(const Event& event, const char* kind,
   result_.step += took;
   result_.turns.Add(before + took);
   result_.turns_by_kind[kind].Add(before + took);
+  if (options_.turns_per_check > 0 &&
+      result_.turns.count() % options_.turns_per_check == 0) {
+    const std::string fault = testing::IndexFault(core_.soft_state());
+    CHECK(fault.empty()) << "the index is wrong: " << fault;
+  }
   for (const Effect& effect : effects) Carry(effect);
   const absl::Duration due = std::max(core_.NextDeadline(), now_);
   if (due < tick_at_) {

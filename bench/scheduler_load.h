@@ -50,6 +50,9 @@ struct LoadOptions {
   absl::Duration log_time =
       absl::Milliseconds(2);  // Until an entry is applied.
   absl::Duration heartbeat_interval = absl::Seconds(1);
+  // The core's indexes are compared with a look at everything each so many
+  // turns; 0: never, as it takes longer than all else.
+  uint64_t turns_per_check = 0;
   uint64_t seed = 1;
 };
 

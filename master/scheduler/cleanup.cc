@@ -3,6 +3,7 @@
 #include <utility>
 #include <vector>
 
+#include "master/scheduler/locations.h"
 #include "master/scheduler/outcomes.h"
 
 namespace millrace::master {
@@ -22,17 +23,13 @@ void SendDropJob(SoftState& soft, SoftWorker& worker, const JobId& id,
   }
   // Should the job come back, it is a stranger.
   worker.introduced.erase(id);
-  worker.located.erase(id);
+  ForgetLocated(soft, worker, id);
 }
 
 // The worker with the least to do, so that it answers soon.
 SoftWorker* ChooseRemover(SoftState& soft) {
-  SoftWorker* best = nullptr;
-  for (auto& [number, worker] : soft.workers) {
-    if (!worker.session.has_value() || worker.losing) continue;
-    if (best == nullptr || worker.taken < best->taken) best = &worker;
-  }
-  return best;
+  const auto& connected = soft.index.by_taken().places();
+  return connected.empty() ? nullptr : connected.begin()->worker;
 }
 
 // The next step for one job.
@@ -51,11 +48,12 @@ void Advance(SoftState& soft, const JobId& id, Cleaning& cleaning) {
   if (remover != nullptr) {
     cleaning.remover = remover->entry->number;
     cleaning.told.insert(remover->entry->number);
-    remover->present.insert(id);
+    soft.Hold(*remover, id);
     SendDropJob(soft, *remover, id, job, /*remove_staging=*/true);
     return;
   }
-  for (WorkerNumber number : cleaning.waiting) {
+  // One that is not connected is told when it says Hello.
+  for (WorkerNumber number : std::exchange(cleaning.untold, {})) {
     SoftWorker* worker = soft.FindWorker(number);
     if (worker == nullptr || !worker->session.has_value()) continue;
     if (!cleaning.told.insert(number).second) continue;
@@ -101,25 +99,31 @@ void StartCleanup(SoftState& soft) {
     Cleaning& cleaning = soft.cleanings[job->id];
     const auto& alive = soft.state.alive_workers();
     cleaning.waiting.insert(alive.begin(), alive.end());
+    cleaning.untold = cleaning.waiting;
   }
 }
 
 void OnJobEnded(SoftState& soft, const JobId& id) {
   const Job* job = soft.state.FindJob(id);
   if (job == nullptr) return;
-  soft.jobs.erase(job->index);
+  std::map<WorkerNumber, uint32_t> on;
+  if (const SoftJob* soft_job = soft.FindJob(id)) on = soft_job->on;
+  soft.ForgetJob(job->index);
   soft.changed.insert(id);
   Cleaning& cleaning = soft.cleanings[id];
-  for (auto& [number, worker] : soft.workers) {
-    // Those that have not said Hello may have something, too.
-    if (worker.present.count(id) > 0 || !worker.heard) {
-      cleaning.waiting.insert(number);
-    }
-    for (auto& [order, attempt] : worker.attempts) {
+  if (const auto holders = soft.holders.find(id);
+      holders != soft.holders.end()) {
+    cleaning.waiting = holders->second;
+  }
+  // Those that have not said Hello may have something, too.
+  cleaning.waiting.insert(soft.unheard.begin(), soft.unheard.end());
+  cleaning.untold = cleaning.waiting;
+  for (const auto& [number, attempts] : on) {
+    for (auto& [order, attempt] : soft.workers.at(number).attempts) {
       if (attempt->job != id) continue;
       if (attempt->reported) soft.Ack(number, attempt->uid);
       // Its slot is free when the worker has stopped the job.
-      attempt->killed = true;
+      soft.SetKilled(*attempt, true);
     }
   }
 }
@@ -134,7 +138,11 @@ void ReadPresentJobs(SoftState& soft, SoftWorker& worker,
   for (const auto& [order, attempt] : worker.attempts) {
     if (!attempt->reported) present.insert(attempt->job);
   }
-  worker.present = present;
+  const std::set<JobId> before = worker.present;
+  for (const JobId& id : before) {
+    if (present.count(id) == 0) soft.Unhold(worker, id);
+  }
+  for (const JobId& id : present) soft.Hold(worker, id);
   for (auto& [id, cleaning] : soft.cleanings) {
     if (cleaning.remover == number ||
         (cleaning.remover.has_value() && present.count(id) > 0)) {
@@ -143,8 +151,10 @@ void ReadPresentJobs(SoftState& soft, SoftWorker& worker,
       SendDropJob(soft, worker, id, soft.state.FindJob(id), true);
     } else if (present.count(id) == 0) {
       cleaning.waiting.erase(number);
+      cleaning.untold.erase(number);
     } else {
       cleaning.waiting.insert(number);
+      cleaning.untold.insert(number);
       cleaning.told.erase(number);
     }
   }
@@ -160,12 +170,13 @@ void ReadPresentJobs(SoftState& soft, SoftWorker& worker,
 
 void OnDropped(SoftState& soft, SoftWorker& worker, const JobId& id) {
   const WorkerNumber number = worker.entry->number;
-  worker.present.erase(id);
+  soft.Unhold(worker, id);
   ForgetAttemptsOf(soft, worker, id);
   const auto found = soft.cleanings.find(id);
   if (found == soft.cleanings.end()) return;
   Cleaning& cleaning = found->second;
   cleaning.waiting.erase(number);
+  cleaning.untold.erase(number);
   if (cleaning.remover != number || cleaning.proposed) return;
   cleaning.proposed = true;
   proto::LogEntry entry;
@@ -181,6 +192,7 @@ void OnStopped(SoftState& soft, SoftWorker& worker, const JobId& id) {
 void OnWorkerGone(SoftState& soft, WorkerNumber number) {
   for (auto& [id, cleaning] : soft.cleanings) {
     cleaning.waiting.erase(number);
+    cleaning.untold.erase(number);
     if (cleaning.remover == number && !cleaning.proposed) {
       cleaning.remover.reset();
     }

@@ -1,7 +1,6 @@
 #include "master/scheduler/exclusion.h"
 
 #include <algorithm>
-#include <vector>
 
 namespace millrace::master {
 
@@ -22,6 +21,8 @@ void Exclusions::OnFailure(WorkerNumber worker, const JobId& job,
                 [&key](const Failure& one) { return one.task == key; });
   record.failures.push_back({key, now});
   if (record.failures.size() > rules_.failures) record.failures.pop_front();
+  changed_ |= record.failures.size() >= rules_.failures;
+  next_change_ = std::min(next_change_, now + rules_.window);
   if (record.standing == Standing::kProbation) Exclude(record, now);
 }
 
@@ -34,6 +35,7 @@ void Exclusions::OnSuccess(WorkerNumber worker) {
   if (record.standing == Standing::kProbation) {
     record.standing = Standing::kGood;
     record.failures.clear();
+    changed_ = true;
   } else if (!record.failures.empty()) {
     record.failures.pop_front();
   }
@@ -51,10 +53,23 @@ void Exclusions::Exclude(Record& record, absl::Duration now) {
   record.standing = Standing::kExcluded;
   record.excluded_at = now;
   record.until = now + record.last_term;
+  changed_ = true;
 }
 
 void Exclusions::Update(const std::set<WorkerNumber>& candidates,
                         absl::Duration now) {
+  Judge(candidates, now);
+  changed_ = false;
+  next_change_ = NextUpdate();
+  for (const auto& [worker, record] : workers_) {
+    if (record.failures.empty()) continue;
+    next_change_ =
+        std::min(next_change_, record.failures.front().at + rules_.window);
+  }
+}
+
+void Exclusions::Judge(const std::set<WorkerNumber>& candidates,
+                       absl::Duration now) {
   std::vector<Record*> excluded;
   for (auto& [worker, record] : workers_) {
     while (!record.failures.empty() &&
@@ -93,6 +108,14 @@ void Exclusions::Update(const std::set<WorkerNumber>& candidates,
 Exclusions::Standing Exclusions::Of(WorkerNumber worker) const {
   const auto at = workers_.find(worker);
   return at == workers_.end() ? Standing::kGood : at->second.standing;
+}
+
+std::vector<WorkerNumber> Exclusions::NotGood() const {
+  std::vector<WorkerNumber> found;
+  for (const auto& [worker, record] : workers_) {
+    if (record.standing != Standing::kGood) found.push_back(worker);
+  }
+  return found;
 }
 
 std::string Exclusions::Why(WorkerNumber worker) const {

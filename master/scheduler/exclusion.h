@@ -25,6 +25,7 @@
 #include <set>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/time/time.h"
 #include "common/ids.h"
@@ -54,8 +55,18 @@ class Exclusions {
   void OnFailure(WorkerNumber worker, const JobId& job, const TaskId& task,
                  const std::string& why, absl::Duration now);
   void OnSuccess(WorkerNumber worker);
-  void OnGone(WorkerNumber worker) { workers_.erase(worker); }
-  void Clear() { workers_.clear(); }
+  void OnGone(WorkerNumber worker) { changed_ |= workers_.erase(worker) > 0; }
+  void Clear() {
+    workers_.clear();
+    changed_ = false;
+    next_change_ = absl::InfiniteDuration();
+  }
+
+  // Whether an Update() with the same candidates as the last one could change
+  // anything.
+  bool UpdateDue(absl::Duration now) const {
+    return changed_ || now >= next_change_;
+  }
 
   // Excludes, releases. `candidates`: workers that may be given work but for
   // this; a worker that is not among them keeps its standing.
@@ -63,6 +74,8 @@ class Exclusions {
 
   // As of the last Update().
   Standing Of(WorkerNumber worker) const;
+  // Those that are excluded or on probation.
+  std::vector<WorkerNumber> NotGood() const;
   // Why it is not good; "" for a good one.
   std::string Why(WorkerNumber worker) const;
   // Until when it is excluded.
@@ -89,9 +102,14 @@ class Exclusions {
   };
 
   void Exclude(Record& record, absl::Duration now);
+  void Judge(const std::set<WorkerNumber>& candidates, absl::Duration now);
 
   const ExclusionRules rules_;
   std::map<WorkerNumber, Record> workers_;  // That have had failures.
+  // Since the last Update() something was said that may change a standing.
+  bool changed_ = false;
+  // When time alone may: a failure is forgotten, an exclusion ends.
+  absl::Duration next_change_ = absl::InfiniteDuration();
 };
 
 }  // namespace millrace::master

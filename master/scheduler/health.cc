@@ -11,25 +11,31 @@ namespace {
 
 void UpdateExclusions(SoftState& soft) {
   if (soft.exclusions.empty() || soft.options.mutant.never_exclude) return;
-  std::set<WorkerNumber> candidates;
-  for (const auto& [number, worker] : soft.workers) {
-    if (worker.sound()) candidates.insert(number);
+  const std::set<WorkerNumber>& sound = soft.index.sound();
+  if (!soft.exclusions.UpdateDue(soft.now) &&
+      soft.judged_sound == soft.index.sound_changes()) {
+    return;
   }
-  soft.exclusions.Update(candidates, soft.now);
-  for (auto& [number, worker] : soft.workers) {
-    const Exclusions::Standing standing = soft.exclusions.Of(number);
-    worker.excluded = standing == Exclusions::Standing::kExcluded;
-    worker.on_probation = standing == Exclusions::Standing::kProbation;
-  }
+  soft.judged_sound = soft.index.sound_changes();
+  soft.exclusions.Update(sound, soft.now);
+  const std::vector<WorkerNumber> not_good = soft.exclusions.NotGood();
   // Without any good one, those on probation have to do.
-  const bool any_good = std::any_of(
-      soft.workers.begin(), soft.workers.end(), [](const auto& entry) {
-        return entry.second.sound() && !entry.second.excluded &&
-               !entry.second.on_probation;
-      });
-  if (!any_good) {
-    for (auto& [number, worker] : soft.workers) worker.on_probation = false;
+  const bool any_good =
+      static_cast<size_t>(std::count_if(not_good.begin(), not_good.end(),
+                                        [&sound](WorkerNumber number) {
+                                          return sound.count(number) > 0;
+                                        })) < sound.size();
+  soft.judged.insert(not_good.begin(), not_good.end());
+  for (WorkerNumber number : soft.judged) {
+    SoftWorker* worker = soft.FindWorker(number);
+    if (worker == nullptr) continue;
+    const Exclusions::Standing standing = soft.exclusions.Of(number);
+    worker->excluded = standing == Exclusions::Standing::kExcluded;
+    worker->on_probation =
+        standing == Exclusions::Standing::kProbation && any_good;
+    soft.index.Update(*worker);
   }
+  soft.judged = {not_good.begin(), not_good.end()};
   const absl::Duration next = soft.exclusions.NextUpdate();
   if (next != absl::InfiniteDuration()) soft.WakeAt(next);
 }
@@ -146,14 +152,15 @@ bool AvoidedBy(SoftState& soft, const SoftJob& job, WorkerNumber worker) {
 
 bool CanAvoid(const SoftState& soft, const SoftJob& job, WorkerNumber worker) {
   // As many others have to be left as when it is excluded for all.
-  size_t candidates = 0;
-  size_t avoided = 0;
-  for (const auto& [number, one] : soft.workers) {
-    if (!one.eligible()) continue;
-    ++candidates;
-    const auto at = job.blamed.find(number);
-    avoided += number == worker ||
-               (at != job.blamed.end() && at->second.excluded_at.has_value());
+  const size_t candidates = soft.index.eligible();
+  const auto eligible = [&soft](WorkerNumber number) {
+    const auto found = soft.workers.find(number);
+    return found != soft.workers.end() && found->second.eligible();
+  };
+  size_t avoided = eligible(worker) ? 1 : 0;
+  for (const auto& [number, blame] : job.blamed) {
+    avoided +=
+        number != worker && blame.excluded_at.has_value() && eligible(number);
   }
   return avoided < candidates &&
          avoided <= Exclusions::Most(soft.options.exclusion, candidates);

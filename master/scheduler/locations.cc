@@ -60,25 +60,38 @@ class LocationsMessage {
   proto::MasterMessage message_;
 };
 
-// Workers with reduces of the job that were told nothing of it on their present
-// stream.
+bool HasReduce(const SoftWorker& worker, const JobId& job) {
+  return std::any_of(
+      worker.attempts.begin(), worker.attempts.end(), [&](const auto& one) {
+        const Attempt& attempt = *one.second;
+        return attempt.in_live && attempt.task.kind == proto::REDUCE_TASK &&
+               attempt.job == job;
+      });
+}
+
+// Of `new_readers`, those that have reduces of the job and were told nothing of
+// it on their present stream.
 void FindNewReaders(SoftState& soft, SoftJob& job) {
-  for (auto at = job.live.lower_bound({proto::REDUCE_TASK, 0});
-       at != job.live.end() && at->first.kind == proto::REDUCE_TASK; ++at) {
-    SoftWorker* reader = soft.FindWorker(at->second->worker);
-    if (reader == nullptr || !reader->session.has_value()) continue;
-    if (reader->located.emplace(job.job->id, 0).second) job.telling = true;
+  for (WorkerNumber number : std::exchange(job.new_readers, {})) {
+    SoftWorker* reader = soft.FindWorker(number);
+    if (reader == nullptr || !reader->session.has_value() ||
+        !HasReduce(*reader, job.job->id) ||
+        !reader->located.emplace(job.job->id, 0).second) {
+      continue;
+    }
+    job.readers.emplace(number, reader);
+    job.untold.insert(number);
+    job.telling = true;
   }
 }
 
 // What has changed since, to those who were told of the map already.
 void TellMoved(SoftState& soft, const SoftJob& job) {
-  for (auto& [number, reader] : soft.workers) {
-    const auto told = reader.located.find(job.job->id);
-    if (told == reader.located.end()) continue;
-    LocationsMessage message(soft, job, reader);
+  for (const auto& [number, reader] : job.readers) {
+    const uint32_t told = reader->located.at(job.job->id);
+    LocationsMessage message(soft, job, *reader);
     for (uint32_t map : job.moved_maps) {
-      if (map < told->second) message.Add(map);
+      if (map < told) message.Add(map);
     }
     message.Flush();
   }
@@ -97,25 +110,27 @@ void TellAllMoved(SoftState& soft, SoftJob& job) {
 void TellMore(SoftState& soft, SoftJob& job) {
   const uint32_t total = job.job->maps.total;
   job.telling = false;
-  for (auto& [number, reader] : soft.workers) {
-    const auto at = reader.located.find(job.job->id);
-    if (at == reader.located.end() || at->second == total) continue;
-    const uint32_t end =
-        at->second + std::min(soft.telling_left, total - at->second);
-    soft.telling_left -= end - at->second;
+  while (!job.untold.empty()) {
+    SoftWorker& reader = *job.readers.at(*job.untold.begin());
+    uint32_t& told = reader.located.at(job.job->id);
+    const uint32_t end = told + std::min(soft.telling_left, total - told);
+    soft.telling_left -= end - told;
     job.telling = end < total;
     LocationsMessage message(soft, job, reader);
-    for (uint32_t& map = at->second; map < end; ++map) {
-      if (job.job->maps.tasks[map].has_winner) message.Add(map);
+    for (; told < end; ++told) {
+      if (job.job->maps.tasks[told].has_winner) message.Add(told);
     }
     message.Flush();
     if (job.telling) return;
+    job.untold.erase(job.untold.begin());
   }
 }
 
 // A leader that has not heard all workers does not know their directories.
+// Before the plan there is nothing to tell, whatever reduces a worker may say
+// that it has.
 bool MayTell(const SoftState& soft, const SoftJob& job) {
-  return job.fresh || soft.all_heard;
+  return job.job->planned && (job.fresh || soft.all_heard);
 }
 
 }  // namespace
@@ -134,11 +149,25 @@ void TellRaised(SoftState& soft) {
   }
 }
 
+void ForgetLocated(SoftState& soft, SoftWorker& worker, const JobId& id) {
+  if (worker.located.erase(id) == 0) return;
+  SoftJob* job = soft.FindJob(id);
+  if (job == nullptr) return;
+  job->readers.erase(worker.entry->number);
+  job->untold.erase(worker.entry->number);
+}
+
+void ForgetLocated(SoftState& soft, SoftWorker& worker) {
+  while (!worker.located.empty()) {
+    ForgetLocated(soft, worker, JobId(worker.located.begin()->first));
+  }
+}
+
 void SendLocations(SoftState& soft) {
   bool telling = false;
   for (auto& [index, job] : soft.jobs) {
     if (!MayTell(soft, job)) continue;
-    if (std::exchange(job.new_readers, false)) FindNewReaders(soft, job);
+    if (!job.new_readers.empty()) FindNewReaders(soft, job);
     telling = telling || job.telling;
     if (job.moved_maps.empty()) continue;
     const absl::Duration due = job.moved_since + soft.options.locations_batch;

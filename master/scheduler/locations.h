@@ -18,6 +18,11 @@ void MapMoved(SoftState& soft, SoftJob& job, uint32_t map);
 // given up reads what another epoch wrote.
 void TellRaised(SoftState& soft);
 
+// The worker knows of no location any more: it has another stream, or is lost.
+void ForgetLocated(SoftState& soft, SoftWorker& worker);
+// ... of that job.
+void ForgetLocated(SoftState& soft, SoftWorker& worker, const JobId& job);
+
 // Sends what is due.
 void SendLocations(SoftState& soft);
 

@@ -8,7 +8,9 @@
 #include "master/scheduler/bad_records.h"
 #include "master/scheduler/cleanup.h"
 #include "master/scheduler/fetch_failures.h"
+#include "master/scheduler/locations.h"
 #include "master/scheduler/outcomes.h"
+#include "master/scheduler/silence.h"
 #include "master/state/task_id.h"
 
 namespace millrace::master {
@@ -35,20 +37,34 @@ void Refuse(SoftState& soft, SessionId session, proto::RefusalReason reason,
   }
   soft.Send(session, std::move(out));
   soft.effects.push_back(CloseSession{session});
-  soft.sessions.erase(session);
+  soft.EraseSession(session);
+}
+
+// Something of the worker has changed that others look for it by.
+void OnChanged(SoftState& soft, SoftWorker& worker) {
+  soft.index.Update(worker);
+  Watch(soft, worker);
+}
+
+void SetHeard(SoftState& soft, SoftWorker& worker) {
+  worker.heard = true;
+  soft.unheard.erase(worker.entry->number);
+  OnChanged(soft, worker);
 }
 
 void CloseStream(SoftState& soft, SoftWorker& worker) {
   if (!worker.session.has_value()) return;
   soft.effects.push_back(CloseSession{*worker.session});
-  soft.sessions.erase(*worker.session);
+  soft.EraseSession(*worker.session);
   worker.session.reset();
   worker.closed_at = soft.now;
+  OnChanged(soft, worker);
 }
 
 void ProposeLost(SoftState& soft, SoftWorker& worker, std::string reason) {
   if (worker.losing) return;
   worker.losing = true;
+  OnChanged(soft, worker);
   proto::LogEntry entry;
   proto::WorkerLost* lost = entry.mutable_worker_lost();
   lost->set_incarnation(std::string(worker.entry->incarnation.bytes()));
@@ -86,11 +102,20 @@ void ProposeJoined(SoftState& soft, const proto::Hello& hello) {
   soft.Propose(std::move(entry));
 }
 
+// By session: who wait for the entries of that incarnation.
+std::set<SessionId> ParkedOf(const SoftState& soft,
+                             const std::string& incarnation) {
+  const auto found = soft.parked.find(incarnation);
+  return found == soft.parked.end() ? std::set<SessionId>() : found->second;
+}
+
 SoftWorker& AddWorker(SoftState& soft, const Worker& entry) {
   SoftWorker& worker = soft.workers[entry.number];
   worker.entry = soft.state.workers().Share(entry.number);
   worker.last_heard = worker.closed_at = soft.now;
   worker.draining = soft.state.IsDraining(entry.name);
+  soft.unheard.insert(entry.number);
+  OnChanged(soft, worker);
   return worker;
 }
 
@@ -158,7 +183,7 @@ void AdoptRunning(SoftState& soft, SoftWorker& worker,
     return;
   } else if (attempt->killed) {
     // The command may have been lost with the last stream.
-    attempt->killed = false;
+    soft.SetKilled(*attempt, false);
     soft.Kill(*attempt, "told before");
   }
   soft.SetProgress(*attempt, running.progress());
@@ -200,13 +225,13 @@ void Activate(SoftState& soft, SessionId session, const proto::Hello& hello,
   CloseStream(soft, worker);  // An older one that has not been noticed to end.
   soft.sessions[session].worker = worker.entry->number;
   worker.session = session;
-  worker.heard = true;
   worker.last_heard = soft.now;
   worker.spool_dir = hello.spool_dir();
   worker.pid = hello.pid();
   worker.memory_guard = CutText(hello.memory_guard(), kGuardBytesMax);
+  SetHeard(soft, worker);
   worker.introduced.clear();
-  worker.located.clear();
+  ForgetLocated(soft, worker);
   worker.named.clear();
 
   proto::MasterMessage message;
@@ -228,7 +253,9 @@ void Activate(SoftState& soft, SessionId session, const proto::Hello& hello,
   }
   for (const auto& [order, attempt] : worker.attempts) {
     if (attempt->task.kind != proto::REDUCE_TASK) continue;
-    if (SoftJob* job = soft.FindJob(attempt->job)) job->new_readers = true;
+    if (SoftJob* job = soft.FindJob(attempt->job)) {
+      job->new_readers.insert(worker.entry->number);
+    }
   }
   for (const auto& running : hello.running()) {
     AdoptRunning(soft, worker, running);
@@ -281,7 +308,7 @@ void OnHello(SoftState& soft, SessionId session, const proto::Hello& hello) {
   if (known != nullptr) {
     SoftWorker* worker = soft.FindWorker(known->number);
     if (!worker->losing) return Activate(soft, session, hello, *worker);
-    soft.sessions[session].parked = hello;
+    soft.Park(session, hello);
     return;
   }
   if (const Worker* holder = soft.state.FindAliveWorker(hello.name())) {
@@ -295,7 +322,7 @@ void OnHello(SoftState& soft, SessionId session, const proto::Hello& hello) {
     // process is gone.
     ProposeLost(soft, *worker, "a new process has its name");
   }
-  soft.sessions[session].parked = hello;
+  soft.Park(session, hello);
   ProposeJoined(soft, hello);
 }
 
@@ -355,7 +382,10 @@ void OnUpdate(SoftState& soft, SoftWorker& worker,
   }
   if (update.free_disk_bytes() > 0 || update.disk_low()) {
     worker.free_disk_bytes = update.free_disk_bytes();
-    worker.disk_low = update.disk_low();
+    if (worker.disk_low != update.disk_low()) {
+      worker.disk_low = update.disk_low();
+      soft.index.Update(worker);
+    }
     worker.disk_why = CutText(update.disk_why(), kDiskWhyBytesMax);
     worker.spool_bytes = update.spool_bytes();
     worker.spool_bytes_max = update.spool_bytes_max();
@@ -398,7 +428,7 @@ void OnStreamMessage(SoftState& soft, SessionId id,
   if (soft.leading()) return ReadMessage(soft, id, message);
   if (found->second.backlog.size() >= soft.options.session_backlog_max) {
     soft.effects.push_back(CloseSession{id});
-    soft.sessions.erase(found);
+    soft.EraseSession(id);
     return;
   }
   found->second.backlog.push_back(message);
@@ -408,12 +438,13 @@ void OnStreamClosed(SoftState& soft, SessionId id) {
   const auto found = soft.sessions.find(id);
   if (found == soft.sessions.end()) return;
   const std::optional<WorkerNumber> number = found->second.worker;
-  soft.sessions.erase(found);
+  soft.EraseSession(id);
   if (!number.has_value()) return;
   SoftWorker* worker = soft.FindWorker(*number);
   if (worker == nullptr || worker->session != id) return;
   worker->session.reset();
   worker->closed_at = soft.now;
+  OnChanged(soft, *worker);
   soft.WakeAt(soft.now + soft.options.reconnect_limit);
 }
 
@@ -451,18 +482,15 @@ void OnWorkerJoined(SoftState& soft, const proto::WorkerJoined& entry,
   const auto incarnation = WorkerIncarnation::FromBytes(entry.incarnation());
   if (!incarnation.has_value()) return;
   if (result.applied()) {
-    AddWorker(soft, *soft.state.FindWorker(*incarnation)).heard = true;
+    SetHeard(soft, AddWorker(soft, *soft.state.FindWorker(*incarnation)));
     soft.next_check = std::min(soft.next_check, soft.now);
   }
   // Whatever came of it, the Hellos of that incarnation can be judged now.
   std::vector<std::pair<SessionId, proto::Hello>> parked;
-  for (auto& [id, session] : soft.sessions) {
-    if (!session.parked.has_value() ||
-        session.parked->incarnation() != entry.incarnation()) {
-      continue;
-    }
-    parked.emplace_back(id, std::move(*session.parked));
-    session.parked.reset();
+  for (SessionId id : ParkedOf(soft, entry.incarnation())) {
+    Session& session = soft.sessions.at(id);
+    parked.emplace_back(id, *session.parked);
+    soft.Unpark(session, id);
   }
   for (const auto& [id, hello] : parked) {
     if (result.refusal == Refusal::kNameTaken) {
@@ -488,18 +516,18 @@ void OnWorkerLost(SoftState& soft, const proto::WorkerLost& entry,
       // Reported ones too: their entries, if they come later, are refused.
       ForgetAttempt(soft, attempt->uid);
     }
+    ForgetLocated(soft, *worker);
+    while (!worker->present.empty()) {
+      soft.Unhold(*worker, *worker->present.begin());
+    }
+    Unwatch(soft, *worker);
+    soft.unheard.erase(lost->number);
+    soft.index.Remove(*worker);
     soft.workers.erase(lost->number);
     soft.exclusions.OnGone(lost->number);
   }
   OnWorkerGone(soft, lost->number);
-  std::vector<SessionId> parked;
-  for (const auto& [id, session] : soft.sessions) {
-    if (session.parked.has_value() &&
-        session.parked->incarnation() == entry.incarnation()) {
-      parked.push_back(id);
-    }
-  }
-  for (SessionId id : parked) {
+  for (SessionId id : ParkedOf(soft, entry.incarnation())) {
     Refuse(soft, id, proto::INCARNATION_LOST,
            "this incarnation was declared lost");
   }
@@ -511,13 +539,15 @@ void OnWorkerDrained(SoftState& soft, const proto::WorkerDrained& entry) {
   SoftWorker* worker = soft.FindWorker(known->number);
   if (worker == nullptr) return;
   worker->draining = entry.draining();
+  soft.index.Update(*worker);
   proto::MasterMessage message;
   message.mutable_drain()->set_draining(entry.draining());
   soft.SendTo(*worker, std::move(message));
 }
 
 void CheckWorkers(SoftState& soft) {
-  for (auto& [number, worker] : soft.workers) {
+  for (SoftWorker* due : TakeDue(soft)) {
+    SoftWorker& worker = *due;
     if (worker.losing) continue;
     if (worker.session.has_value()) {
       if (soft.now - worker.last_heard >= soft.options.silence_limit) {
@@ -540,19 +570,8 @@ void CheckWorkers(SoftState& soft) {
                soft.options.reconnect_limit) {
       ProposeLost(soft, worker, "its stream ended and it did not come back");
     }
+    Watch(soft, worker);
   }
-}
-
-void ForgiveSilence(SoftState& soft) {
-  const absl::Duration more = 2 * soft.options.heartbeat_interval;
-  for (auto& [number, worker] : soft.workers) {
-    worker.last_heard = std::max(worker.last_heard,
-                                 soft.now + more - soft.options.silence_limit);
-    worker.closed_at = std::max(worker.closed_at,
-                                soft.now + more - soft.options.reconnect_limit);
-  }
-  soft.leading_since = std::max(soft.leading_since,
-                                soft.now + more - soft.options.silence_limit);
 }
 
 }  // namespace millrace::master

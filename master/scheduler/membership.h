@@ -33,9 +33,6 @@ void OnWorkerDrained(SoftState& soft, const proto::WorkerDrained& entry);
 // Declares lost who has been away for too long, and lets the others know that
 // this leader is there.
 void CheckWorkers(SoftState& soft);
-// This loop was not running for a while, so the silence of the workers in that
-// time says nothing about them: they get some more.
-void ForgiveSilence(SoftState& soft);
 
 }  // namespace millrace::master
 

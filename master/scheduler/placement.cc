@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <tuple>
 #include <utility>
 
 #include "common/strings.h"
@@ -98,23 +97,6 @@ void SortByShare(std::vector<SoftJob*>* order) {
                    });
 }
 
-SoftWorker* BestFree(SoftState& soft, const std::set<WorkerNumber>& exhausted) {
-  SoftWorker* best = nullptr;
-  uint32_t most = 0;
-  for (auto& [number, worker] : soft.workers) {
-    if (!worker.eligible() || worker.taken >= worker.slots() ||
-        exhausted.count(number) > 0) {
-      continue;
-    }
-    const uint32_t free = worker.slots() - worker.taken;
-    if (free > most) {
-      most = free;
-      best = &worker;
-    }
-  }
-  return best;
-}
-
 bool GrantOne(SoftState& soft, std::vector<SoftJob*>* jobs,
               const PlanRoom& room, SoftWorker& worker) {
   SortByShare(jobs);
@@ -142,12 +124,16 @@ void FillSlots(SoftState& soft) {
       jobs.push_back(&job);
     }
   }
-  std::set<WorkerNumber> exhausted;
-  while (!jobs.empty()) {
-    SoftWorker* worker = BestFree(soft, exhausted);
-    if (worker == nullptr) return;
-    if (!GrantOne(soft, &jobs, room, *worker)) {
-      exhausted.insert(worker->entry->number);
+  // The worker with the most free slots. Those that nothing fits stand before
+  // `at`: what is granted makes workers move back alone.
+  const auto& free = soft.index.by_free().places();
+  auto at = free.begin();
+  while (!jobs.empty() && at != free.end()) {
+    const auto place = *at;
+    if (GrantOne(soft, &jobs, room, *place.worker)) {
+      at = free.lower_bound(place);
+    } else {
+      ++at;
     }
     jobs.erase(std::remove_if(jobs.begin(), jobs.end(),
                               [&room](SoftJob* job) {
@@ -160,52 +146,26 @@ void FillSlots(SoftState& soft) {
 
 // ------------------------------------------------------------------- reduces
 
-struct ReduceLoad {
-  uint32_t of_job = 0;
-  uint32_t early = 0;  // Of jobs whose maps have not all won.
-  uint32_t ready = 0;
-  uint32_t preparing_ready = 0;  // Of those: will want a slot soon.
-};
-
-ReduceLoad LoadOf(SoftState& soft, const SoftWorker& worker,
-                  const JobId& job_id) {
-  ReduceLoad load;
-  for (const auto& [order, attempt] : worker.attempts) {
-    if (attempt->task.kind != proto::REDUCE_TASK || attempt->reported) continue;
-    load.of_job += attempt->job == job_id;
-    const SoftJob* job = soft.FindJob(attempt->job);
-    if (job != nullptr && !job->job->maps.all_done()) {
-      ++load.early;
-    } else {
-      ++load.ready;
-      load.preparing_ready += !attempt->takes_slot();
-    }
-  }
-  return load;
-}
-
+// A free slot first, if the reduce could use one now; then evenly.
 SoftWorker* BestForReduce(SoftState& soft, SoftJob& job, const TaskId& task) {
-  const bool ready = job.job->maps.all_done();
-  SoftWorker* best = nullptr;
-  std::tuple<bool, double, double> best_score;
-  for (auto& [number, worker] : soft.workers) {
-    if (!worker.eligible() || !Fits(soft, job, task, worker)) continue;
-    const ReduceLoad load = LoadOf(soft, worker, job.job->id);
-    const uint32_t placed = ready ? load.ready : load.early;
-    if (placed > worker.slots()) continue;  // At most one more than slots.
-    const double slots = worker.slots();
-    // A free slot first, if the reduce could use one now; then evenly.
-    const bool waits =
-        ready && worker.taken + load.preparing_ready >= worker.slots();
-    const std::tuple<bool, double, double> score{
-        waits, load.of_job / slots,
-        (worker.taken + load.early + load.preparing_ready) / slots};
-    if (best == nullptr || score < best_score) {
-      best = &worker;
-      best_score = score;
-    }
+  const bool ready = job.inputs_there;
+  const uint64_t index = job.job->index;
+  const auto& with = soft.index.for_reduce_of(index).places();
+  const auto& all = soft.index.for_reduce(ready).places();
+  const auto best_with = std::find_if(
+      with.begin(), with.end(),
+      [&](const auto& place) { return Fits(soft, job, task, *place.worker); });
+  SoftWorker* const fallback =
+      best_with == with.end() ? nullptr : best_with->worker;
+  if (with.size() == all.size()) return fallback;
+  // One that has none of the job is better than all that have, unless the
+  // reduce would wait there and not elsewhere.
+  for (const auto& place : all) {
+    if (fallback != nullptr && place.key.waits && !best_with->key.waits) break;
+    if (place.worker->reduces.count(index) > 0) continue;
+    if (Fits(soft, job, task, *place.worker)) return place.worker;
   }
-  return best;
+  return fallback;
 }
 
 bool PlaceOneReduce(SoftState& soft, SoftJob& job) {
@@ -249,18 +209,10 @@ void PlaceReduces(SoftState& soft) {
 
 // -------------------------------------------------------------------- queues
 
-uint32_t TotalSlots(const SoftState& soft) {
-  uint32_t slots = 0;
-  for (const auto& [number, worker] : soft.workers) {
-    if (worker.eligible()) slots += worker.slots();
-  }
-  return slots;
-}
-
 void FillQueues(SoftState& soft) {
   if (soft.options.queue_per_slot <= 0) return;
   std::vector<SoftJob*> jobs;
-  const uint32_t slots = TotalSlots(soft);
+  const uint32_t slots = soft.index.slots();
   auto may_queue = [&soft, slots](SoftJob& job) {
     return job.job->open() && !job.failing && GrantsOpen(soft, job) &&
            job.map_time.has_value() && *job.map_time < soft.options.short_map &&
@@ -271,66 +223,39 @@ void FillQueues(SoftState& soft) {
   }
   if (jobs.empty()) return;
   const PlanRoom room = PlanRoomOf(soft);
-  for (auto& [number, worker] : soft.workers) {
-    if (!worker.eligible() || worker.waiting > 0) continue;
-    const uint32_t most =
-        worker.slots() + static_cast<uint32_t>(std::ceil(
-                             soft.options.queue_per_slot * worker.slots()));
-    while (worker.taken >= worker.slots() && worker.taken < most) {
+  const auto& with_room = soft.index.with_queue_room().places();
+  for (auto at = with_room.begin(); at != with_room.end();) {
+    const auto place = *at;
+    while (place.worker->keys.queue_room.has_value()) {
       jobs.erase(std::remove_if(jobs.begin(), jobs.end(),
                                 [&](SoftJob* job) { return !may_queue(*job); }),
                  jobs.end());
       if (jobs.empty()) return;
-      if (!GrantOne(soft, &jobs, room, worker)) break;
+      if (!GrantOne(soft, &jobs, room, *place.worker)) break;
     }
+    at = with_room.upper_bound(place);
   }
 }
 
 // -------------------------------------------------------------------- steals
 
-// The youngest attempt that stands in a queue and not in a slot.
+// The youngest attempt that stands in a queue and not in a slot, of those that
+// have waited long enough.
 Attempt* YoungestQueued(SoftState& soft) {
-  Attempt* youngest = nullptr;
-  for (auto& [number, worker] : soft.workers) {
-    if (worker.taken <= worker.slots() || !worker.session.has_value()) continue;
-    uint32_t stopping = 0;
-    for (const auto& [order, attempt] : worker.attempts) {
-      stopping += attempt->takes_slot() && attempt->killed;
-    }
-    if (worker.taken - stopping <= worker.slots()) continue;
-    for (auto at = worker.attempts.rbegin(); at != worker.attempts.rend();
-         ++at) {
-      Attempt* attempt = at->second;
-      if (attempt->task.kind != proto::MAP_TASK || !attempt->takes_slot() ||
-          attempt->killed || attempt->phase == proto::EXECUTING) {
-        continue;
-      }
-      const absl::Duration due = attempt->granted_at + soft.options.steal_after;
-      if (soft.now < due) {
-        soft.WakeAt(due);
-        break;
-      }
-      if (youngest == nullptr || attempt->order > youngest->order) {
-        youngest = attempt;
-      }
-      break;
-    }
+  const auto& queued = soft.index.by_last_queued().places();
+  const absl::Duration before = soft.now - soft.options.steal_after;
+  auto at = queued.lower_bound({{before, UINT64_MAX}, 0, nullptr});
+  if (at != queued.end()) {
+    soft.WakeAt(at->key.first + soft.options.steal_after);
   }
-  return youngest;
+  if (at == queued.begin()) return nullptr;
+  --at;
+  return at->worker->attempts.at(at->key.second);
 }
 
 void Steal(SoftState& soft) {
   // Slots for which nothing is left, less what is being taken back already.
-  int64_t idle = 0;
-  for (const auto& [number, worker] : soft.workers) {
-    if (worker.eligible() && worker.taken < worker.slots()) {
-      idle += worker.slots() - worker.taken;
-    }
-    if (worker.taken <= worker.slots()) continue;
-    for (const auto& [order, attempt] : worker.attempts) {
-      idle -= attempt->killed && attempt->takes_slot();
-    }
-  }
+  int64_t idle = soft.index.free() - soft.index.stopping();
   for (; idle > 0; --idle) {
     Attempt* queued = YoungestQueued(soft);
     if (queued == nullptr) return;
@@ -342,14 +267,10 @@ void Steal(SoftState& soft) {
 
 // The worker with the fewest attempts of any kind.
 SoftWorker* LeastBusy(SoftState& soft, SoftJob& job, const TaskId& task) {
-  SoftWorker* best = nullptr;
-  for (auto& [number, worker] : soft.workers) {
-    if (!worker.eligible() || !Fits(soft, job, task, worker)) continue;
-    if (best == nullptr || worker.attempts.size() < best->attempts.size()) {
-      best = &worker;
-    }
+  for (const auto& place : soft.index.by_attempts().places()) {
+    if (Fits(soft, job, task, *place.worker)) return place.worker;
   }
-  return best;
+  return nullptr;
 }
 
 void GrantCommitSteps(SoftState& soft) {
@@ -392,10 +313,16 @@ void NoteTimes(SoftState& soft) {
     } else if (!job.maps_done_since.has_value()) {
       job.maps_done_since = soft.now;
     }
-    if (job.delayed.empty()) continue;
+    soft.SetInputs(job, job.job->maps.all_done());
+    if (soft.now < job.next_delayed) continue;
     std::vector<TaskId> due;
+    job.next_delayed = absl::InfiniteDuration();
     for (const auto& [task, when] : job.delayed) {
-      if (when <= soft.now) due.push_back(task);
+      if (when <= soft.now) {
+        due.push_back(task);
+      } else {
+        job.next_delayed = std::min(job.next_delayed, when);
+      }
     }
     for (const TaskId& task : due) soft.MakeRunnable(&job, task);
   }
@@ -411,11 +338,11 @@ std::optional<absl::Duration> KeptElsewhereUntil(const SoftState& soft,
   if (trouble == nullptr) return std::nullopt;
   const int here = FailuresOn(*trouble, worker.entry->number);
   if (here == 0) return std::nullopt;
-  const bool elsewhere = std::any_of(
-      soft.workers.begin(), soft.workers.end(), [&](const auto& other) {
-        return other.second.eligible() &&
-               FailuresOn(*trouble, other.first) < here &&
-               !AvoidedUntil(soft, job, other.first).has_value();
+  const auto& eligible = soft.index.by_attempts().places();
+  const bool elsewhere =
+      std::any_of(eligible.begin(), eligible.end(), [&](const auto& place) {
+        return FailuresOn(*trouble, place.number) < here &&
+               !AvoidedUntil(soft, job, place.number).has_value();
       });
   if (!elsewhere) return std::nullopt;
   if (here >= kFailuresPerWorkerMax) return absl::InfiniteDuration();

@@ -22,11 +22,9 @@ std::optional<uint32_t> FirstLost(SoftJob& job) {
 // Where a reduce waits for a slot that the map can have first. As many maps at
 // most overtake as there are to overtake.
 SoftWorker* BeforeWaiting(SoftState& soft, SoftJob& job, uint32_t map) {
-  for (auto& [number, worker] : soft.workers) {
-    if (worker.eligible() && worker.waiting > 0 &&
-        worker.taken < worker.slots() + 2 * worker.waiting &&
-        Fits(soft, job, {proto::MAP_TASK, map}, worker)) {
-      return &worker;
+  for (const auto& place : soft.index.with_waiting().places()) {
+    if (Fits(soft, job, {proto::MAP_TASK, map}, *place.worker)) {
+      return place.worker;
     }
   }
   return nullptr;
@@ -86,15 +84,16 @@ void MakeWayForQueued(SoftState& soft, SoftJob& job) {
 
 // Where no reduce waits: one of those that run. Null: nobody has to make way.
 Attempt* YoungestOfAll(SoftState& soft, SoftJob& job, uint32_t map) {
+  // Somebody has a free slot, and no such reduce (Youngest); that the map may
+  // not go there will pass.
+  if (soft.index.free() > 0) return nullptr;
   Attempt* youngest = nullptr;
-  for (auto& [number, worker] : soft.workers) {
+  for (const auto& [number, attempts] : job.on) {
+    SoftWorker& worker = soft.workers.at(number);
     if (!worker.eligible()) continue;
     Attempt* one = Youngest(soft, job, worker);
-    if (one == nullptr) {
-      // Of other jobs alone: their end is awaited, as without a loss.
-      if (worker.taken < worker.slots()) return nullptr;
-      continue;
-    }
+    // Reduces of other jobs alone: their end is awaited, as without a loss.
+    if (one == nullptr) continue;
     if (!Fits(soft, job, {proto::MAP_TASK, map}, worker)) continue;
     if (youngest == nullptr || one->started_at.value_or(soft.now) >
                                    youngest->started_at.value_or(soft.now)) {

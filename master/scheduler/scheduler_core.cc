@@ -11,6 +11,7 @@
 #include "master/scheduler/membership.h"
 #include "master/scheduler/outcomes.h"
 #include "master/scheduler/placement.h"
+#include "master/scheduler/silence.h"
 #include "master/scheduler/soft_state.h"
 
 namespace millrace::master {
@@ -39,11 +40,16 @@ void ForgetAll(SoftState& soft) {
   AnswerAllNotLeader(soft);
   RefuseAllStreams(soft);
   soft.workers.clear();
+  soft.index.Clear();
+  soft.unheard.clear();
+  soft.checks.clear();
+  soft.holders.clear();
   soft.jobs.clear();
   soft.attempts.clear();
   soft.cleanings.clear();
   soft.evicting.clear();
   soft.exclusions.Clear();
+  soft.judged.clear();
   soft.next_speculation = absl::ZeroDuration();
   soft.telling_until = absl::ZeroDuration();
   soft.wakeups.clear();
@@ -168,9 +174,7 @@ void Dispatch(SoftState& soft, const Event& event) {
 
 void UpdateAllHeard(SoftState& soft) {
   if (soft.all_heard || !soft.leading()) return;
-  soft.all_heard =
-      std::all_of(soft.workers.begin(), soft.workers.end(),
-                  [](const auto& worker) { return worker.second.heard; });
+  soft.all_heard = soft.unheard.empty();
 }
 
 }  // namespace

@@ -2,6 +2,8 @@
 // a busy machine; what is quadratic misses them by far.
 #include <gtest/gtest.h>
 
+#include <ctime>
+
 #include "common/clock.h"
 #include "common/strings.h"
 #include "master/scheduler/testing/harness.h"
@@ -50,6 +52,35 @@ TEST(SchedulerLoadTest, TenThousandMapsCostMicrosecondsEach) {
   RecordProperty("microseconds_per_map",
                  static_cast<int>(absl::ToInt64Microseconds(took) / kMaps));
   EXPECT_LT(took / kMaps, absl::Microseconds(500));
+}
+
+// What a map costs on so many workers, from its grant until its outcome stands
+// in the log.
+absl::Duration CostOfMap(uint64_t workers) {
+  constexpr uint32_t kMaps = 8'000;
+  Harness h;
+  std::vector<SessionId> sessions;
+  for (uint64_t i = 1; i <= workers; ++i) {
+    sessions.push_back(h.Join(i, Cat("w", i)));
+  }
+  const JobId job = h.SubmitJob("/out");
+  // Of this process: what others run meanwhile is not in it.
+  const std::clock_t from = std::clock();
+  h.RunAll(sessions, kMaps, 10);
+  const std::clock_t took = std::clock() - from;
+  EXPECT_EQ(h.Status(job).state(), proto::SUCCEEDED);
+  return absl::Seconds(static_cast<double>(took) / CLOCKS_PER_SEC) / kMaps;
+}
+
+// A look at each worker in every step would make it some forty times as much.
+TEST(SchedulerLoadTest, MapCostsTheSameOnThousandsOfWorkers) {
+  const absl::Duration few = CostOfMap(100);
+  const absl::Duration many = CostOfMap(4'000);
+  RecordProperty("microseconds_on_few",
+                 static_cast<int>(absl::ToInt64Microseconds(few)));
+  RecordProperty("microseconds_on_many",
+                 static_cast<int>(absl::ToInt64Microseconds(many)));
+  EXPECT_LT(many, 10 * few);
 }
 
 }  // namespace

@@ -66,6 +66,53 @@ Attempt* SoftState::FindAttempt(const AttemptUid& uid) {
   return found == attempts.end() ? nullptr : &found->second;
 }
 
+void SoftState::Park(SessionId id, const proto::Hello& hello) {
+  sessions[id].parked = hello;
+  parked[hello.incarnation()].insert(id);
+}
+
+void SoftState::Unpark(Session& session, SessionId id) {
+  if (!session.parked.has_value()) return;
+  const auto found = parked.find(session.parked->incarnation());
+  found->second.erase(id);
+  if (found->second.empty()) parked.erase(found);
+  session.parked.reset();
+}
+
+void SoftState::EraseSession(SessionId id) {
+  const auto found = sessions.find(id);
+  if (found == sessions.end()) return;
+  Unpark(found->second, id);
+  sessions.erase(found);
+}
+
+void SoftState::Hold(SoftWorker& worker, const JobId& job) {
+  if (!worker.present.insert(job).second) return;
+  holders[job].insert(worker.entry->number);
+}
+
+void SoftState::Unhold(SoftWorker& worker, JobId job) {
+  if (worker.present.erase(job) == 0) return;
+  const auto found = holders.find(job);
+  found->second.erase(worker.entry->number);
+  if (found->second.empty()) holders.erase(found);
+}
+
+SoftState::Share SoftState::ShareOf(const Attempt& attempt) {
+  Share share;
+  share.slot = attempt.takes_slot();
+  share.wait = attempt.waits();
+  share.blame = attempt.blames;
+  share.stopping = share.slot && attempt.killed;
+  if (attempt.task.kind != proto::REDUCE_TASK || attempt.reported) return share;
+  share.early = attempt.inputs == Attempt::Inputs::kComing;
+  share.ready = !share.early;
+  share.preparing = share.ready && !share.slot;
+  share.due = attempt.inputs == Attempt::Inputs::kThere && !share.slot;
+  share.reads = attempt.inputs != Attempt::Inputs::kGone;
+  return share;
+}
+
 Attempt& SoftState::AddAttempt(const AttemptUid& uid, const JobId& job_id,
                                const TaskId& task, WorkerNumber worker,
                                uint32_t epoch, uint32_t number,
@@ -81,21 +128,30 @@ Attempt& SoftState::AddAttempt(const AttemptUid& uid, const JobId& job_id,
   attempt.speculative = speculative;
   attempt.order = next_order++;
   attempt.granted_at = attempt.progressed_at = now;
-  if (SoftJob* job = FindJob(job_id); job != nullptr) {
+  SoftJob* job = FindJob(job_id);
+  if (job == nullptr) {
+    attempt.inputs = Attempt::Inputs::kGone;
+  } else {
+    attempt.inputs =
+        job->inputs_there ? Attempt::Inputs::kThere : Attempt::Inputs::kComing;
+    attempt.job_index = job->job->index;
+    job->attempts.emplace(attempt.order, &attempt);
+    ++job->on[worker];
     attempt.in_live = MayAdd(*job, task, speculative);
     if (attempt.in_live) {
       const bool first = job->live.count(task) == 0;
       job->live.emplace(task, &attempt);
+      job->live_tasks += first;
       job->live_maps += first && task.kind == proto::MAP_TASK;
       job->live_reduces += first && task.kind == proto::REDUCE_TASK;
     }
-    if (task.kind == proto::REDUCE_TASK) job->new_readers = true;
+    if (task.kind == proto::REDUCE_TASK) job->new_readers.insert(worker);
     changed.insert(job_id);
   }
   if (SoftWorker* on = FindWorker(worker); on != nullptr) {
     if (on->taken < on->slots()) attempt.started_at = now;
     on->attempts.emplace(attempt.order, &attempt);
-    on->present.insert(job_id);
+    Hold(*on, job_id);
   }
   Recount(attempt, {}, ShareOf(attempt));
   return attempt;
@@ -117,12 +173,23 @@ void SoftState::Recount(const Attempt& attempt, const Share& before,
   }
   SoftWorker* worker = FindWorker(attempt.worker);
   if (worker == nullptr) return;
-  worker->taken +=
-      static_cast<uint32_t>(after.slot) - static_cast<uint32_t>(before.slot);
-  worker->waiting +=
-      static_cast<uint32_t>(after.wait) - static_cast<uint32_t>(before.wait);
-  worker->accused +=
-      static_cast<uint32_t>(after.blame) - static_cast<uint32_t>(before.blame);
+  const auto count = [](bool was, bool is, uint32_t* sum) {
+    *sum += static_cast<uint32_t>(is) - static_cast<uint32_t>(was);
+  };
+  count(before.slot, after.slot, &worker->taken);
+  count(before.wait, after.wait, &worker->waiting);
+  count(before.blame, after.blame, &worker->accused);
+  count(before.stopping, after.stopping, &worker->stopping);
+  count(before.early, after.early, &worker->early_reduces);
+  count(before.ready, after.ready, &worker->ready_reduces);
+  count(before.preparing, after.preparing, &worker->preparing_reduces);
+  count(before.due, after.due, &worker->due_reduces);
+  if (after.reads && !before.reads) {
+    index.AddReduce(*worker, attempt.job_index);
+  } else if (before.reads && !after.reads) {
+    index.RemoveReduce(*worker, attempt.job_index);
+  }
+  index.Update(*worker);
   if (after.slot || !before.slot) return;
   // Those that stand first in the queue have a slot now.
   uint32_t place = 0;
@@ -138,6 +205,10 @@ void SoftState::RemoveAttempt(AttemptUid uid) {
   if (found == attempts.end()) return;
   const Attempt attempt = found->second;
   SoftJob* job = FindJob(attempt.job);
+  if (job != nullptr && job->attempts.erase(attempt.order) > 0) {
+    const auto on = job->on.find(attempt.worker);
+    if (--on->second == 0) job->on.erase(on);
+  }
   if (job != nullptr && attempt.in_live) {
     const auto [begin, end] = job->live.equal_range(attempt.task);
     const auto at = std::find_if(
@@ -145,6 +216,7 @@ void SoftState::RemoveAttempt(AttemptUid uid) {
     CHECK(at != end);
     job->live.erase(at);
     const bool last = job->live.count(attempt.task) == 0;
+    job->live_tasks -= last;
     job->live_maps -= last && attempt.task.kind == proto::MAP_TASK;
     job->live_reduces -= last && attempt.task.kind == proto::REDUCE_TASK;
   }
@@ -196,9 +268,40 @@ void SoftState::SetProgress(Attempt& attempt,
   }
 }
 
+void SoftState::SetKilled(Attempt& attempt, bool killed) {
+  const Share before = ShareOf(attempt);
+  attempt.killed = killed;
+  Recount(attempt, before, ShareOf(attempt));
+}
+
+void SoftState::SetInputs(SoftJob& job, bool there) {
+  if (job.inputs_there == there) return;
+  job.inputs_there = there;
+  index.SetReady(job.job->index, there);
+  for (const auto& [order, attempt] : job.attempts) {
+    const Share before = ShareOf(*attempt);
+    attempt->inputs =
+        there ? Attempt::Inputs::kThere : Attempt::Inputs::kComing;
+    Recount(*attempt, before, ShareOf(*attempt));
+  }
+}
+
+void SoftState::ForgetJob(uint64_t job_index) {
+  const auto found = jobs.find(job_index);
+  if (found == jobs.end()) return;
+  const std::map<uint64_t, Attempt*> rest = std::move(found->second.attempts);
+  jobs.erase(found);
+  for (const auto& [order, attempt] : rest) {
+    const Share before = ShareOf(*attempt);
+    attempt->inputs = Attempt::Inputs::kGone;
+    Recount(*attempt, before, ShareOf(*attempt));
+  }
+  index.ForgetJob(job_index);
+}
+
 void SoftState::Kill(Attempt& attempt, std::string_view reason) {
   if (attempt.reported || attempt.killed) return;
-  attempt.killed = true;
+  SetKilled(attempt, true);
   SoftWorker* worker = FindWorker(attempt.worker);
   if (worker == nullptr) return;
   proto::MasterMessage message;
@@ -237,6 +340,7 @@ void SoftState::MakeRunnableAt(SoftJob* job, const TaskId& task,
   if (job == nullptr) return;
   if (when <= now) return MakeRunnable(job, task);
   job->delayed.insert_or_assign(task, when);
+  job->next_delayed = std::min(job->next_delayed, when);
   WakeAt(when);
 }
 

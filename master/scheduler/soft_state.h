@@ -31,6 +31,7 @@
 #include "master/scheduler/exclusion.h"
 #include "master/scheduler/options.h"
 #include "master/scheduler/stage_times.h"
+#include "master/scheduler/worker_index.h"
 #include "master/state/state.h"
 
 namespace millrace::master {
@@ -50,6 +51,10 @@ struct Attempt {
   bool reported = false;  // Its outcome is proposed.
   bool blames = false;    // That is a failure of its machine.
   bool killed = false;    // Told to stop; the worker has not answered yet.
+  // What it reads: is not all there, is all there; its job has ended.
+  enum class Inputs { kComing, kThere, kGone };
+  Inputs inputs = Inputs::kComing;
+  uint64_t job_index = 0;  // Job::index, unless kGone.
   proto::AttemptPhase phase = proto::PREPARING;
   absl::Duration granted_at;
   // When it got a slot, as far as can be told from here.
@@ -119,10 +124,26 @@ struct SoftWorker {
   uint32_t accused = 0;
 
   std::map<uint64_t, Attempt*> attempts;  // By order of grant; all it has.
-  uint32_t taken = 0;    // Of them: slots and places in the queue.
-  uint32_t waiting = 0;  // Reduces among those that wait for a slot.
+  uint32_t taken = 0;     // Of them: slots and places in the queue.
+  uint32_t waiting = 0;   // Reduces among those that wait for a slot.
+  uint32_t stopping = 0;  // Have such a place and are told to stop.
+  // Reduces that are not reported: of jobs whose maps have not all won; others,
+  // and those of them that will want a slot; of these, of jobs that go on.
+  uint32_t early_reduces = 0;
+  uint32_t ready_reduces = 0;
+  uint32_t preparing_reduces = 0;
+  uint32_t due_reduces = 0;
+  // How many of which live job, by Job::index; where the index has it for them.
+  struct Reduces {
+    uint32_t count = 0;
+    std::optional<JobReduceKey> key;
+  };
+  std::map<uint64_t, Reduces> reduces;
+  WorkerKeys keys;  // Under which SoftState::index has it.
+  // When CheckWorkers() looks at it the next time.
+  std::optional<absl::Duration> check_at;
 
-  // Jobs of which it may keep something.
+  // Jobs of which it may keep something; SoftState::holders has the same.
   std::set<JobId> present;
 
   // What was sent on the present stream.
@@ -158,7 +179,12 @@ struct SoftJob {
   std::multimap<TaskId, Attempt*> live;
   uint32_t live_maps = 0;  // Tasks, not attempts; and so is this.
   uint32_t live_reduces = 0;
-  uint32_t running = 0;  // That take a slot.
+  uint32_t live_tasks = 0;  // Of all kinds.
+  uint32_t running = 0;     // That take a slot.
+  // All its attempts, in the order of their grants; workers with so many.
+  std::map<uint64_t, Attempt*> attempts;
+  std::map<WorkerNumber, uint32_t> on;
+  bool inputs_there = false;  // All maps have won, as its attempts know it.
 
   // Invariant: a map without winner and live attempt is in lost_maps,
   // retry_maps or delayed, or is not below next_map. What is in them need not
@@ -169,6 +195,7 @@ struct SoftJob {
   std::set<uint32_t> reduces;     // Likewise for all reduces.
   // Tasks that wait after a failure, with the moment at which they may run.
   std::map<TaskId, absl::Duration> delayed;
+  absl::Duration next_delayed = absl::InfiniteDuration();  // Not later.
   // Since when a task that has failed could run: it waits some time for
   // another worker.
   std::map<TaskId, absl::Duration> runnable_since;
@@ -201,8 +228,12 @@ struct SoftJob {
   std::set<uint32_t> queued_lost;
   std::vector<uint32_t> moved_maps;  // Whose location is to be sent.
   absl::Duration moved_since;
-  bool new_readers = false;  // A worker may not have been told any location.
-  bool telling = false;      // ... or not all.
+  // Workers that may not have been told any location; were told some (they
+  // have it in `located`); of these, not yet all.
+  std::set<WorkerNumber> new_readers;
+  std::map<WorkerNumber, SoftWorker*> readers;
+  std::set<WorkerNumber> untold;
+  bool telling = false;
 
   bool failing = false;  // Its Failed is proposed.
   uint32_t publish_failures = 0;
@@ -212,6 +243,7 @@ struct SoftJob {
 // A job that has ended and of which something may be left somewhere.
 struct Cleaning {
   std::set<WorkerNumber> waiting;  // Must say dropped_jobs, or be lost.
+  std::set<WorkerNumber> untold;   // Of them: connected, not in `told`.
   // Told to remove the staging directory, which is the last step.
   std::optional<WorkerNumber> remover;
   // Of those: were sent DropJob on their present stream. Never twice, so that
@@ -226,6 +258,7 @@ struct SoftState {
       : options(options_in),
         state(state_in),
         random(random_in),
+        index(options),
         exclusions(options_in.exclusion) {}
 
   // ------------------------------------------------- constant, and the step
@@ -253,7 +286,15 @@ struct SoftState {
   std::vector<uint64_t> raised_jobs;
 
   std::map<SessionId, Session> sessions;
+  // Of them, by the incarnation in `parked`.
+  std::map<std::string, std::set<SessionId>> parked;
   std::map<WorkerNumber, SoftWorker> workers;
+  WorkerIndex index;  // Of all workers.
+  std::set<WorkerNumber> unheard;
+  // By SoftWorker::check_at.
+  std::set<std::pair<absl::Duration, WorkerNumber>> checks;
+  // Workers that may keep something of the job.
+  std::map<JobId, std::set<WorkerNumber>> holders;
   std::map<uint64_t, SoftJob> jobs;  // By Job::index: oldest first.
   std::map<AttemptUid, Attempt> attempts;
   std::map<JobId, Cleaning> cleanings;
@@ -264,6 +305,10 @@ struct SoftState {
   uint32_t telling_left = 0;
   absl::Duration telling_until;
   Exclusions exclusions;
+  // That were not good when they were judged last, and
+  // WorkerIndex::sound_changes() of then.
+  std::set<WorkerNumber> judged;
+  uint64_t judged_sound = 0;
 
   std::map<JobId, ReplyTag> submits;  // By the id that was proposed.
   std::map<JobId, std::vector<ReplyTag>> kills;
@@ -290,6 +335,15 @@ struct SoftState {
   SoftWorker* FindWorker(WorkerNumber number);
   Attempt* FindAttempt(const AttemptUid& uid);
 
+  // ------------------------------------------------------- sessions, holders
+  void Park(SessionId id, const proto::Hello& hello);
+  void Unpark(Session& session, SessionId id);
+  void EraseSession(SessionId id);
+  // The worker may keep something of the job, or nothing any more.
+  void Hold(SoftWorker& worker, const JobId& job);
+  // `job` by value: it may be the one that is taken out of `present`.
+  void Unhold(SoftWorker& worker, JobId job);
+
   // -------------------------------------------------------------- attempts
   // Registers an attempt; it is live unless its task has as many as it may.
   Attempt& AddAttempt(const AttemptUid& uid, const JobId& job,
@@ -303,6 +357,11 @@ struct SoftState {
   void SetReported(Attempt& attempt, bool blames = false);
   void SetPhase(Attempt& attempt, proto::AttemptPhase phase);
   void SetProgress(Attempt& attempt, const proto::AttemptProgress& progress);
+  void SetKilled(Attempt& attempt, bool killed);
+  // Whether all maps of the job have won, for its attempts.
+  void SetInputs(SoftJob& job, bool there);
+  // The job is no more: nor is what its attempts read.
+  void ForgetJob(uint64_t index);
   // Tells its worker to stop it, once.
   void Kill(Attempt& attempt, std::string_view reason);
 
@@ -321,10 +380,14 @@ struct SoftState {
     bool slot = false;
     bool wait = false;
     bool blame = false;
+    bool stopping = false;
+    bool early = false;
+    bool ready = false;
+    bool preparing = false;
+    bool due = false;
+    bool reads = false;
   };
-  static Share ShareOf(const Attempt& attempt) {
-    return {attempt.takes_slot(), attempt.waits(), attempt.blames};
-  }
+  static Share ShareOf(const Attempt& attempt);
   // Brings them up to date.
   void Recount(const Attempt& attempt, const Share& before, const Share& after);
 };

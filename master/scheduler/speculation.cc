@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <tuple>
 #include <utility>
 
 #include "master/scheduler/grants.h"
@@ -61,82 +60,42 @@ void FindStragglers(SoftState& soft, SoftJob& job, proto::TaskKind kind,
   }
 }
 
-// Slots that nobody has and that no reduce is about to want.
-uint32_t FreeSlots(SoftState& soft, const SoftWorker& worker) {
-  if (!worker.eligible()) return 0;
-  uint32_t taken = worker.taken;
-  for (const auto& [order, attempt] : worker.attempts) {
-    if (attempt->task.kind != proto::REDUCE_TASK || attempt->reported ||
-        attempt->takes_slot()) {
-      continue;
-    }
-    const SoftJob* job = soft.FindJob(attempt->job);
-    taken += job != nullptr && job->job->maps.all_done();
-  }
-  return worker.slots() - std::min(taken, worker.slots());
-}
-
 SoftWorker* BestFor(SoftState& soft, const Candidate& candidate) {
   SoftJob& job = *candidate.job;
   const Attempt& attempt = *candidate.attempt;
   const StageTimes& times =
       attempt.task.kind == proto::MAP_TASK ? job.map_times : job.reduce_times;
   const std::string& host = soft.state.workers()[attempt.worker].host_id;
-  SoftWorker* best = nullptr;
-  std::tuple<bool, int64_t> best_score;
-  for (auto& [number, worker] : soft.workers) {
-    const uint32_t free = FreeSlots(soft, worker);
-    if (number == attempt.worker || free == 0 ||
+  // With the most slots that nobody has and that no reduce is about to want.
+  SoftWorker* same_host = nullptr;
+  for (const auto& place : soft.index.by_spare().places()) {
+    SoftWorker& worker = *place.worker;
+    const bool same = worker.entry->host_id == host;
+    if (place.number == attempt.worker || (same && same_host != nullptr) ||
         !Fits(soft, job, attempt.task, worker)) {
       continue;
     }
-    const auto takes = times.On(number);
+    const auto takes = times.On(place.number);
     if (takes.has_value() && *takes >= kSlowFactor * candidate.typical) {
       continue;
     }
-    const std::tuple<bool, int64_t> score{worker.entry->host_id == host,
-                                          -int64_t{free}};
-    if (best == nullptr || score < best_score) {
-      best = &worker;
-      best_score = score;
-    }
+    if (!same) return &worker;
+    same_host = &worker;
   }
-  return best;
+  return same_host;
 }
 
 // Tasks that may be given a second attempt now.
 int64_t Allowance(const SoftState& soft) {
-  uint32_t slots = 0;
-  uint32_t largest = 0;
-  for (const auto& [number, worker] : soft.workers) {
-    if (!worker.eligible()) continue;
-    slots += worker.slots();
-    largest = std::max(largest, worker.slots());
-  }
+  const uint32_t slots = soft.index.slots();
   if (soft.options.mutant.speculate_freely) return slots;
   int64_t allowance = std::max(
       static_cast<int64_t>(std::ceil(soft.options.speculative_share * slots)),
-      int64_t{largest});
+      int64_t{soft.index.largest()});
   for (const auto& [index, job] : soft.jobs) {
-    for (auto at = job.live.begin(); at != job.live.end();) {
-      const auto end = job.live.upper_bound(at->first);
-      allowance -= std::distance(at, end) - 1;
-      at = end;
-    }
+    allowance -= static_cast<int64_t>(job.live.size()) - job.live_tasks;
   }
   return allowance;
-}
-
-// Slots with nothing to do, less the maps that stand in queues: those will be
-// taken back and run there.
-int64_t IdleSlots(SoftState& soft) {
-  int64_t idle = 0;
-  for (const auto& [number, worker] : soft.workers) {
-    idle += FreeSlots(soft, worker);
-    const uint32_t without_reduces = worker.taken - worker.waiting;
-    idle -= without_reduces - std::min(without_reduces, worker.slots());
-  }
-  return idle;
 }
 
 }  // namespace
@@ -159,7 +118,9 @@ std::optional<absl::Duration> TypicalTime(const SoftState& soft,
 void Speculate(SoftState& soft) {
   if (soft.now < soft.next_speculation) return;
   soft.next_speculation = soft.now + soft.options.speculation_interval;
-  const int64_t idle = IdleSlots(soft);
+  // Slots with nothing to do, less the maps that stand in queues: those will be
+  // taken back and run there.
+  const int64_t idle = soft.index.spare() - soft.index.queued();
   if (idle <= 0) return;
   std::vector<Candidate> found;
   for (auto& [index, job] : soft.jobs) {

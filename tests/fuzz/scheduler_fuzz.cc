@@ -21,6 +21,7 @@
 #include "common/random.h"
 #include "common/strings.h"
 #include "master/scheduler/scheduler_core.h"
+#include "master/scheduler/testing/index_check.h"
 #include "master/state/limits.h"
 #include "master/state/testing/entries.h"
 #include "rpc/limits.h"
@@ -161,7 +162,10 @@ class World {
 
   void Feed(const Event& event) {
     std::set<JobId> changed;
-    for (const Effect& effect : core_->Step(event, now_, 1'000'000)) {
+    const std::vector<Effect> effects = core_->Step(event, now_, 1'000'000);
+    const std::string fault = testing::IndexFault(core_->soft_state());
+    CHECK(fault.empty()) << "the index is wrong: " << fault;
+    for (const Effect& effect : effects) {
       if (const auto* propose = std::get_if<Propose>(&effect)) {
         CHECK_LE(propose->entry.ByteSizeLong(), rpc::kMessageBytesMax);
         if (leading_) log_delay_.push_back({term_, propose->entry});

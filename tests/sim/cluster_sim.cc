@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "common/strings.h"
+#include "master/scheduler/testing/index_check.h"
 #include "tests/sim/entry_text.h"
 
 namespace millrace::sim {
@@ -14,6 +15,7 @@ namespace {
 
 constexpr absl::Duration kLivenessLimit = absl::Minutes(15);
 constexpr size_t kEventsKept = 100;
+constexpr uint64_t kStepsPerIndexCheck = 7;
 // A leader that has been one for so long knows everybody.
 constexpr absl::Duration kSettled = absl::Seconds(12);
 
@@ -143,8 +145,16 @@ void ClusterSim::Feed(const Event& event) {
   const int64_t wall =
       1'700'000'000'000 + static_cast<int64_t>(random_->Uniform(86'400'000));
   std::vector<master::Effect> effects = core_->Step(event, queue_.now(), wall);
+  CheckIndex();
   for (const master::Effect& effect : effects) Carry(effect);
   ScheduleTick();
+}
+
+void ClusterSim::CheckIndex() {
+  // A look at everything takes longer than a step.
+  if (result_.steps % kStepsPerIndexCheck != 0) return;
+  const std::string fault = master::testing::IndexFault(core_->soft_state());
+  if (!fault.empty()) checker_.Violate(Cat("index: ", fault));
 }
 
 void ClusterSim::ScheduleTick() {

@@ -99,6 +99,8 @@ class ClusterSim final : private WorkerWorld {
   void OnApplied(uint64_t index, const Proposal& proposal,
                  const master::ApplyResult& result, const master::State& state);
   void Carry(const master::Effect& effect);
+  // The scheduler's indexes say what a look at all workers would.
+  void CheckIndex();
   void ScheduleTick();
 
   // ---------------------------------------------------- sim_snapshots.cc

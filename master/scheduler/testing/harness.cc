@@ -4,8 +4,15 @@
 #include <utility>
 
 #include "common/logging.h"
+#include "master/scheduler/testing/index_check.h"
 
 namespace millrace::master::testing {
+namespace {
+
+// With fewer workers and jobs the index is looked at after every step.
+constexpr size_t kSmall = 50;
+
+}  // namespace
 
 Harness::Harness(const SchedulerOptions& options)
     : options_(options),
@@ -50,7 +57,17 @@ void Harness::Release() {
 }
 
 void Harness::Feed(const Event& event) {
-  for (const Effect& effect : core_->Step(event, now_, 1'000'000)) {
+  const std::vector<Effect> effects = core_->Step(event, now_, 1'000'000);
+  const SoftState& soft = core_->soft_state();
+  // A look at everything takes its time.
+  const bool small = soft.workers.size() + soft.jobs.size() < kSmall &&
+                     soft.attempts.size() < kSmall;
+  ++steps_;
+  if (steps_ % (small && steps_ < 5'000 ? 1 : 1'000) == 0) {
+    const std::string fault = IndexFault(soft);
+    CHECK(fault.empty()) << "the index is wrong: " << fault;
+  }
+  for (const Effect& effect : effects) {
     if (const auto* propose = std::get_if<Propose>(&effect)) {
       proposed.push_back(propose->entry);
     } else if (const auto* send = std::get_if<Send>(&effect)) {

@@ -97,6 +97,7 @@ class Harness {
   std::map<SessionId, std::vector<proto::MasterMessage>> sent_;
   std::set<SessionId> open_;
   std::set<SessionId> closed_;
+  uint64_t steps_ = 0;
 };
 
 }  // namespace millrace::master::testing

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "common/strings.h"
+#include "master/scheduler/testing/index_check.h"
 #include "master/state/state_snapshot.h"
 #include "master/state/testing/byte_strings.h"
 #include "tests/sim/whole/worker.h"
@@ -16,6 +17,7 @@ using master::SessionId;
 namespace {
 
 constexpr uint64_t kHashEvery = 64;  // Entries.
+constexpr uint64_t kStepsPerIndexCheck = 7;
 
 std::string_view NameOf(const proto::LogEntry& entry) {
   static constexpr std::string_view kNames[] = {
@@ -342,6 +344,12 @@ void Masters::Feed(Master& master, const Event& event) {
       1'700'000'000'000 + static_cast<int64_t>(world_.Pick(86'400'000));
   const std::vector<master::Effect> effects =
       master.core->Step(event, master.clock.Local(world_.queue.now()), wall);
+  // A look at everything takes longer than a step.
+  if (++steps_ % kStepsPerIndexCheck == 0) {
+    const std::string fault =
+        master::testing::IndexFault(master.core->soft_state());
+    if (!fault.empty()) world_.checker.Violate(Cat("index: ", fault));
+  }
   for (const master::Effect& effect : effects) Carry(master, effect);
   if (master.alive) ScheduleTick(master);
 }

@@ -154,6 +154,7 @@ class Masters {
   std::map<const Worker*, Slowness> slowness_;
   std::map<master::ReplyTag, size_t> submits_;
   master::ReplyTag next_tag_ = 1;
+  uint64_t steps_ = 0;  // Of all masters.
 };
 
 }  // namespace millrace::wholesim

@@ -41,8 +41,8 @@ class Scheduler {
             member_.sink.term, {propose->entry.SerializeAsString()});
         CHECK(proposed.ok()) << proposed;
       } else if (const auto* send = std::get_if<Send>(&effect)) {
-        grants_ += send->message.has_grant() ? 1 : 0;
-        drops_ += send->message.has_drop_attempt() ? 1 : 0;
+        grants_ += send->message->has_grant() ? 1 : 0;
+        drops_ += send->message->has_drop_attempt() ? 1 : 0;
       }
     }
   }

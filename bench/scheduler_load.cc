@@ -121,7 +121,7 @@ void SchedulerLoad::Carry(const Effect& effect) {
     log_.push_back(propose->entry);
     At(now_ + options_.log_time, What::kCommitted);
   } else if (const auto* send = std::get_if<Send>(&effect)) {
-    OnMessage(*workers_[send->session - 1], send->message);
+    OnMessage(*workers_[send->session - 1], *send->message);
   } else if (const auto* reply = std::get_if<Reply>(&effect)) {
     CHECK(reply->status.ok()) << reply->status;
     const uint32_t first = submitted_++;

@@ -3,6 +3,7 @@
 #define MILLRACE_MASTER_SCHEDULER_EVENTS_H_
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <variant>
 #include <vector>
@@ -104,7 +105,9 @@ struct Propose {
 // Dropped silently if the session is gone.
 struct Send {
   SessionId session = 0;
-  proto::MasterMessage message;  // With the term.
+  // With the term. Shared by all sessions that are told the same, and with the
+  // edge until it is written.
+  std::shared_ptr<const proto::MasterMessage> message;
 };
 // After what was sent has left. No WorkerStreamClosed follows.
 struct CloseSession {

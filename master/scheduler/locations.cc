@@ -1,7 +1,11 @@
 #include "master/scheduler/locations.h"
 
 #include <algorithm>
+#include <map>
+#include <memory>
+#include <set>
 #include <utility>
+#include <vector>
 
 namespace millrace::master {
 namespace {
@@ -11,53 +15,93 @@ constexpr size_t kBatchMax = 256;
 // Of workers in one message: some 6 KB each at most.
 constexpr int kAddressesMax = 128;
 
-void AddMap(SoftState& soft, const SoftJob& job, uint32_t index,
-            SoftWorker& reader, proto::Locations* out) {
-  const Task& task = job.job->maps.tasks[index];
-  const Worker& holder = soft.state.workers()[task.worker];
+void AddMap(const SoftState& soft, const Job& job, uint32_t index,
+            proto::Locations* out) {
+  const Task& task = job.maps.tasks[index];
   proto::MapLocation* map = out->add_maps();
   map->set_map_index(index);
   map->set_attempt_uid(std::string(task.uid.bytes()));
   map->set_root(std::string(task.root_bytes()));
-  map->set_worker(std::string(holder.incarnation.bytes()));
+  map->set_worker(
+      std::string(soft.state.workers()[task.worker].incarnation.bytes()));
   map->set_lost(!task.has_winner);
-  if (!task.has_winner || !reader.named.insert(holder.number).second) return;
+}
+
+void AddAddress(SoftState& soft, WorkerNumber number, proto::Locations* out) {
+  const Worker& holder = soft.state.workers()[number];
   proto::WorkerAddress* address = out->add_workers();
   address->set_incarnation(std::string(holder.incarnation.bytes()));
   address->set_address(holder.address);
   address->set_host_id(holder.host_id);
-  if (const SoftWorker* live = soft.FindWorker(holder.number)) {
+  if (const SoftWorker* live = soft.FindWorker(number)) {
     address->set_spool_dir(live->spool_dir);
   }
 }
 
-// In messages of bounded length.
-class LocationsMessage {
- public:
-  LocationsMessage(SoftState& soft, const SoftJob& job, SoftWorker& reader)
-      : soft_(soft), job_(job), reader_(reader) {}
+using Messages = std::vector<std::shared_ptr<const proto::MasterMessage>>;
 
-  void Add(uint32_t map) {
-    proto::Locations* locations = message_.mutable_locations();
-    AddMap(soft_, job_, map, reader_, locations);
+// Of these maps, in their order, in messages of bounded length; with the
+// addresses of those of their holders that are in `unnamed`.
+Messages Compose(SoftState& soft, const Job& job,
+                 const std::vector<uint32_t>& maps,
+                 const std::vector<WorkerNumber>& unnamed) {
+  Messages messages;
+  proto::MasterMessage message;
+  const auto flush = [&] {
+    message.mutable_locations()->set_job_id(std::string(job.id.bytes()));
+    messages.push_back(soft.Shared(std::move(message)));
+    message.Clear();
+  };
+  std::set<WorkerNumber> left(unnamed.begin(), unnamed.end());
+  for (uint32_t map : maps) {
+    proto::Locations* locations = message.mutable_locations();
+    AddMap(soft, job, map, locations);
+    const Task& task = job.maps.tasks[map];
+    if (task.has_winner && left.erase(task.worker) > 0) {
+      AddAddress(soft, task.worker, locations);
+    }
     if (static_cast<size_t>(locations->maps_size()) >=
-            soft_.options.locations_message_max ||
+            soft.options.locations_message_max ||
         locations->workers_size() >= kAddressesMax) {
-      Flush();
+      flush();
     }
   }
-  void Flush() {
-    if (message_.locations().maps_size() == 0) return;
-    message_.mutable_locations()->set_job_id(std::string(job_.job->id.bytes()));
-    soft_.SendTo(reader_, std::move(message_));
-    message_.Clear();
+  if (message.has_locations()) flush();
+  return messages;
+}
+
+// The same maps to many readers: those to whom the same addresses are new get
+// the same messages, since composing them is most of what telling costs.
+class Telling {
+ public:
+  Telling(SoftState& soft, const Job& job, std::vector<uint32_t> maps)
+      : soft_(soft), job_(job), maps_(std::move(maps)) {
+    for (uint32_t map : maps_) {
+      const Task& task = job.maps.tasks[map];
+      if (task.has_winner) holders_.push_back(task.worker);
+    }
+    std::sort(holders_.begin(), holders_.end());
+    holders_.erase(std::unique(holders_.begin(), holders_.end()),
+                   holders_.end());
+  }
+
+  void To(SoftWorker& reader) {
+    std::vector<WorkerNumber> unnamed;
+    for (WorkerNumber holder : holders_) {
+      if (reader.named.Insert(holder)) unnamed.push_back(holder);
+    }
+    const auto [at, is_new] = composed_.try_emplace(std::move(unnamed));
+    if (is_new) at->second = Compose(soft_, job_, maps_, at->first);
+    for (const auto& message : at->second) soft_.SendTo(reader, message);
   }
 
  private:
   SoftState& soft_;
-  const SoftJob& job_;
-  SoftWorker& reader_;
-  proto::MasterMessage message_;
+  const Job& job_;
+  const std::vector<uint32_t> maps_;
+  std::vector<WorkerNumber> holders_;  // Of those that are there, each once.
+  // By the holders that were not named to the reader before.
+  std::map<std::vector<WorkerNumber>, Messages> composed_;
 };
 
 bool HasReduce(const SoftWorker& worker, const JobId& job) {
@@ -87,13 +131,16 @@ void FindNewReaders(SoftState& soft, SoftJob& job) {
 
 // What has changed since, to those who were told of the map already.
 void TellMoved(SoftState& soft, const SoftJob& job) {
+  Telling telling(soft, *job.job, job.moved_maps);
   for (const auto& [number, reader] : job.readers) {
-    const uint32_t told = reader->located.at(job.job->id);
-    LocationsMessage message(soft, job, *reader);
-    for (uint32_t map : job.moved_maps) {
-      if (map < told) message.Add(map);
+    if (job.untold.count(number) == 0) {
+      telling.To(*reader);
+      continue;
     }
-    message.Flush();
+    const uint32_t told = reader->located.at(job.job->id);
+    const auto end =
+        std::lower_bound(job.moved_maps.begin(), job.moved_maps.end(), told);
+    Telling(soft, *job.job, {job.moved_maps.begin(), end}).To(*reader);
   }
 }
 
@@ -116,11 +163,11 @@ void TellMore(SoftState& soft, SoftJob& job) {
     const uint32_t end = told + std::min(soft.telling_left, total - told);
     soft.telling_left -= end - told;
     job.telling = end < total;
-    LocationsMessage message(soft, job, reader);
+    std::vector<uint32_t> maps;
     for (; told < end; ++told) {
-      if (job.job->maps.tasks[told].has_winner) message.Add(told);
+      if (job.job->maps.tasks[told].has_winner) maps.push_back(told);
     }
-    message.Flush();
+    Telling(soft, *job.job, std::move(maps)).To(reader);
     if (job.telling) return;
     job.untold.erase(job.untold.begin());
   }

@@ -232,7 +232,7 @@ void Activate(SoftState& soft, SessionId session, const proto::Hello& hello,
   SetHeard(soft, worker);
   worker.introduced.clear();
   ForgetLocated(soft, worker);
-  worker.named.clear();
+  worker.named.Clear();
 
   proto::MasterMessage message;
   proto::Welcome* welcome = message.mutable_welcome();

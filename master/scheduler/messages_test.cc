@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <map>
+#include <memory>
 #include <set>
 #include <string>
 #include <vector>
@@ -320,6 +322,60 @@ TEST(LocationsTest, ComeByAndByToWhoKnowsNothing) {
   EXPECT_GT(lost, 0u);
   EXPECT_LT(lost, kMaps / 2);
   EXPECT_THAT(known, SizeIs(kMaps / 2));
+}
+
+// It is composed once, however many read it.
+TEST(LocationsTest, WhatHasMovedIsOneMessageForAllWhoKnowTheSame) {
+  constexpr uint32_t kMaps = 4, kReduces = 3;
+  Harness h;
+  State& state = h.state();
+  for (const proto::LogEntry& entry :
+       {testing::Submitted(kJob, "/out"), testing::WorkerJoined(kWorker, "w0"),
+        testing::WorkerJoined(kWorker + 1, "w1"),
+        testing::WorkerJoined(kWorker + 2, "w2"),
+        testing::Planned(kJob, 1, kWorker, kMaps, kReduces)}) {
+    ASSERT_TRUE(
+        state.Apply(state.applied_index() + 1, state.applied_term(), entry)
+            .applied());
+  }
+  h.Restart();
+  std::map<SessionId, std::vector<proto::Grant>> maps;
+  std::vector<SessionId> sessions;
+  for (uint32_t i = 0; i < kReduces; ++i) {
+    sessions.push_back(h.Join(kWorker + i, Cat("w", i)));
+  }
+  for (const SessionId session : sessions) {
+    bool reads = false;
+    for (const proto::Grant& grant : h.TakeGrants(session)) {
+      if (grant.attempt().task().kind() == proto::MAP_TASK) {
+        maps[session].push_back(grant);
+      } else {
+        reads = true;
+      }
+    }
+    EXPECT_TRUE(reads);
+  }
+  std::set<SessionId> holders;
+  for (const auto& [session, grants] : maps) {
+    for (const proto::Grant& grant : grants) {
+      h.Finish(session, grant, kMaps, kReduces);
+      holders.insert(session);
+    }
+  }
+  std::set<std::shared_ptr<const proto::MasterMessage>> told;
+  for (const SessionId session : sessions) {
+    size_t here = 0;
+    for (const auto& message : h.TakeSent(session)) {
+      if (!message->has_locations()) continue;
+      told.insert(message);
+      ++here;
+    }
+    EXPECT_EQ(here, 1u);
+  }
+  ASSERT_THAT(told, SizeIs(1));
+  EXPECT_EQ((*told.begin())->locations().maps_size(), static_cast<int>(kMaps));
+  EXPECT_EQ((*told.begin())->locations().workers_size(),
+            static_cast<int>(holders.size()));
 }
 
 // ------------------------------------------------------------------ queries

@@ -20,15 +20,26 @@ void SoftState::Propose(proto::LogEntry entry) {
   effects.push_back(master::Propose{std::move(entry)});
 }
 
-void SoftState::Send(SessionId session, proto::MasterMessage message) {
+std::shared_ptr<const proto::MasterMessage> SoftState::Shared(
+    proto::MasterMessage message) const {
   message.set_term(term);
-  effects.push_back(master::Send{session, std::move(message)});
+  return std::make_shared<const proto::MasterMessage>(std::move(message));
+}
+
+void SoftState::Send(SessionId session, proto::MasterMessage message) {
+  effects.push_back(master::Send{session, Shared(std::move(message))});
 }
 
 void SoftState::SendTo(SoftWorker& worker, proto::MasterMessage message) {
   if (!worker.session.has_value()) return;
+  SendTo(worker, Shared(std::move(message)));
+}
+
+void SoftState::SendTo(SoftWorker& worker,
+                       std::shared_ptr<const proto::MasterMessage> message) {
+  if (!worker.session.has_value()) return;
   worker.last_said = now;
-  Send(*worker.session, std::move(message));
+  effects.push_back(master::Send{*worker.session, std::move(message)});
 }
 
 void SoftState::Ack(WorkerNumber number, const AttemptUid& uid) {

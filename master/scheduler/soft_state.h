@@ -96,6 +96,22 @@ struct Session {
   std::deque<proto::WorkerMessage> backlog;
 };
 
+// A set of workers in which most of them may be: a bit for each.
+class WorkerBits {
+ public:
+  // Whether it was not in it.
+  bool Insert(WorkerNumber number) {
+    if (number >= bits_.size()) bits_.resize(number + 1);
+    if (bits_[number]) return false;
+    bits_[number] = true;
+    return true;
+  }
+  void Clear() { bits_.clear(); }
+
+ private:
+  std::vector<bool> bits_;
+};
+
 // A worker that is alive in the log.
 struct SoftWorker {
   std::shared_ptr<const Worker> entry;  // Shared with State.
@@ -151,7 +167,7 @@ struct SoftWorker {
   // It has reduces of these jobs, and was told where their maps below these
   // are.
   std::map<JobId, uint32_t> located;
-  std::set<WorkerNumber> named;  // Addresses it knows.
+  WorkerBits named;  // Addresses it knows.
 
   uint32_t slots() const { return entry->slots; }
   // May be granted tasks, but for what has failed there.
@@ -325,6 +341,11 @@ struct SoftState {
   // On the worker's stream; nothing happens without one.
   void SendTo(SoftWorker& worker, proto::MasterMessage message);
   void Send(SessionId session, proto::MasterMessage message);
+  // One that goes to several workers, from Shared().
+  void SendTo(SoftWorker& worker,
+              std::shared_ptr<const proto::MasterMessage> message);
+  std::shared_ptr<const proto::MasterMessage> Shared(
+      proto::MasterMessage message) const;
   void Ack(WorkerNumber worker, const AttemptUid& uid);
   // Nobody will need what the attempt wrote.
   void Drop(WorkerNumber worker, const JobId& job, const AttemptUid& uid);

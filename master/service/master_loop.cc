@@ -164,11 +164,10 @@ void MasterLoop::Carry(Effect& effect) {
       ProposeWhenHeld(std::move(propose->entry), std::move(blobs));
     }
   } else if (auto* send = std::get_if<Send>(&effect)) {
-    NameMasters(send->session, &send->message);
-    const std::string_view name = FaultName(send->message);
+    const std::string_view name = FaultName(*send->message);
     if (FaultsSet()) FaultPoint(Cat("send.", name));
-    if (send->message.has_grant()) FaultPoint("grant");
-    streams_->Send(send->session, std::move(send->message));
+    if (send->message->has_grant()) FaultPoint("grant");
+    SendNamingMasters(send->session, std::move(send->message));
     if (FaultsSet()) FaultPoint(Cat("sent.", name));
   } else if (const auto* close = std::get_if<CloseSession>(&effect)) {
     masters_told_.erase(close->session);
@@ -191,12 +190,18 @@ void MasterLoop::Carry(Effect& effect) {
   }
 }
 
-void MasterLoop::NameMasters(StreamId stream, proto::MasterMessage* message) {
+void MasterLoop::SendNamingMasters(
+    StreamId stream, std::shared_ptr<const proto::MasterMessage> message) {
   std::vector<std::string> masters = peers_.Addresses();
   std::vector<std::string>& told = masters_told_[stream];
-  if (masters == told) return;
-  message->mutable_masters()->Assign(masters.begin(), masters.end());
-  told = std::move(masters);
+  if (masters != told) {
+    // Others may be sent the same message, who know the masters.
+    auto naming = std::make_shared<proto::MasterMessage>(*message);
+    naming->mutable_masters()->Assign(masters.begin(), masters.end());
+    message = std::move(naming);
+    told = std::move(masters);
+  }
+  streams_->Send(stream, std::move(message));
 }
 
 void MasterLoop::TellMasters() {
@@ -205,11 +210,10 @@ void MasterLoop::TellMasters() {
     const std::vector<std::string> masters = peers_.Addresses();
     for (const auto& [stream, told] : masters_told_) {
       if (told == masters) continue;
-      proto::MasterMessage message;
-      message.set_term(core_.term());
-      message.mutable_alive();
-      NameMasters(stream, &message);
-      streams_->Send(stream, std::move(message));
+      auto message = std::make_shared<proto::MasterMessage>();
+      message->set_term(core_.term());
+      message->mutable_alive();
+      SendNamingMasters(stream, std::move(message));
     }
   });
 }

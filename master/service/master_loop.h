@@ -153,8 +153,9 @@ class MasterLoop final : public raft::LogSink, public WorkerStreamListener {
   // All below: confined to the loop's thread.
   void Step(const Event& event);
   void Carry(Effect& effect);
-  // To a worker that has not heard it: who the masters are.
-  void NameMasters(StreamId stream, proto::MasterMessage* message);
+  // With who the masters are, to a worker that has not heard it.
+  void SendNamingMasters(StreamId stream,
+                         std::shared_ptr<const proto::MasterMessage> message);
   void ApplyEntry(const raft::CommittedEntry& committed);
   void ProposeWhenHeld(proto::LogEntry entry, std::set<std::string> blobs);
   void ProposeWhenConfirmed(proto::LogEntry entry);

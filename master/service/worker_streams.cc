@@ -26,10 +26,10 @@ class WorkerStreams::Stream final
     StartRead(&incoming_);
   }
 
-  void Send(proto::MasterMessage message) {
+  void Send(std::shared_ptr<const proto::MasterMessage> message) {
     absl::MutexLock lock(&mu_);
     if (closing_) return;
-    queued_bytes_ += message.ByteSizeLong();
+    queued_bytes_ += message->ByteSizeLong();
     if (queued_bytes_ > kQueueBytesMax) {
       LOG(WARNING) << "worker stream " << id_ << ": the worker does not read; "
                    << queued_bytes_ << " bytes are waiting; ending the stream";
@@ -95,9 +95,9 @@ class WorkerStreams::Stream final
     if (writing_ || finished_ || queue_.empty()) return;
     outgoing_ = std::move(queue_.front());
     queue_.pop_front();
-    queued_bytes_ -= outgoing_.ByteSizeLong();
+    queued_bytes_ -= outgoing_->ByteSizeLong();
     writing_ = true;
-    StartWrite(&outgoing_);
+    StartWrite(outgoing_.get());
   }
 
   void CloseLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
@@ -115,10 +115,12 @@ class WorkerStreams::Stream final
   const StreamId id_;
   std::shared_ptr<Stream> self_;  // Until OnDone.
   proto::WorkerMessage incoming_;
-  proto::MasterMessage outgoing_;
+  // These are shared with other streams that are told the same.
+  std::shared_ptr<const proto::MasterMessage> outgoing_;
 
   absl::Mutex mu_;
-  std::deque<proto::MasterMessage> queue_ ABSL_GUARDED_BY(mu_);
+  std::deque<std::shared_ptr<const proto::MasterMessage>> queue_
+      ABSL_GUARDED_BY(mu_);
   uint64_t queued_bytes_ ABSL_GUARDED_BY(mu_) = 0;
   bool writing_ ABSL_GUARDED_BY(mu_) = false;
   bool closing_ ABSL_GUARDED_BY(mu_) = false;  // Nothing more is queued.
@@ -170,7 +172,8 @@ void WorkerStreams::Forget(StreamId stream) {
   streams_.erase(stream);
 }
 
-void WorkerStreams::Send(StreamId stream, proto::MasterMessage message) {
+void WorkerStreams::Send(StreamId stream,
+                         std::shared_ptr<const proto::MasterMessage> message) {
   if (const auto found = Find(stream)) found->Send(std::move(message));
 }
 

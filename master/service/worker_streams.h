@@ -45,8 +45,10 @@ class WorkerStreams {
   grpc::Service* service();
 
   // No-op when the stream has ended. A stream whose peer does not read is ended
-  // when kQueueBytesMax are waiting for it.
-  void Send(StreamId stream, proto::MasterMessage message);
+  // when kQueueBytesMax are waiting for it. The message may be on its way on
+  // other streams, too.
+  void Send(StreamId stream,
+            std::shared_ptr<const proto::MasterMessage> message);
   // Ends the stream once what was sent before is written.
   void Close(StreamId stream);
   // Lets the stream's next message come.

@@ -182,12 +182,12 @@ class World {
   }
 
   void OnSent(const Send& send) {
-    CHECK_EQ(send.message.term(), term_);
-    CHECK_LE(send.message.ByteSizeLong(), rpc::kMessageBytesMax);
-    for (const std::string& uid : send.message.ack().attempt_uids()) Over(uid);
-    if (send.session == honest_) told_.push_back(send.message);
-    if (!send.message.has_grant()) return;
-    const proto::Grant& grant = send.message.grant();
+    CHECK_EQ(send.message->term(), term_);
+    CHECK_LE(send.message->ByteSizeLong(), rpc::kMessageBytesMax);
+    for (const std::string& uid : send.message->ack().attempt_uids()) Over(uid);
+    if (send.session == honest_) told_.push_back(*send.message);
+    if (!send.message->has_grant()) return;
+    const proto::Grant& grant = send.message->grant();
     const proto::AttemptRef& ref = grant.attempt();
     const auto uid = AttemptUid::FromBytes(ref.attempt_uid());
     CHECK(granted_.insert(*uid).second) << "I6: a uid comes twice";

@@ -220,7 +220,7 @@ void ClusterSim::Carry(const master::Effect& effect) {
     proposals_.push_back({term_, propose->entry});
     CommitNext();
   } else if (const auto* send = std::get_if<master::Send>(&effect)) {
-    SendToWorker(send->session, send->message);
+    SendToWorker(send->session, *send->message);
   } else if (const auto* close = std::get_if<master::CloseSession>(&effect)) {
     CloseFromMaster(close->session);
   } else if (const auto* reply = std::get_if<master::Reply>(&effect)) {

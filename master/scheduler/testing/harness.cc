@@ -71,7 +71,7 @@ void Harness::Feed(const Event& event) {
     if (const auto* propose = std::get_if<Propose>(&effect)) {
       proposed.push_back(propose->entry);
     } else if (const auto* send = std::get_if<Send>(&effect)) {
-      CHECK_EQ(send->message.term(), term_);
+      CHECK_EQ(send->message->term(), term_);
       sent_[send->session].push_back(send->message);
     } else if (const auto* close = std::get_if<CloseSession>(&effect)) {
       closed_.insert(close->session);
@@ -150,8 +150,14 @@ void Harness::Beat() {
   for (SessionId session : sessions) Update(session);
 }
 
-std::vector<proto::MasterMessage> Harness::Take(SessionId session) {
+Harness::Sent Harness::TakeSent(SessionId session) {
   return std::exchange(sent_[session], {});
+}
+
+std::vector<proto::MasterMessage> Harness::Take(SessionId session) {
+  std::vector<proto::MasterMessage> messages;
+  for (const auto& message : TakeSent(session)) messages.push_back(*message);
+  return messages;
 }
 
 std::vector<proto::Grant> Harness::TakeGrants(SessionId session) {

@@ -52,8 +52,10 @@ class Harness {
   void Close(SessionId session);
   void Update(SessionId session, const proto::Update& update = {});
   void Beat();  // Every open stream says that its worker lives.
+  using Sent = std::vector<std::shared_ptr<const proto::MasterMessage>>;
   // Takes what was sent on the stream since the last time.
   std::vector<proto::MasterMessage> Take(SessionId session);
+  Sent TakeSent(SessionId session);
   // Of it, the grants; everything else is forgotten.
   std::vector<proto::Grant> TakeGrants(SessionId session);
   bool closed(SessionId session) const { return closed_.count(session) > 0; }
@@ -94,7 +96,7 @@ class Harness {
   SessionId next_session_ = 1;
   ReplyTag next_tag_ = 1;
   uint64_t next_request_ = 1000;
-  std::map<SessionId, std::vector<proto::MasterMessage>> sent_;
+  std::map<SessionId, Sent> sent_;
   std::set<SessionId> open_;
   std::set<SessionId> closed_;
   uint64_t steps_ = 0;

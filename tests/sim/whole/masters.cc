@@ -372,7 +372,7 @@ void Masters::Carry(Master& master, const master::Effect& effect) {
   if (const auto* propose = std::get_if<master::Propose>(&effect)) {
     Propose(master, propose->entry);
   } else if (const auto* send = std::get_if<master::Send>(&effect)) {
-    SendToWorker(send->session, send->message);
+    SendToWorker(send->session, *send->message);
   } else if (const auto* close = std::get_if<master::CloseSession>(&effect)) {
     CloseFromMaster(close->session);
   } else if (const auto* reply = std::get_if<master::Reply>(&effect)) {

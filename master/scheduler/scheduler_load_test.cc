@@ -1,10 +1,10 @@
 // That many jobs and many tasks cost what they should. The bars leave room for
-// a busy machine; what is quadratic misses them by far.
+// slow machines; what is quadratic misses them by far.
 #include <gtest/gtest.h>
 
 #include <ctime>
+#include <functional>
 
-#include "common/clock.h"
 #include "common/strings.h"
 #include "master/scheduler/testing/harness.h"
 
@@ -13,10 +13,18 @@ namespace {
 
 using testing::Harness;
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr bool kTimesMean = false;  // They are those of the sanitizer.
+#else
+constexpr bool kTimesMean = true;
+#endif
+
+// Of this process: what others run meanwhile is not in it.
 absl::Duration Timed(const std::function<void()>& what) {
-  const absl::Duration from = Clock::Real().Monotonic();
+  const std::clock_t from = std::clock();
   what();
-  return Clock::Real().Monotonic() - from;
+  return absl::Seconds(static_cast<double>(std::clock() - from) /
+                       CLOCKS_PER_SEC);
 }
 
 TEST(SchedulerLoadTest, ThousandJobsAreListedInMilliseconds) {
@@ -34,9 +42,9 @@ TEST(SchedulerLoadTest, ThousandJobsAreListedInMilliseconds) {
   }
   RecordProperty("microseconds",
                  static_cast<int>(absl::ToInt64Microseconds(best)));
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-  EXPECT_LT(best, absl::Milliseconds(100));
-#endif
+  if (kTimesMean) {
+    EXPECT_LT(best, absl::Milliseconds(100));
+  }
 }
 
 TEST(SchedulerLoadTest, TenThousandMapsCostMicrosecondsEach) {
@@ -51,7 +59,9 @@ TEST(SchedulerLoadTest, TenThousandMapsCostMicrosecondsEach) {
   EXPECT_EQ(h.Status(job).attempts().launched(), kMaps + 5u);
   RecordProperty("microseconds_per_map",
                  static_cast<int>(absl::ToInt64Microseconds(took) / kMaps));
-  EXPECT_LT(took / kMaps, absl::Microseconds(500));
+  if (kTimesMean) {
+    EXPECT_LT(took / kMaps, absl::Microseconds(500));
+  }
 }
 
 // What a map costs on so many workers, from its grant until its outcome stands
@@ -64,12 +74,9 @@ absl::Duration CostOfMap(uint64_t workers) {
     sessions.push_back(h.Join(i, Cat("w", i)));
   }
   const JobId job = h.SubmitJob("/out");
-  // Of this process: what others run meanwhile is not in it.
-  const std::clock_t from = std::clock();
-  h.RunAll(sessions, kMaps, 10);
-  const std::clock_t took = std::clock() - from;
+  const absl::Duration took = Timed([&] { h.RunAll(sessions, kMaps, 10); });
   EXPECT_EQ(h.Status(job).state(), proto::SUCCEEDED);
-  return absl::Seconds(static_cast<double>(took) / CLOCKS_PER_SEC) / kMaps;
+  return took / kMaps;
 }
 
 // A look at each worker in every step would make it some forty times as much.

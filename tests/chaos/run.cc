@@ -22,6 +22,7 @@ constexpr absl::Duration kHungAfter = absl::Seconds(150);
 // What a cluster at rest takes to clear away what a job has left.
 constexpr absl::Duration kClearedAfter = absl::Seconds(30);
 constexpr int kLookMs = 200;
+constexpr absl::Duration kSampleInterval = absl::Seconds(1);
 // Of a daemon, after the first quarter of a run that lasts. Descriptors and
 // threads come and go with connections: so many more are none that are lost
 // again and again.
@@ -61,7 +62,6 @@ class OneRun {
         cluster_(directory_) {}
 
   RunResult Do() {
-    const absl::Duration began = Clock::Real().Monotonic();
     std::filesystem::create_directories(outputs_);
     if (Fine(cluster_.Up(plan_))) {
       {
@@ -69,9 +69,7 @@ class OneRun {
         do {
           Round(kinds);
           kinds = NextJobs(kinds);
-          Sample(Clock::Real().Monotonic() - began);
-        } while (Clock::Real().Monotonic() - began < plan_.lasts &&
-                 result_.violations.empty());
+        } while (Passed() < plan_.lasts && result_.violations.empty());
         CheckGrowth();
       }
       Fine(cluster_.Down());
@@ -81,7 +79,7 @@ class OneRun {
     if (result_.faults.count("ended-by-itself") > 0) {
       Add({"a process of the cluster ended by itself: see chaos.jsonl"});
     }
-    result_.seconds = absl::ToDoubleSeconds(Clock::Real().Monotonic() - began);
+    result_.seconds = absl::ToDoubleSeconds(Passed());
     return result_;
   }
 
@@ -111,7 +109,14 @@ class OneRun {
     for (const Submitted& job : jobs_) std::filesystem::remove_all(job.output);
   }
 
-  void Sample(absl::Duration at) {
+  absl::Duration Passed() const { return Clock::Real().Monotonic() - began_; }
+
+  // What a worker takes goes up and down with what jobs do at the moment, so
+  // that only many samples say whether it grows.
+  void SampleIfDue() {
+    const absl::Duration at = Passed();
+    if (at < sample_at_) return;
+    sample_at_ = at + kSampleInterval;
     for (const auto& [name, pid] : cluster_.Daemons()) {
       VitalSigns signs;
       if (ReadVitalSigns(pid, &signs)) vitals_.Add(name, pid, at, signs);
@@ -160,6 +165,7 @@ class OneRun {
 
   void AwaitEnds() {
     WaitUntil(kHungAfter, [&] {
+      SampleIfDue();
       bool all = true;
       for (Submitted& job : jobs_) {
         if (IsTerminal(job.outcome.state)) continue;
@@ -253,6 +259,8 @@ class OneRun {
 
   const RunPlan& plan_;
   const Inputs& inputs_;
+  const absl::Duration began_ = Clock::Real().Monotonic();
+  absl::Duration sample_at_;  // As Passed().
   const std::string directory_;
   const std::string outputs_;
   ChaosCluster cluster_;

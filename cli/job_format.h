@@ -36,6 +36,8 @@ std::string JobDetailText(const proto::GetJobReply& job, absl::Time now);
 // What was chosen for a job, why, and how to choose otherwise, one line each.
 // None without its spec, or before it has a plan.
 std::vector<std::string> SizesOf(const proto::GetJobReply& job);
+// The same below one another, behind a label.
+std::string SizesText(const proto::GetJobReply& job);
 std::string CountersTable(const Counters& counters);
 std::string WorkersTable(const std::vector<proto::WorkerStatus>& workers,
                          bool wide);

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstdio>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "absl/strings/str_format.h"
@@ -65,10 +64,7 @@ std::string SuccessSummary(const proto::GetJobReply& job) {
     text += Cat(", ", status.attempts().lost(), " lost and repeated");
   }
   text += "\n";
-  std::string_view label = "sizes";
-  for (const std::string& size : SizesOf(job)) {
-    text += absl::StrFormat("  %-12s %s\n", Av(std::exchange(label, "")), size);
-  }
+  text += SizesText(job);
   for (const proto::Counter& counter : job.counters()) {
     if (counter.value() == 0 && counter.group() == "millrace") continue;
     text += absl::StrFormat("  %-12s %s  %d\n", Printable(counter.group()),

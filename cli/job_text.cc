@@ -294,13 +294,19 @@ std::vector<std::string> SizesOf(const proto::GetJobReply& job) {
   return sizes;
 }
 
-std::string JobDetailText(const proto::GetJobReply& job, absl::Time now) {
-  std::string text = JobText(job.status(), now);
-  text += SpecText(job.spec());
-  std::string label = "sizes";
+std::string SizesText(const proto::GetJobReply& job) {
+  std::string text;
+  std::string_view label = "sizes";
   for (const std::string& size : SizesOf(job)) {
     text += Line(std::exchange(label, ""), size);
   }
+  return text;
+}
+
+std::string JobDetailText(const proto::GetJobReply& job, absl::Time now) {
+  std::string text = JobText(job.status(), now);
+  text += SpecText(job.spec());
+  text += SizesText(job);
   const proto::JobFailure& failure = job.status().failure();
   if (!failure.stack().empty()) {
     text += "  stack\n" + Indented(failure.stack());

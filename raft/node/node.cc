@@ -416,16 +416,18 @@ class NodeImpl final : public Node, public TransportReceiver {
 absl::Status CheckOptions(const NodeOptions& options) {
   if (options.tick <= absl::ZeroDuration() ||
       options.retry_interval <= absl::ZeroDuration() ||
-      options.snapshot_interval < absl::ZeroDuration() ||
       options.group_bytes_max == 0 || options.snapshot_entries == 0 ||
       options.snapshot_bytes_min == 0) {
     return absl::InvalidArgumentError(
         "raft: tick, retry_interval, group_bytes_max, snapshot_entries and "
         "snapshot_bytes_min must be more than nothing");
   }
-  if (options.snapshot_bytes_max < options.snapshot_bytes_min) {
+  if (options.snapshot_bytes_max < options.snapshot_bytes_min ||
+      options.snapshot_interval < absl::ZeroDuration()) {
     return absl::InvalidArgumentError(
-        "raft: snapshot_bytes_max must not be less than snapshot_bytes_min");
+        "raft: snapshot_bytes_max must not be less than snapshot_bytes_min, "
+        "nor "
+        "snapshot_interval less than nothing");
   }
   return absl::OkStatus();
 }

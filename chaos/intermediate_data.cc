@@ -24,8 +24,8 @@ namespace {
 namespace fs = std::filesystem;
 using supervisor::UniqueFd;
 
-// worker/spool/layout.h: spool/<job>/<uid>/map.out.
-constexpr char kMapOutputName[] = "map.out";
+// worker/spool/layout.h: spool/<job>/<uid>.map.
+constexpr char kMapOutputSuffix[] = ".map";
 // Cut off at most.
 constexpr uint64_t kTailMax = 64 << 10;
 
@@ -89,7 +89,7 @@ class IntermediateDataFault final : public Nemesis {
     std::vector<fs::path> spills;
     for (const fs::path& file : files) {
       if (SizeOf(file).value_or(0) == 0) continue;
-      (file.filename() == kMapOutputName ? outputs : spills).push_back(file);
+      (file.extension() == kMapOutputSuffix ? outputs : spills).push_back(file);
     }
     if (fault_.kind == FaultKind::kFlipSpill) {
       if (spills.empty()) return absl::NotFoundError("no task has spilled");
@@ -173,7 +173,7 @@ class IntermediateDataFault final : public Nemesis {
     return absl::OkStatus();
   }
 
-  // "<job>/<uid>/map.out".
+  // "<job>/<uid>.map".
   std::string Named(const fs::path& file) const {
     return file.lexically_relative(subject_.spool).string();
   }

@@ -125,17 +125,17 @@ TEST_F(NemesisTest, TaskFaultsMeetJobProcesses) {
 TEST_F(NemesisTest, BitsOfMapOutputsFlip) {
   EXPECT_THAT(Refusal(FaultKind::kFlipBit), HasSubstr("no map output"));
   const std::string whole(10'000, 'x');
-  const std::string path = temp_.Write("spool/j/u/map.out", whole);
+  const std::string path = temp_.Write("spool/j/u.map", whole);
   temp_.Write("spool/j/v/spill", whole);  // None.
   chmod(path.c_str(), 0444);
   std::set<size_t> places;
   for (uint64_t detail = 1; detail <= 20; ++detail) {
-    temp_.Write("spool/j/u/map.out", whole);
+    temp_.Write("spool/j/u.map", whole);
     const auto nemesis =
         MakeNemesis(Fault(FaultKind::kFlipBit, detail), subject_);
     ASSERT_TRUE(nemesis->Begin().ok());
     EXPECT_TRUE(nemesis->End().seen);
-    const std::string damaged = temp_.Read("spool/j/u/map.out");
+    const std::string damaged = temp_.Read("spool/j/u.map");
     ASSERT_EQ(damaged.size(), whole.size());
     size_t different = 0;
     for (size_t i = 0; i < whole.size(); ++i) {
@@ -155,34 +155,34 @@ TEST_F(NemesisTest, BitsOfMapOutputsFlip) {
 TEST_F(NemesisTest, EndsOfMapOutputsAreLost) {
   EXPECT_THAT(Refusal(FaultKind::kTruncateOutput), HasSubstr("no map output"));
   const std::string whole = "some bytes of a map output";
-  temp_.Write("spool/j/u/map.out", whole);
+  temp_.Write("spool/j/u.map", whole);
   const auto nemesis = MakeNemesis(Fault(FaultKind::kTruncateOutput), subject_);
   ASSERT_TRUE(nemesis->Begin().ok());
   EXPECT_TRUE(nemesis->End().seen);
-  const std::string left = temp_.Read("spool/j/u/map.out");
+  const std::string left = temp_.Read("spool/j/u.map");
   EXPECT_LT(left.size(), whole.size());
   EXPECT_EQ(left, whole.substr(0, left.size()));
 }
 
 TEST_F(NemesisTest, MapOutputsChangePlaces) {
   EXPECT_THAT(Refusal(FaultKind::kSwapOutputs), HasSubstr("no map output"));
-  temp_.Write("spool/j/u/map.out", "of u");
+  temp_.Write("spool/j/u.map", "of u");
   temp_.Write("spool/j/u/run-1", "spilled");
   EXPECT_THAT(Refusal(FaultKind::kSwapOutputs), HasSubstr("only one"));
-  temp_.Write("spool/j/v/map.out", "of v");
+  temp_.Write("spool/j/v.map", "of v");
   for (uint64_t detail = 1; detail <= 4; ++detail) {
-    const std::string before = temp_.Read("spool/j/u/map.out");
+    const std::string before = temp_.Read("spool/j/u.map");
     const auto nemesis =
         MakeNemesis(Fault(FaultKind::kSwapOutputs, detail << 31), subject_);
     ASSERT_TRUE(nemesis->Begin().ok());
     EXPECT_TRUE(nemesis->End().seen);
-    EXPECT_EQ(temp_.Read("spool/j/v/map.out"), before);
-    EXPECT_NE(temp_.Read("spool/j/u/map.out"), before);
+    EXPECT_EQ(temp_.Read("spool/j/v.map"), before);
+    EXPECT_NE(temp_.Read("spool/j/u.map"), before);
   }
 }
 
 TEST_F(NemesisTest, BitsOfSpillsFlip) {
-  temp_.Write("spool/j/u/map.out", "whole");
+  temp_.Write("spool/j/u.map", "whole");
   EXPECT_THAT(Refusal(FaultKind::kFlipSpill), HasSubstr("spilled"));
   const std::string whole(1000, 'x');
   temp_.Write("spool/j/v/run-1", whole);
@@ -191,12 +191,12 @@ TEST_F(NemesisTest, BitsOfSpillsFlip) {
   EXPECT_TRUE(nemesis->End().seen);
   EXPECT_NE(temp_.Read("spool/j/v/run-1"), whole);
   EXPECT_EQ(temp_.Read("spool/j/v/run-1").size(), whole.size());
-  EXPECT_EQ(temp_.Read("spool/j/u/map.out"), "whole");
+  EXPECT_EQ(temp_.Read("spool/j/u.map"), "whole");
 }
 
 TEST_F(NemesisTest, SpoolsAreDeleted) {
   EXPECT_THAT(Refusal(FaultKind::kDeleteSpool), HasSubstr("empty"));
-  temp_.Write("spool/j/u/map.out", "x");
+  temp_.Write("spool/j/u.map", "x");
   temp_.Write("spool/j/v/spill", "x");
   const auto nemesis = MakeNemesis(Fault(FaultKind::kDeleteSpool), subject_);
   ASSERT_TRUE(nemesis->Begin().ok());

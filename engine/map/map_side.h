@@ -42,7 +42,9 @@ struct MapSideOptions {
   // size.
   uint64_t memory_bytes = 64 << 20;
   Codec codec = Codec::kNone;
-  std::string scratch_dir;  // Exists. Spill runs go here and are removed.
+  // Spill runs go here and are removed. Made with the first of them, unless it
+  // is there; not removed.
+  std::string scratch_dir;
   std::string output_path;  // Created by Finish().
   // Spill runs that are open, and merged, at once; 2 at the least. Open files
   // are few by default, whatever the memory.

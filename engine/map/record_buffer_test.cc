@@ -355,6 +355,28 @@ TEST(RecordBufferTest, DroppedWithoutFinishLeavesNothingBehind) {
   EXPECT_TRUE(fs->AllFiles().empty());
 }
 
+TEST(RecordBufferTest, ScratchDirectoryIsMadeWithTheFirstRun) {
+  const auto fs = NewTestDisk();
+  MapSideOptions options = TestOptions(*fs);
+  options.scratch_dir = JoinPath(kScratch, "own");
+  for (const uint64_t records : {1, 5000, 5000}) {  // Twice, as if anew.
+    options.memory_bytes = 64 << 10;
+    options.output_path =
+        JoinPath(kScratch, Cat("output-", fs->AllFiles().size()));
+    auto buffer = RecordBuffer::Create(options);
+    ASSERT_TRUE(buffer.ok());
+    RecordEmitter emitter(**buffer);
+    for (uint64_t i = 0; i < records; ++i) {
+      ASSERT_TRUE(emitter.Emit(Cat(i), "value").ok());
+    }
+    const auto result = emitter.Finish();
+    ASSERT_TRUE(result.ok()) << result.status();
+    EXPECT_EQ(result->spills > 0, records > 1);
+    EXPECT_EQ(fs->Exists(options.scratch_dir), records > 1);
+  }
+  EXPECT_THAT(*fs->List(options.scratch_dir), testing::IsEmpty());
+}
+
 TEST(RecordBufferTest, ResidentMemoryStaysInBounds) {
   const TestDirectory directory;
   MapSideOptions options = TestOptions(FileSystem::Posix());

@@ -112,6 +112,10 @@ absl::StatusOr<MapOutputSummary> RunMerger::WriteFile(
 
 absl::StatusOr<RunMerger::Run> RunMerger::WriteRunFile(Fill fill) {
   const MapOutputWriterOptions writer_options = WriterOptions(++last_run_);
+  if (last_run_ == 1) {
+    const absl::Status made = options_.fs->MakeDirectory(options_.scratch_dir);
+    if (!made.ok() && !absl::IsAlreadyExists(made)) return made;
+  }
   Run run;
   run.identity = writer_options.identity;
   run.path = JoinPath(options_.scratch_dir,

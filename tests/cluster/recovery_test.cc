@@ -39,7 +39,7 @@ class RecoveryTest : public BehaviourTest {
     int held = 0;
     for (const auto& entry : std::filesystem::recursive_directory_iterator(
              cluster_->SpoolOf(worker))) {
-      held += entry.path().filename() == "map.out";
+      held += entry.path().extension() == ".map";
     }
     return held;
   }

@@ -173,7 +173,7 @@ void DamageMapOutputs(const std::string& directory, const std::string& damage) {
   std::vector<std::filesystem::path> outputs;
   for (const auto& entry :
        std::filesystem::recursive_directory_iterator(directory)) {
-    if (entry.path().filename() == "map.out") outputs.push_back(entry.path());
+    if (entry.path().extension() == ".map") outputs.push_back(entry.path());
   }
   if (outputs.empty()) throw std::runtime_error("no map outputs to damage");
   for (const std::filesystem::path& path : outputs) Damage(path, damage);

@@ -269,7 +269,7 @@ TEST_F(DamageTest, DamageWithoutEndFailsTheJob) {
   const ProgramResult result =
       Run("fault_job",
           {"--slots=1", "--reducers=2", "--", "tamper-900", temp_ / "work"});
-  ExpectFailure(result, kJobFailed, {"map.out", "--scratch"});
+  ExpectFailure(result, kJobFailed, {".map", "--scratch"});
 }
 
 // ------------------------------------------------------------- interruption

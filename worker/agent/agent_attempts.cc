@@ -83,6 +83,7 @@ void AgentCore::PrepareFiles(Attempt& attempt, bool begins_anew) {
   prepare.writes_output =
       WritesPart(attempt.grant) ||
       (attempt.grant.has_map() && !attempt.bad_records.empty());
+  prepare.needs_scratch = !attempt.grant.has_map();
   prepare.begins_anew = begins_anew;
   Job& job = jobs_[attempt.job];
   job.made_staging |= prepare.makes_staging;
@@ -177,7 +178,7 @@ void AgentCore::On(const AttemptPrepared& event) {
     input.num_maps = reduce.num_maps();
     input.num_partitions = reduce.num_partitions();
     input.directory =
-        AttemptSpool(options_.layout.Spool(), attempt->job, attempt->uid);
+        AttemptScratch(options_.layout.Spool(), attempt->job, attempt->uid);
     Do(StartFetch{std::move(input)});
   }
   GoOnIfPrepared(*attempt);

@@ -79,7 +79,7 @@ TEST_F(AgentTest, AMapGetsAllThatItNeedsBeforeItGetsAProcess) {
   EXPECT_EQ(run.map().output_path(),
             MapOutputPath("/w/spool", Job('a'), Uid(1)));
   EXPECT_EQ(run.map().scratch_dir(),
-            AttemptSpool("/w/spool", Job('a'), Uid(1)));
+            AttemptScratch("/w/spool", Job('a'), Uid(1)));
 }
 
 TEST_F(AgentTest, ABlobThatIsNotToBeHadFailsWhoNeedsIt) {
@@ -107,6 +107,7 @@ TEST_F(AgentTest, DirectoriesThatCannotBeMadeFailTheAttempt) {
   Give(proto::PLAN_TASK, 1);
   ASSERT_THAT(Of<PrepareAttempt>(), SizeIs(1));
   EXPECT_TRUE(Of<PrepareAttempt>()[0].makes_staging);
+  EXPECT_TRUE(Of<PrepareAttempt>()[0].needs_scratch) << "for the plan";
   EXPECT_EQ(Of<PrepareAttempt>()[0].output, "/out/dir");
   proto::AttemptFailure failure;
   failure.set_cause(proto::OUTPUT_EXISTS);
@@ -127,6 +128,7 @@ TEST_F(AgentTest, AReduceFetchesWithoutASlot) {
   EXPECT_THAT(Of<StartFetch>(), IsEmpty()) << "its directory is not there yet";
   ASSERT_THAT(Of<PrepareAttempt>(), SizeIs(1));
   EXPECT_TRUE(Of<PrepareAttempt>()[0].writes_output);
+  EXPECT_TRUE(Of<PrepareAttempt>()[0].needs_scratch);
   Tell(AttemptPrepared{Uid(2), Job('a'), std::nullopt});
   ASSERT_THAT(Of<StartFetch>(), SizeIs(1));
   const ReduceInput input = Of<StartFetch>()[0].input;
@@ -135,7 +137,7 @@ TEST_F(AgentTest, AReduceFetchesWithoutASlot) {
   EXPECT_EQ(input.partition, 3u);
   EXPECT_EQ(input.num_maps, 2u);
   EXPECT_EQ(input.num_partitions, 4u);
-  EXPECT_EQ(input.directory, AttemptSpool("/w/spool", Job('a'), Uid(2)));
+  EXPECT_EQ(input.directory, AttemptScratch("/w/spool", Job('a'), Uid(2)));
 
   proto::MasterMessage message;
   message.mutable_locations()->set_job_id(std::string(Job('a').bytes()));

@@ -195,6 +195,8 @@ struct PrepareAttempt {
   std::string output;
   bool makes_staging = false;
   bool writes_output = false;
+  // A map makes its scratch directory itself, if it spills.
+  bool needs_scratch = false;
   // What the attempt has written there goes first.
   bool begins_anew = false;
 };

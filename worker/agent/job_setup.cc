@@ -102,7 +102,7 @@ std::string DeadLetterPath(const std::string& output, const JobId& job,
 
 std::string PlanPath(const WorkerLayout& layout, const JobId& job,
                      const AttemptUid& uid) {
-  return JoinPath(AttemptSpool(layout.Spool(), job, uid), "plan");
+  return JoinPath(AttemptScratch(layout.Spool(), job, uid), "plan");
 }
 
 bool WritesPart(const proto::Grant& grant) {
@@ -121,7 +121,7 @@ proto::RunTask MakeRunTask(const proto::Grant& grant, const JobId& job,
   run.set_index(ref.task().index());
   run.set_attempt_uid(ref.attempt_uid());
   run.set_attempt(ref.number());
-  const std::string spool = AttemptSpool(layout.Spool(), job, uid);
+  const std::string scratch = AttemptScratch(layout.Spool(), job, uid);
   const std::string part =
       OutputPath(spec.output(), job, uid, ref.task().index());
   if (grant.has_plan()) {
@@ -137,7 +137,7 @@ proto::RunTask MakeRunTask(const proto::Grant& grant, const JobId& job,
     proto::MapTask* map = run.mutable_map();
     map->set_plan_path(layout.Blob(grant.map().plan_sha256()));
     map->set_num_partitions(grant.map().num_partitions());
-    map->set_scratch_dir(spool);
+    map->set_scratch_dir(scratch);
     map->set_output_path(
         WritesPart(grant) ? part : MapOutputPath(layout.Spool(), job, uid));
     if (!bad_records.empty()) {
@@ -148,7 +148,7 @@ proto::RunTask MakeRunTask(const proto::Grant& grant, const JobId& job,
   } else {
     proto::ReduceTask* reduce = run.mutable_reduce();
     reduce->mutable_map_outputs()->Add(inputs.begin(), inputs.end());
-    reduce->set_scratch_dir(spool);
+    reduce->set_scratch_dir(scratch);
     reduce->set_output_path(part);
     reduce->set_num_partitions(grant.reduce().num_partitions());
   }

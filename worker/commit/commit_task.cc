@@ -13,6 +13,7 @@
 #include "storage/output/part_writer.h"
 #include "supervisor/shortage_cause.h"
 #include "worker/agent/job_setup.h"
+#include "worker/spool/attempt_files.h"
 
 namespace millrace::worker {
 namespace {
@@ -137,16 +138,16 @@ AttemptPrepared PrepareDirectories(FileSystem& fs, const WorkerLayout& layout,
   const std::string spool = layout.Spool();
   absl::Status status;
   if (prepare.begins_anew) {
-    status = fs.RemoveTree(AttemptSpool(spool, prepare.job, prepare.attempt));
+    status = RemoveAttemptFiles(fs, spool, prepare.job, prepare.attempt);
     if (status.ok() && prepare.writes_output) {
       status = fs.RemoveTree(
           OutputDirectory(prepare.output, prepare.job, prepare.attempt));
     }
   }
   if (status.ok()) status = MakeIfMissing(fs, JobSpool(spool, prepare.job));
-  if (status.ok()) {
+  if (status.ok() && prepare.needs_scratch) {
     status =
-        MakeIfMissing(fs, AttemptSpool(spool, prepare.job, prepare.attempt));
+        MakeIfMissing(fs, AttemptScratch(spool, prepare.job, prepare.attempt));
   }
   if (!status.ok()) {
     answer.failure =

@@ -15,11 +15,11 @@
 
 namespace millrace::worker {
 
-// Makes the attempt's directory in the spool, and its place in S if it writes
-// output, empty ones if it begins anew; of a planning task, S itself. Failures
-// of a planning task say why the output could never be committed
-// (OUTPUT_EXISTS, OUTPUT_FAILED) and are final, unless the disk is full or the
-// store away.
+// Makes the job's directory in the spool, the attempt's own one there if it
+// needs it, and its place in S if it writes output, empty ones if it begins
+// anew; of a planning task, S itself. Failures of a planning task say why the
+// output could never be committed (OUTPUT_EXISTS, OUTPUT_FAILED) and are final,
+// unless the disk is full or the store away.
 AttemptPrepared PrepareDirectories(FileSystem& fs, const WorkerLayout& layout,
                                    const PrepareAttempt& prepare);
 

@@ -39,7 +39,12 @@ class CommitTaskTest : public testing::Test {
 
   std::optional<proto::AttemptFailure> Prepare(bool staging, bool output,
                                                int uid) {
-    PrepareAttempt prepare{Uid(uid), kJob, output_, staging, output};
+    const PrepareAttempt prepare{.attempt = Uid(uid),
+                                 .job = kJob,
+                                 .output = output_,
+                                 .makes_staging = staging,
+                                 .writes_output = output,
+                                 .needs_scratch = true};
     const AttemptPrepared answer = PrepareDirectories(fs_, layout_, prepare);
     EXPECT_EQ(answer.attempt, Uid(uid));
     EXPECT_EQ(answer.job, kJob);
@@ -97,7 +102,7 @@ class CommitTaskTest : public testing::Test {
 
 TEST_F(CommitTaskTest, PreparesTheSpoolAndTheStaging) {
   ASSERT_FALSE(Prepare(true, false, 1).has_value());
-  EXPECT_TRUE(fs_.Stat(AttemptSpool(layout_.Spool(), kJob, Uid(1))).ok());
+  EXPECT_TRUE(fs_.Stat(AttemptScratch(layout_.Spool(), kJob, Uid(1))).ok());
   EXPECT_TRUE(fs_.Stat(storage::StagingPath(output_, kJob) + "/att").ok());
   EXPECT_FALSE(Prepare(true, false, 1).has_value()) << "again";
   ASSERT_FALSE(Prepare(false, true, 2).has_value());
@@ -105,19 +110,35 @@ TEST_F(CommitTaskTest, PreparesTheSpoolAndTheStaging) {
   ASSERT_FALSE(Prepare(false, true, 2).has_value()) << "again";
 }
 
+TEST_F(CommitTaskTest, AMapThatDoesNotSpillCostsNoDirectory) {
+  const PrepareAttempt prepare{
+      .attempt = Uid(1), .job = kJob, .output = output_};
+  ASSERT_FALSE(PrepareDirectories(fs_, layout_, prepare).failure.has_value());
+  EXPECT_THAT(directory_.Names(Cat("w/spool/", kJob.ToHex())), IsEmpty());
+}
+
 TEST_F(CommitTaskTest, AnAttemptThatBeginsAnewFindsNothingOfBefore) {
   ASSERT_FALSE(Prepare(true, false, 1).has_value());
   ASSERT_FALSE(Prepare(false, true, 2).has_value());
-  const std::string spool = AttemptSpool(layout_.Spool(), kJob, Uid(2));
+  const std::string scratch = AttemptScratch(layout_.Spool(), kJob, Uid(2));
   const std::string output = OutputDirectory(output_, kJob, Uid(2));
-  for (const std::string& path : {spool, output}) {
-    ASSERT_TRUE(WriteWholeFile(fs_, path + "/old", "x").ok());
+  const std::string map_output = MapOutputPath(layout_.Spool(), kJob, Uid(2));
+  for (const std::string& path :
+       {scratch + "/old", output + "/old", map_output}) {
+    ASSERT_TRUE(WriteWholeFile(fs_, path, "x").ok());
   }
-  PrepareAttempt prepare{Uid(2), kJob, output_, false, true, true};
+  PrepareAttempt prepare{.attempt = Uid(2),
+                         .job = kJob,
+                         .output = output_,
+                         .writes_output = true,
+                         .begins_anew = true};
   ASSERT_FALSE(PrepareDirectories(fs_, layout_, prepare).failure.has_value());
-  for (const std::string& path : {spool, output}) {
-    EXPECT_THAT(*fs_.List(path), IsEmpty()) << path;
-  }
+  EXPECT_THAT(*fs_.List(output), IsEmpty());
+  EXPECT_FALSE(fs_.Stat(map_output).ok());
+  EXPECT_FALSE(fs_.Stat(scratch).ok());
+  prepare.needs_scratch = true;
+  ASSERT_FALSE(PrepareDirectories(fs_, layout_, prepare).failure.has_value());
+  EXPECT_THAT(*fs_.List(scratch), IsEmpty());
 }
 
 TEST_F(CommitTaskTest, DeadLettersBelongToTheOutput) {

@@ -16,6 +16,7 @@
 #include "common/strings.h"
 #include "worker/agent/job_setup.h"
 #include "worker/commit/commit_task.h"
+#include "worker/spool/attempt_files.h"
 
 namespace millrace::worker {
 namespace {
@@ -25,21 +26,6 @@ constexpr int kLocalThreads = 2;
 constexpr int kStoreThreads = 16;
 constexpr int kBlobThreads = 4;
 
-// Files of the directory itself; an attempt makes no others. What is gone in
-// the meantime has no size.
-uint64_t WrittenBelow(FileSystem& fs, const std::string& directory) {
-  uint64_t bytes = 0;
-  const auto entries = fs.List(directory);
-  if (!entries.ok()) return 0;
-  for (const DirEntry& entry : *entries) {
-    if (entry.kind != FileKind::kRegular) continue;
-    const absl::StatusOr<FileInfo> info =
-        fs.StatLink(JoinPath(directory, entry.name));
-    if (info.ok()) bytes += info->identity.size;
-  }
-  return bytes;
-}
-
 // After a job, so that many that end together are one.
 constexpr absl::Duration kTrimDelay = absl::Seconds(2);
 
@@ -47,6 +33,11 @@ constexpr absl::Duration kTrimDelay = absl::Seconds(2);
 // comes later does not fit: without this a worker that runs many jobs keeps
 // several times what it uses.
 void GiveBackFreeMemory() { malloc_trim(0); }
+
+void WarnIfNot(const absl::Status& deleted) {
+  if (deleted.ok()) return;
+  LOG_EVERY_N(WARNING, 100) << "not deleted: " << ToStd(deleted.message());
+}
 
 }  // namespace
 
@@ -226,18 +217,14 @@ void WorkerLoop::Do(const RunPublish& effect) {
 }
 
 void WorkerLoop::Do(const DeleteAttempt& effect) {
-  const auto remove = [this](const std::string& path) {
-    const absl::Status status = parts_.fs.RemoveTree(path);
-    if (!status.ok()) {
-      LOG_EVERY_N(WARNING, 100) << "not deleted: " << ToStd(status.message());
-    }
-  };
-  local_work_.Run([this, effect, remove] {
-    remove(AttemptSpool(layout_.Spool(), effect.job, effect.attempt));
+  local_work_.Run([this, effect] {
+    WarnIfNot(RemoveAttemptFiles(parts_.fs, layout_.Spool(), effect.job,
+                                 effect.attempt));
   });
   if (effect.output.empty()) return;
-  store_work_.Run([effect, remove] {
-    remove(OutputDirectory(effect.output, effect.job, effect.attempt));
+  store_work_.Run([this, effect] {
+    WarnIfNot(parts_.fs.RemoveTree(
+        OutputDirectory(effect.output, effect.job, effect.attempt)));
   });
 }
 
@@ -257,7 +244,7 @@ void WorkerLoop::Do(const MeasureDisk& effect) {
     DiskMeasured measured{*free};
     for (const auto& [job, uid] : effect.attempts) {
       measured.written[uid] =
-          WrittenBelow(parts_.fs, AttemptSpool(layout_.Spool(), job, uid));
+          AttemptFileBytes(parts_.fs, layout_.Spool(), job, uid);
     }
     Post(std::move(measured));
   });

@@ -3,11 +3,13 @@
 //   id                  cluster id and name (worker/spool/worker_directory.h)
 //   lock                held with flock while a worker runs here
 //   boot                boot id of the host when the spool was last used
-//   spool/<job>/<uid>/  of one attempt: spill runs, fetched sections, the plan
-//                       of a planning task, and
-//               map.out   the map output
-//                       spool/<job>/ itself stays, empty, until the job is
-//                       dropped, through restarts: its S may be there still
+//   spool/<job>/        of one job. It stays, empty, until the job is dropped,
+//                       through restarts: its S may be there still
+//       <uid>.map       the map output of an attempt
+//       <uid>/          what else an attempt writes: spill runs, fetched
+//                       sections, the plan of a planning task. Maps make it if
+//                       they spill: most do not, and a directory of each costs
+//                       more than a small map's file
 //   blobs/<sha256>      verified copies of blobs; programs are executable
 //   logs/<job>/<uid>    what the attempt's process printed; beside it an empty
 //                       file whose name says of which task that is
@@ -27,19 +29,19 @@
 
 namespace millrace::worker {
 
-inline constexpr char kMapOutputName[] = "map.out";
+inline constexpr std::string_view kMapOutputSuffix = ".map";
 
 // `spool` is Hello.spool_dir: of this worker, or of another on the same host.
 inline std::string JobSpool(std::string_view spool, const JobId& job) {
   return JoinPath(spool, job.ToHex());
 }
-inline std::string AttemptSpool(std::string_view spool, const JobId& job,
-                                const AttemptUid& uid) {
+inline std::string AttemptScratch(std::string_view spool, const JobId& job,
+                                  const AttemptUid& uid) {
   return JoinPath(JobSpool(spool, job), uid.ToHex());
 }
 inline std::string MapOutputPath(std::string_view spool, const JobId& job,
                                  const AttemptUid& uid) {
-  return JoinPath(AttemptSpool(spool, job, uid), kMapOutputName);
+  return JoinPath(JobSpool(spool, job), Cat(uid.ToHex(), kMapOutputSuffix));
 }
 
 struct WorkerLayout {

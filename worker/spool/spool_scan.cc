@@ -3,6 +3,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -51,27 +52,24 @@ absl::StatusOr<FoundOutput> Inspect(FileSystem& fs, const std::string& path,
   return output;
 }
 
-// True: something of the attempt is worth keeping.
-bool ScanAttempt(FileSystem& fs, const std::string& directory, const JobId& job,
-                 const AttemptUid& uid, std::vector<FoundOutput>* found) {
-  const std::string path = JoinPath(directory, kMapOutputName);
-  absl::StatusOr<FoundOutput> output = Inspect(fs, path, job, uid);
+// The attempt whose map output has such a name.
+std::optional<AttemptUid> AttemptOf(std::string_view name) {
+  if (!name.ends_with(kMapOutputSuffix)) return std::nullopt;
+  name.remove_suffix(kMapOutputSuffix.size());
+  return AttemptUid::FromHex(name);
+}
+
+// True: it is a map output, and whole.
+bool Keep(FileSystem& fs, const std::string& path, const JobId& job,
+          std::vector<FoundOutput>* found) {
+  const std::optional<AttemptUid> uid = AttemptOf(BaseName(path));
+  if (!uid.has_value()) return false;
+  absl::StatusOr<FoundOutput> output = Inspect(fs, path, job, *uid);
   if (!output.ok()) {
-    if (!absl::IsNotFound(output.status())) {
-      LOG(WARNING) << "not offered again: " << ToStd(output.status().message());
-    }
+    LOG(WARNING) << "not offered again: " << ToStd(output.status().message());
     return false;
   }
   found->push_back(*std::move(output));
-  // Spill runs that the attempt had no time to remove.
-  const absl::StatusOr<std::vector<DirEntry>> entries = fs.List(directory);
-  if (entries.ok()) {
-    for (const DirEntry& entry : *entries) {
-      if (entry.name != kMapOutputName) {
-        Delete(fs, JoinPath(directory, entry.name));
-      }
-    }
-  }
   return true;
 }
 
@@ -85,19 +83,15 @@ absl::StatusOr<FoundSpool> ScanSpool(FileSystem& fs,
   for (const DirEntry& job_entry : jobs) {
     const std::string job_path = JoinPath(spool, job_entry.name);
     const auto job = JobId::FromHex(job_entry.name);
-    const absl::StatusOr<std::vector<DirEntry>> attempts = fs.List(job_path);
-    if (!job.has_value() || !attempts.ok()) {
+    const absl::StatusOr<std::vector<DirEntry>> entries = fs.List(job_path);
+    if (!job.has_value() || !entries.ok()) {
       Delete(fs, job_path);
       continue;
     }
     found.jobs.push_back(*job);
-    for (const DirEntry& entry : *attempts) {
+    for (const DirEntry& entry : *entries) {
       const std::string path = JoinPath(job_path, entry.name);
-      const auto uid = AttemptUid::FromHex(entry.name);
-      if (!uid.has_value() ||
-          !ScanAttempt(fs, path, *job, *uid, &found.outputs)) {
-        Delete(fs, path);
-      }
+      if (!Keep(fs, path, *job, &found.outputs)) Delete(fs, path);
     }
   }
   return found;

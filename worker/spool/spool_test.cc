@@ -8,6 +8,7 @@
 #include "engine/format/test_records.h"
 #include "tests/testing/faulty_file_system.h"
 #include "tests/testing/temp_dir.h"
+#include "worker/spool/attempt_files.h"
 #include "worker/spool/attempt_log.h"
 #include "worker/spool/live_attempts.h"
 #include "worker/spool/log_labels.h"
@@ -116,7 +117,8 @@ TEST_F(WorkerDirectoryTest, ARestartOfTheHostLosesTheSpoolAndNothingElse) {
   };
   const uint64_t before = inode();
   const std::string job = Job('a').ToHex();
-  parent_.Write(Cat("w/spool/", job, "/attempt/map.out"), "data");
+  parent_.Write(Cat("w/spool/", job, "/attempt/fetch-0"), "data");
+  parent_.Write(Cat("w/spool/", job, "/attempt.map"), "data");
   ASSERT_TRUE(Open("", "boot-2").ok());
   // That there was the job is known still.
   EXPECT_THAT(parent_.Names("w/spool"), ElementsAre(job));
@@ -139,11 +141,11 @@ TEST(BootIdTest, IsTheKernels) {
 
 class SpoolScanTest : public testing::Test {
  protected:
-  // What an attempt of map `index` leaves in its directory.
-  std::string AddOutput(char job, char uid, uint32_t index, char dir_uid = 0) {
-    if (dir_uid == 0) dir_uid = uid;
+  // What an attempt of map `index` leaves.
+  std::string AddOutput(char job, char uid, uint32_t index, char name_uid = 0) {
+    if (name_uid == 0) name_uid = uid;
     const std::string name =
-        Cat("spool/", Job(job).ToHex(), "/", Uid(dir_uid).ToHex(), "/map.out");
+        Cat("spool/", Job(job).ToHex(), "/", Uid(name_uid).ToHex(), ".map");
     directory_.Write(name, "");
     EXPECT_TRUE(FileSystem::Posix().RemoveFile(directory_ / name).ok());
     engine::MapOutputWriterOptions options;
@@ -172,7 +174,9 @@ class SpoolScanTest : public testing::Test {
 
 TEST_F(SpoolScanTest, FindsIntactOutputsAndDeletesTheRest) {
   const std::string good = AddOutput('a', '1', 7);
-  directory_.Write(Cat(ParentPath(good), "/spill-3"), "left over");
+  directory_.Write(
+      Cat("spool/", Job('a').ToHex(), "/", Uid('1').ToHex(), "/map-7-run-3"),
+      "left over");
   directory_.Write(
       Cat("spool/", Job('a').ToHex(), "/", Uid('2').ToHex(), "/fetch-0"),
       "of a reduce");
@@ -180,7 +184,14 @@ TEST_F(SpoolScanTest, FindsIntactOutputsAndDeletesTheRest) {
       Cat("spool/", Job('b').ToHex(), "/", Uid('3').ToHex(), "/spill-0"),
       "of a map that did not finish");
   directory_.Write("spool/no-job/file", "?");
-  directory_.Write(Cat("spool/", Job('a').ToHex(), "/no-attempt/map.out"), "?");
+  directory_.Write(Cat("spool/", Job('a').ToHex(), "/no-attempt.map"), "?");
+  directory_.Write(Cat("spool/", Job('a').ToHex(), "/.map"), "?");
+  // Whole, but not by the name of one.
+  directory_.Write(Cat("spool/", Job('a').ToHex(), "/", Uid('4').ToHex()),
+                   directory_.Read(good));
+  directory_.Write(
+      Cat("spool/", Job('a').ToHex(), "/", Uid('5').ToHex(), ".map/map.out"),
+      directory_.Read(good));
   const FoundSpool scanned = ScanAll();
   const std::vector<FoundOutput>& found = scanned.outputs;
   ASSERT_THAT(found, SizeIs(1));
@@ -194,8 +205,7 @@ TEST_F(SpoolScanTest, FindsIntactOutputsAndDeletesTheRest) {
               UnorderedElementsAre(Job('a').ToHex(), Job('b').ToHex()));
   EXPECT_THAT(directory_.Names(Cat("spool/", Job('b').ToHex())), IsEmpty());
   EXPECT_THAT(directory_.Names(Cat("spool/", Job('a').ToHex())),
-              ElementsAre(Uid('1').ToHex()));
-  EXPECT_THAT(directory_.Names(ParentPath(good)), ElementsAre("map.out"));
+              ElementsAre(BaseName(good)));
   EXPECT_THAT(Scan(), SizeIs(1)) << "again, with the same answer";
 }
 
@@ -204,7 +214,7 @@ TEST_F(SpoolScanTest, DamagedAndMisplacedOutputsAreNotOffered) {
     return directory_.Read(AddOutput('a', '1', 7));
   }();
   const std::string name =
-      Cat("spool/", Job('a').ToHex(), "/", Uid('1').ToHex(), "/map.out");
+      Cat("spool/", Job('a').ToHex(), "/", Uid('1').ToHex(), ".map");
   // The index is the last 80 + 3 * 48 + 32 bytes; blocks are for readers.
   for (size_t at = bytes.size() - 256; at < bytes.size(); at += 5) {
     std::string bad = bytes;
@@ -219,8 +229,33 @@ TEST_F(SpoolScanTest, DamagedAndMisplacedOutputsAreNotOffered) {
   EXPECT_THAT(Scan(), IsEmpty());
   directory_.Write(name, "");
   EXPECT_THAT(Scan(), IsEmpty());
-  AddOutput('a', '1', 7, /*dir_uid=*/'2');
+  AddOutput('a', '1', 7, /*name_uid=*/'2');
   EXPECT_THAT(Scan(), IsEmpty()) << "an attempt by another name";
+}
+
+// ------------------------------------------------------------ attempt files
+
+TEST(AttemptFilesTest, AreTheMapOutputAndTheScratchDirectory) {
+  TempDir directory;
+  FileSystem& fs = FileSystem::Posix();
+  const auto write = [&](char uid, std::string_view rest, size_t bytes) {
+    directory.Write(
+        Cat("spool/", Job('a').ToHex(), "/", Uid(uid).ToHex(), rest),
+        std::string(bytes, 'x'));
+  };
+  const std::string spool = directory / "spool";
+  EXPECT_EQ(AttemptFileBytes(fs, spool, Job('a'), Uid('1')), 0u);
+  EXPECT_TRUE(RemoveAttemptFiles(fs, spool, Job('a'), Uid('1')).ok());
+  write('1', ".map", 5);
+  EXPECT_EQ(AttemptFileBytes(fs, spool, Job('a'), Uid('1')), 5u);
+  write('1', "/run-1", 70);
+  write('1', "/run-2", 300);
+  write('2', ".map", 1'000);
+  EXPECT_EQ(AttemptFileBytes(fs, spool, Job('a'), Uid('1')), 375u);
+  EXPECT_TRUE(RemoveAttemptFiles(fs, spool, Job('a'), Uid('1')).ok());
+  EXPECT_EQ(AttemptFileBytes(fs, spool, Job('a'), Uid('1')), 0u);
+  EXPECT_THAT(directory.Names(Cat("spool/", Job('a').ToHex())),
+              ElementsAre(Uid('2').ToHex() + ".map"));
 }
 
 // --------------------------------------------------------------------- logs

@@ -16,7 +16,6 @@ namespace millrace::local {
 namespace {
 
 constexpr absl::Duration kTick = absl::Milliseconds(100);
-constexpr char kMapOutputName[] = "map.out";
 // What does not help at once does not help in a moment either.
 constexpr int kPublishTriesMax = 3;
 
@@ -155,7 +154,11 @@ void LocalJob::StepSlotGone(int slot, const absl::Status& status) {
 
 void LocalJob::Run(const RunAttempt& run) {
   running_[run.slot] = run;
-  absl::Status status = fs_.MakeDirectory(paths_.AttemptSpool(run.uid));
+  absl::Status status;
+  // A map makes its own, if it spills.
+  if (run.task.kind == proto::REDUCE_TASK) {
+    status = fs_.MakeDirectory(paths_.Scratch(run.uid));
+  }
   const bool writes_output =
       run.task.kind == proto::REDUCE_TASK ||
       (run.task.kind == proto::MAP_TASK &&
@@ -179,7 +182,7 @@ proto::RunTask LocalJob::MakeRunTask(const RunAttempt& run) const {
   task.set_index(run.task.index);
   task.set_attempt_uid(std::string(run.uid.bytes()));
   task.set_attempt(run.attempt);
-  const std::string spool = paths_.AttemptSpool(run.uid);
+  const std::string scratch = paths_.Scratch(run.uid);
   const auto part = [&](uint32_t index) {
     return JoinPath(paths_.AttemptOutput(run.uid), storage::PartName(index));
   };
@@ -188,10 +191,10 @@ proto::RunTask LocalJob::MakeRunTask(const RunAttempt& run) const {
       proto::MapTask* map = task.mutable_map();
       map->set_plan_path(paths_.Plan());
       map->set_num_partitions(core_.num_partitions());
-      map->set_scratch_dir(spool);
+      map->set_scratch_dir(scratch);
       map->set_output_path(core_.num_partitions() == 0
                                ? part(run.task.index)
-                               : JoinPath(spool, kMapOutputName));
+                               : paths_.MapOutput(run.uid));
       if (run.bad_records.empty()) break;
       map->mutable_bad_records()->Add(run.bad_records.begin(),
                                       run.bad_records.end());
@@ -205,13 +208,12 @@ proto::RunTask LocalJob::MakeRunTask(const RunAttempt& run) const {
       for (uint32_t i = 0; i < core_.num_maps(); ++i) {
         const Winner& winner = core_.map_winner(i);
         proto::MapOutputRef* ref = reduce->add_map_outputs();
-        ref->set_path(
-            JoinPath(paths_.AttemptSpool(winner.uid), kMapOutputName));
+        ref->set_path(paths_.MapOutput(winner.uid));
         ref->set_map_index(i);
         ref->set_attempt_uid(std::string(winner.uid.bytes()));
         ref->set_root(winner.done.map_output_root());
       }
-      reduce->set_scratch_dir(spool);
+      reduce->set_scratch_dir(scratch);
       reduce->set_output_path(part(run.task.index));
       reduce->set_num_partitions(core_.num_partitions());
       break;
@@ -246,7 +248,8 @@ storage::Sizing LocalJob::sizing() const {
 void LocalJob::Drop(const AttemptUid& uid) {
   // What stays behind goes with the whole staging directory at the end.
   fs_.RemoveTree(paths_.AttemptOutput(uid)).IgnoreError();
-  fs_.RemoveTree(paths_.AttemptSpool(uid)).IgnoreError();
+  fs_.RemoveTree(paths_.MapOutput(uid)).IgnoreError();
+  fs_.RemoveTree(paths_.Scratch(uid)).IgnoreError();
 }
 
 absl::Status LocalJob::Publish() {

@@ -31,11 +31,14 @@ struct JobPaths {
   std::string spool;    // Map outputs, spill runs, the plan.
 
   std::string Plan() const { return JoinPath(spool, "plan"); }
-  // Job output of an attempt; everything else of it.
+  // Of an attempt: job output; map output; everything else.
   std::string AttemptOutput(const AttemptUid& uid) const {
     return JoinPath(JoinPath(staging, "att"), uid.ToHex());
   }
-  std::string AttemptSpool(const AttemptUid& uid) const {
+  std::string MapOutput(const AttemptUid& uid) const {
+    return JoinPath(spool, uid.ToHex() + ".map");
+  }
+  std::string Scratch(const AttemptUid& uid) const {
     return JoinPath(spool, uid.ToHex());
   }
 };

@@ -7,6 +7,7 @@
 #include "tests/sim/whole/worker_life.h"
 #include "worker/agent/job_setup.h"
 #include "worker/commit/commit_task.h"
+#include "worker/spool/attempt_files.h"
 
 namespace millrace::wholesim {
 namespace {
@@ -72,9 +73,8 @@ void Worker::Do(const worker::RunPublish& effect) {
 void Worker::Do(const worker::DeleteAttempt& effect) {
   held_.erase(effect.attempt);
   Later(world_.Between(0.5, 50), [this, effect] {
-    world_.fs
-        .RemoveTree(
-            worker::AttemptSpool(layout_.Spool(), effect.job, effect.attempt))
+    worker::RemoveAttemptFiles(world_.fs, layout_.Spool(), effect.job,
+                               effect.attempt)
         .IgnoreError();
     if (effect.output.empty()) return;
     const std::string own =

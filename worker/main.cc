@@ -21,6 +21,7 @@
 #include "common/fault_point.h"
 #include "common/file_system.h"
 #include "common/flag_kinds.h"
+#include "common/lock_checks.h"
 #include "common/logging.h"
 #include "common/random.h"
 #include "common/status_macros.h"
@@ -355,6 +356,7 @@ int main(int argc, char** argv) {
                                 "\" is not HOST:PORT"));
   }
   InitLogging(argv[0], 0);
+  LeaveLockChecksToDebugBuilds();
   // Connections, files under way, and what its job processes may have each.
   const uint64_t descriptors = RaiseDescriptorLimit(kDescriptorsWanted);
   if (descriptors < kDescriptorsFew) {

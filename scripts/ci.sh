@@ -5,6 +5,7 @@
 #   scripts/ci.sh asan [core | all]     address and undefined-behaviour sanitizer
 #   scripts/ci.sh tsan                  data races where threads are: see below
 #   scripts/ci.sh tsa                   lock annotations, checked by Clang
+#   scripts/ci.sh bench                 the benchmarks compile, and run on a little
 #   scripts/ci.sh clang-tidy [FILE...]  .clang-tidy, over all sources by default
 #   scripts/ci.sh fuzz TARGET [SECONDS] one fuzzer; findings go to build/fuzz/
 #   scripts/ci.sh sim [SECONDS]         groups of masters in simulation, many seeds
@@ -34,7 +35,7 @@ jobs=${MILLRACE_JOBS:-$(nproc)}
 # Tests that are themselves steps of this script.
 readonly NOT_HERE='^(long|meta)$'
 
-usage() { sed -n '4,28s/^# \{0,1\}//p' "$0"; }
+usage() { sed -n '4,29s/^# \{0,1\}//p' "$0"; }
 
 # build PRESET [TARGET...]: configures and builds; quiet when all is well.
 build() {
@@ -92,6 +93,12 @@ case "$step" in
     ;;
   tsa)
     build tsa
+    ;;
+  bench)
+    # Figures are for bench/run, on a machine that does nothing else.
+    cmake --preset release -D MILLRACE_BENCH=ON >/dev/null
+    build release
+    run_tests release -R '^(bench|scheduler_bench)_'
     ;;
   clang-tidy)
     # Clang's own preset: it cannot read the precompiled headers of GCC.

@@ -27,7 +27,7 @@ readonly TEST_PACKAGES=(libgtest-dev libgmock-dev)
 readonly TEST_OPTIONAL=(shellcheck systemd)
 # libclang-rt holds the sanitizer and fuzzer run times, which Debian only
 # recommends.
-readonly LONG_PACKAGES=(clang lld libclang-rt-14-dev)
+readonly LONG_PACKAGES=(clang lld libclang-rt-14-dev libbenchmark-dev)
 
 usage() { sed -n '4,11s/^# \{0,1\}//p' "$0"; }
 

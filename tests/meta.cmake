@@ -28,6 +28,8 @@ mr_long_test(NAME tsan TIMEOUT 3600 LABELS sanitizer
              COMMAND scripts/ci.sh tsan)
 mr_long_test(NAME tsa TIMEOUT 3600 LABELS sanitizer
              COMMAND scripts/ci.sh tsa)
+mr_long_test(NAME benchmarks TIMEOUT 3600 LABELS bench
+             COMMAND scripts/ci.sh bench)
 mr_long_test(NAME raft_sim_seeds TIMEOUT 86400 LABELS sim
              COMMAND scripts/ci.sh sim)
 mr_long_test(NAME whole_sim_seeds TIMEOUT 86400 LABELS sim

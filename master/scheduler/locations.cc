@@ -1,5 +1,7 @@
 #include "master/scheduler/locations.h"
 
+#include <google/protobuf/arena.h>
+
 #include <algorithm>
 #include <map>
 #include <memory>
@@ -14,6 +16,9 @@ namespace {
 constexpr size_t kBatchMax = 256;
 // Of workers in one message: some 6 KB each at most.
 constexpr int kAddressesMax = 128;
+// Who are told the same maps in one round: each of them costs a look at the
+// workers that hold them.
+constexpr size_t kReadersMax = 100;
 
 void AddMap(const SoftState& soft, const Job& job, uint32_t index,
             proto::Locations* out) {
@@ -40,33 +45,42 @@ void AddAddress(SoftState& soft, WorkerNumber number, proto::Locations* out) {
 
 using Messages = std::vector<std::shared_ptr<const proto::MasterMessage>>;
 
+// A message that stands in one piece of memory: it has some thousand parts.
+struct ArenaMessage {
+  google::protobuf::Arena arena;
+  proto::MasterMessage* const message =
+      google::protobuf::Arena::CreateMessage<proto::MasterMessage>(&arena);
+};
+
 // Of these maps, in their order, in messages of bounded length; with the
 // addresses of those of their holders that are in `unnamed`.
 Messages Compose(SoftState& soft, const Job& job,
                  const std::vector<uint32_t>& maps,
                  const std::vector<WorkerNumber>& unnamed) {
   Messages messages;
-  proto::MasterMessage message;
-  const auto flush = [&] {
-    message.mutable_locations()->set_job_id(std::string(job.id.bytes()));
-    messages.push_back(soft.Shared(std::move(message)));
-    message.Clear();
-  };
+  proto::Locations* locations = nullptr;
   std::set<WorkerNumber> left(unnamed.begin(), unnamed.end());
-  for (uint32_t map : maps) {
-    proto::Locations* locations = message.mutable_locations();
-    AddMap(soft, job, map, locations);
-    const Task& task = job.maps.tasks[map];
+  for (size_t i = 0; i < maps.size(); ++i) {
+    const size_t maps_max = soft.options.locations_message_max;
+    if (locations == nullptr) {
+      const auto next = std::make_shared<ArenaMessage>();
+      next->message->set_term(soft.term);
+      locations = next->message->mutable_locations();
+      locations->set_job_id(std::string(job.id.bytes()));
+      locations->mutable_maps()->Reserve(
+          static_cast<int>(std::min(maps_max, maps.size() - i)));
+      messages.emplace_back(next, next->message);
+    }
+    AddMap(soft, job, maps[i], locations);
+    const Task& task = job.maps.tasks[maps[i]];
     if (task.has_winner && left.erase(task.worker) > 0) {
       AddAddress(soft, task.worker, locations);
     }
-    if (static_cast<size_t>(locations->maps_size()) >=
-            soft.options.locations_message_max ||
+    if (static_cast<size_t>(locations->maps_size()) >= maps_max ||
         locations->workers_size() >= kAddressesMax) {
-      flush();
+      locations = nullptr;
     }
   }
-  if (message.has_locations()) flush();
   return messages;
 }
 
@@ -131,16 +145,17 @@ void FindNewReaders(SoftState& soft, SoftJob& job) {
 
 // What has changed since, to those who were told of the map already.
 void TellMoved(SoftState& soft, const SoftJob& job) {
-  Telling telling(soft, *job.job, job.moved_maps);
+  std::map<uint32_t, Telling> tellings;  // By how many maps were told before.
   for (const auto& [number, reader] : job.readers) {
-    if (job.untold.count(number) == 0) {
-      telling.To(*reader);
-      continue;
-    }
     const uint32_t told = reader->located.at(job.job->id);
-    const auto end =
-        std::lower_bound(job.moved_maps.begin(), job.moved_maps.end(), told);
-    Telling(soft, *job.job, {job.moved_maps.begin(), end}).To(*reader);
+    auto at = tellings.find(told);
+    if (at == tellings.end()) {
+      const auto end =
+          std::lower_bound(job.moved_maps.begin(), job.moved_maps.end(), told);
+      std::vector<uint32_t> maps(job.moved_maps.begin(), end);
+      at = tellings.try_emplace(told, soft, *job.job, std::move(maps)).first;
+    }
+    at->second.To(*reader);
   }
 }
 
@@ -153,23 +168,43 @@ void TellAllMoved(SoftState& soft, SoftJob& job) {
   job.moved_maps.clear();
 }
 
-// What was there before, one reader after the other, as far as this round goes.
+// Which maps from `told` to `end` are there, to readers that were told of those
+// before them alone; to kReadersMax at most.
+void TellNext(SoftState& soft, SoftJob& job, uint32_t told, uint32_t end) {
+  std::vector<uint32_t> maps;
+  for (uint32_t map = told; map < end; ++map) {
+    if (job.job->maps.tasks[map].has_winner) maps.push_back(map);
+  }
+  Telling telling(soft, *job.job, std::move(maps));
+  size_t readers = 0;
+  for (auto at = job.untold.begin();
+       at != job.untold.end() && readers < kReadersMax;) {
+    SoftWorker& reader = *job.readers.at(*at);
+    uint32_t& knows = reader.located.at(job.job->id);
+    if (knows != told) {
+      ++at;
+      continue;
+    }
+    ++readers;
+    knows = end;
+    telling.To(reader);
+    at = end == job.job->maps.total ? job.untold.erase(at) : std::next(at);
+  }
+}
+
+// What was there before, as far as this round goes: to the first reader, and
+// together with it to others that know as much.
 void TellMore(SoftState& soft, SoftJob& job) {
   const uint32_t total = job.job->maps.total;
   job.telling = false;
   while (!job.untold.empty()) {
-    SoftWorker& reader = *job.readers.at(*job.untold.begin());
-    uint32_t& told = reader.located.at(job.job->id);
+    const SoftWorker& first = *job.readers.at(*job.untold.begin());
+    const uint32_t told = first.located.at(job.job->id);
     const uint32_t end = told + std::min(soft.telling_left, total - told);
     soft.telling_left -= end - told;
     job.telling = end < total;
-    std::vector<uint32_t> maps;
-    for (; told < end; ++told) {
-      if (job.job->maps.tasks[told].has_winner) maps.push_back(told);
-    }
-    Telling(soft, *job.job, std::move(maps)).To(reader);
+    if (end > told || !job.telling) TellNext(soft, job, told, end);
     if (job.telling) return;
-    job.untold.erase(job.untold.begin());
   }
 }
 

@@ -378,6 +378,50 @@ TEST(LocationsTest, WhatHasMovedIsOneMessageForAllWhoKnowTheSame) {
             static_cast<int>(holders.size()));
 }
 
+// Readers that come at one time are told together what was there before.
+TEST(LocationsTest, WhatWasThereIsOneMessageForAllWhoKnowTheSame) {
+  constexpr uint32_t kMaps = 10, kReduces = 3, kRound = 4;
+  SchedulerOptions options;
+  options.locations_round_maps = kRound;
+  Harness h(options);
+  std::vector<proto::LogEntry> entries = {testing::Submitted(kJob, "/out")};
+  for (uint32_t i = 0; i < kReduces; ++i) {
+    entries.push_back(testing::WorkerJoined(kWorker + i, Cat("w", i)));
+  }
+  entries.push_back(testing::Planned(kJob, 1, kWorker, kMaps, kReduces));
+  for (uint32_t i = 0; i < kMaps; ++i) {
+    entries.push_back(testing::MapWon(kJob, i, 1000 + i, kWorker + i % kReduces,
+                                      testing::MapDone(1, i)));
+  }
+  for (const proto::LogEntry& entry : entries) {
+    State& state = h.state();
+    ASSERT_TRUE(
+        state.Apply(state.applied_index() + 1, state.applied_term(), entry)
+            .applied());
+  }
+  h.Restart();
+  std::vector<SessionId> sessions;
+  for (uint32_t i = 0; i < kReduces; ++i) {
+    sessions.push_back(h.Join(kWorker + i, Cat("w", i)));
+  }
+  h.Pass(absl::Seconds(1));
+  std::set<std::shared_ptr<const proto::MasterMessage>> told;
+  for (const SessionId session : sessions) {
+    std::vector<uint32_t> maps;
+    for (const auto& message : h.TakeSent(session)) {
+      if (!message->has_locations()) continue;
+      told.insert(message);
+      EXPECT_EQ(message->term(), h.core().term());
+      for (const auto& map : message->locations().maps()) {
+        maps.push_back(map.map_index());
+      }
+    }
+    EXPECT_THAT(maps, SizeIs(kMaps));
+    EXPECT_TRUE(std::is_sorted(maps.begin(), maps.end()));
+  }
+  EXPECT_THAT(told, SizeIs((kMaps + kRound - 1) / kRound));
+}
+
 // ------------------------------------------------------------------ queries
 
 TEST_F(MessagesTest, TasksComeInPages) {

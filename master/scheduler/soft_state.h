@@ -341,7 +341,7 @@ struct SoftState {
   // On the worker's stream; nothing happens without one.
   void SendTo(SoftWorker& worker, proto::MasterMessage message);
   void Send(SessionId session, proto::MasterMessage message);
-  // One that goes to several workers, from Shared().
+  // One that goes to several workers, with the term in it.
   void SendTo(SoftWorker& worker,
               std::shared_ptr<const proto::MasterMessage> message);
   std::shared_ptr<const proto::MasterMessage> Shared(

@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
@@ -60,6 +61,12 @@ class Id128 {
   bool is_zero() const { return *this == Id128(); }
 
   friend auto operator<=>(const Id128&, const Id128&) = default;
+
+  // For Abseil's hash tables.
+  template <typename H>
+  friend H AbslHashValue(H state, const Id128& id) {
+    return H::combine(std::move(state), id.bytes_);
+  }
 
  private:
   std::array<uint8_t, kBytes> bytes_{};

@@ -78,8 +78,12 @@ class Applier {
   using BeatenAttempts = google::protobuf::RepeatedPtrField<proto::AttemptRef>;
   void SeeAttempts(const Candidate& winner, const proto::AttemptRef& ref,
                    const BeatenAttempts& beaten, uint64_t took_ms);
-  // The sums of the job gain or lose what the task's winner reported.
-  void CountWinner(Job* job, const TaskId& id, bool gained);
+  // The sums of the job gain or lose what the task's winner reported; the
+  // second one looks it up.
+  static void CountReport(Job* job, const TaskId& id,
+                          const proto::TaskDone& done,
+                          const NumberedCounters& counters, bool gained);
+  static void CountWinner(Job* job, const TaskId& id, bool gained);
   // The winner is no winner any more; nothing else.
   void DropWinner(Job* job, const TaskId& id);
   // ... because its output is gone: counts as a loss, which may end the job.

@@ -93,9 +93,16 @@ void Applier::SeeAttempt(Job* job, const TaskId& id, uint32_t number) {
   }
 }
 
-void Applier::CountWinner(Job* job, const TaskId& id, bool gained) {
+void Applier::CountReport(Job* job, const TaskId& id,
+                          const proto::TaskDone& done,
+                          const NumberedCounters& counters, bool gained) {
   StageOf(job, id).done += gained ? 1 : ~uint32_t{0};
-  CountReport(*job, id.kind, UnpackDone(*job, id), gained, &job->totals);
+  master::CountReport(*job, id.kind, done, counters, gained, &job->totals);
+}
+
+void Applier::CountWinner(Job* job, const TaskId& id, bool gained) {
+  const UnpackedDone report = UnpackDone(*job, id);
+  CountReport(job, id, report.done, report.counters, gained);
 }
 
 void Applier::SeeAttempts(const Candidate& winner, const proto::AttemptRef& ref,
@@ -114,7 +121,8 @@ void Applier::SeeAttempts(const Candidate& winner, const proto::AttemptRef& ref,
 
 void Applier::Win(const Candidate& candidate, const proto::TaskDone& done) {
   TaskTable& tasks = StageOf(candidate.job, candidate.id).tasks;
-  tasks.SetReport(candidate.id.index, PackDone(done, candidate.job));
+  const PackedDone packed = PackDone(done, candidate.job);
+  tasks.SetReport(candidate.id.index, packed.bytes);
   Task& task = tasks.Mutable(candidate.id.index);
   task.uid = candidate.uid;
   task.root.fill(0);
@@ -124,7 +132,8 @@ void Applier::Win(const Candidate& candidate, const proto::TaskDone& done) {
   task.worker = candidate.worker;
   task.has_winner = task.had_winner = true;
   SeeAttempt(candidate.job, candidate.id, candidate.number);
-  CountWinner(candidate.job, candidate.id, /*gained=*/true);
+  CountReport(candidate.job, candidate.id, done, packed.counters,
+              /*gained=*/true);
 }
 
 void Applier::DropWinner(Job* job, const TaskId& id) {

@@ -38,8 +38,8 @@ std::vector<const proto::BadRecord*> Job::BadRecordsOf(uint32_t map) const {
 }
 
 void CountReport(const Job& job, proto::TaskKind kind,
-                 const UnpackedDone& report, bool gained, Totals* totals) {
-  const proto::TaskDone& done = report.done;
+                 const proto::TaskDone& done, const NumberedCounters& counters,
+                 bool gained, Totals* totals) {
   const uint64_t sign = gained ? 1 : ~uint64_t{0};
   if (gained) {
     AddLedger(done.ledger(), &totals->ledger);
@@ -47,7 +47,7 @@ void CountReport(const Job& job, proto::TaskKind kind,
     SubtractLedger(done.ledger(), &totals->ledger);
   }
   totals->counters.resize(job.counter_names.size());
-  for (const auto& [number, value] : report.counters) {
+  for (const auto& [number, value] : counters) {
     totals->counters[number] =
         static_cast<int64_t>(static_cast<uint64_t>(totals->counters[number]) +
                              sign * static_cast<uint64_t>(value));

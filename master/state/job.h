@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -143,11 +144,13 @@ struct Job {
 // the same name in whichever group.
 uint64_t CounterValue(const Job& job, std::string_view name);
 
-struct UnpackedDone;
-// The sums gain or lose what a winner of that kind reported. Modulo 2^64, so
-// that a loss undoes a gain.
+// Counters that a task has reported, by number in Job::counter_names.
+using NumberedCounters = std::vector<std::pair<uint32_t, int64_t>>;
+// The sums gain or lose what a winner of that kind reported: `done`, whose
+// counters are `counters`. Modulo 2^64, so that a loss undoes a gain.
 void CountReport(const Job& job, proto::TaskKind kind,
-                 const UnpackedDone& report, bool gained, Totals* totals);
+                 const proto::TaskDone& done, const NumberedCounters& counters,
+                 bool gained, Totals* totals);
 
 // OK, or kInternal with the lines of the ledger that do not agree.
 // REQUIRES: job.complete() and the job has not ended.

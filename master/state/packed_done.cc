@@ -40,30 +40,97 @@ int64_t UnZigZag(uint64_t value) {
   return static_cast<int64_t>(value >> 1) ^ -static_cast<int64_t>(value & 1);
 }
 
+// Of an encoded message: the key of a field, as Protobuf has it.
+constexpr uint64_t Key(int field, int wire_type) {
+  return static_cast<uint64_t>(field) << 3 | static_cast<uint64_t>(wire_type);
+}
+constexpr int kVarint = 0;
+constexpr int kFixed64 = 1;
+constexpr int kBytes = 2;
+constexpr int kFixed32 = 5;
+
+// Takes a field; false: it is of another kind, which no known one is.
+bool TakeField(std::string_view* in, uint64_t* key) {
+  uint64_t value = 0;
+  CHECK(TakeVarint(in, key));
+  switch (*key & 7) {
+    case kVarint:
+      CHECK(TakeVarint(in, &value));
+      return true;
+    case kFixed64:
+      in->remove_prefix(8);
+      return true;
+    case kBytes:
+      CHECK(TakeVarint(in, &value));
+      in->remove_prefix(value);
+      return true;
+    case kFixed32:
+      in->remove_prefix(4);
+      return true;
+    default:
+      return false;
+  }
+}
+
+// The encoded report without what is kept elsewhere or not at all, and without
+// the first `path_cut` bytes of the path of its output file. Taken from the
+// encoded whole, since a copy of the message would copy the names of all
+// counters only to drop them. Fields that this program does not know stand at
+// the end of it and are kept.
+std::string Rest(const proto::TaskDone& done, size_t path_cut) {
+  using proto::TaskDone;
+  const std::string whole = done.SerializeAsString();
+  std::string rest;
+  for (std::string_view in = whole; !in.empty();) {
+    const std::string_view from = in;
+    uint64_t key = 0;
+    if (!TakeField(&in, &key)) return rest.append(from);
+    switch (key) {
+      case Key(TaskDone::kAttemptUidFieldNumber, kBytes):
+      case Key(TaskDone::kCountersFieldNumber, kBytes):
+      case Key(TaskDone::kMapOutputRootFieldNumber, kBytes):
+      case Key(TaskDone::kLeftProcessesFieldNumber, kVarint):
+        continue;
+      case Key(TaskDone::kOutputFieldNumber, kBytes): {
+        if (path_cut == 0) break;
+        TaskDone output;
+        *output.mutable_output() = done.output();
+        output.mutable_output()->mutable_path()->erase(0, path_cut);
+        CHECK(output.AppendToString(&rest));
+        continue;
+      }
+      default:
+        break;
+    }
+    rest.append(from.substr(0, from.size() - in.size()));
+  }
+  return rest;
+}
+
 }  // namespace
 
-std::string PackDone(const proto::TaskDone& done, Job* job) {
-  proto::TaskDone rest = done;
-  rest.clear_attempt_uid();
-  rest.clear_map_output_root();
-  rest.clear_counters();
-  rest.clear_left_processes();
+PackedDone PackDone(const proto::TaskDone& done, Job* job) {
   uint8_t flags = 0;
   const std::string& prefix = job->spec->output();
-  if (rest.has_output() && !prefix.empty() &&
-      rest.output().path().compare(0, prefix.size(), prefix) == 0) {
-    rest.mutable_output()->mutable_path()->erase(0, prefix.size());
+  if (done.has_output() && !prefix.empty() &&
+      done.output().path().compare(0, prefix.size(), prefix) == 0) {
     flags |= kPathShortened;
   }
-  std::string packed(1, static_cast<char>(flags));
-  PutVarint(rest.ByteSizeLong(), &packed);
-  CHECK(rest.AppendToString(&packed));
+  const std::string rest =
+      Rest(done, flags & kPathShortened ? prefix.size() : 0);
+  PackedDone packed;
+  std::string& bytes = packed.bytes;
+  bytes.push_back(static_cast<char>(flags));
+  PutVarint(rest.size(), &bytes);
+  bytes.append(rest);
+  packed.counters.reserve(done.counters_size());
   for (const proto::Counter& counter : done.counters()) {
     const std::optional<uint32_t> number =
         job->counter_names.NumberOf(counter.group(), counter.name());
     if (!number.has_value()) continue;
-    PutVarint(*number, &packed);
-    PutVarint(ZigZag(counter.value()), &packed);
+    packed.counters.emplace_back(*number, counter.value());
+    PutVarint(*number, &bytes);
+    PutVarint(ZigZag(counter.value()), &bytes);
   }
   return packed;
 }

@@ -15,20 +15,22 @@
 #include <cstdint>
 #include <optional>
 #include <string>
-#include <utility>
-#include <vector>
 
 #include "master/state/job.h"
 #include "proto/messages/task.pb.h"
 
 namespace millrace::master {
 
+struct PackedDone {
+  std::string bytes;
+  NumberedCounters counters;
+};
 // May give new counters a number in `job`.
-std::string PackDone(const proto::TaskDone& done, Job* job);
+PackedDone PackDone(const proto::TaskDone& done, Job* job);
 
 struct UnpackedDone {
   proto::TaskDone done;  // As it was, without counters and root.
-  std::vector<std::pair<uint32_t, int64_t>> counters;  // By number.
+  NumberedCounters counters;
 };
 // What the last winner of a map or reduce reported. REQUIRES: it had one.
 UnpackedDone UnpackDone(const Job& job, const TaskId& task);

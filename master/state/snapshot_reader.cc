@@ -411,7 +411,8 @@ absl::Status SnapshotReader::AddTask(const proto::SnapshotTasks& from, int item,
   }
   if (!task.has_winner) return absl::OkStatus();
   (id.kind == proto::MAP_TASK ? maps_done_ : reduces_done_) += 1;
-  CountReport(*job_, id.kind, *done, /*gained=*/false, &rest_);
+  CountReport(*job_, id.kind, done->done, done->counters, /*gained=*/false,
+              &rest_);
   return absl::OkStatus();
 }
 

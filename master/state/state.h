@@ -10,8 +10,8 @@
 //                        FAILED                 FAILED
 //
 // Apply() is a function of the entries before it and of nothing else: no clock,
-// no random numbers, no files, ordered containers. So every master that has
-// applied the same entries has the same state, which Hash() lets tests compare.
+// no random numbers, no files, no hash order. So every master that has applied
+// the same entries has the same state, which Hash() lets tests compare.
 // docs/protocol.md has the table of entries with their preconditions. An entry
 // whose precondition does not hold changes nothing but the applied index, and
 // the result says which one it was.
@@ -27,6 +27,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
 #include "common/byte_stream.h"
 #include "common/ids.h"
@@ -210,7 +211,8 @@ class State {
   std::map<std::string, JobId, std::less<>> outputs_;  // Of live jobs.
 
   WorkerTable workers_;
-  std::map<WorkerIncarnation, WorkerNumber> worker_numbers_;
+  // By no order: it is looked up in and nothing else.
+  absl::flat_hash_map<WorkerIncarnation, WorkerNumber> worker_numbers_;
   std::map<std::string, WorkerNumber, std::less<>> alive_names_;
   std::set<WorkerNumber> alive_;
   std::set<std::string, std::less<>> draining_;

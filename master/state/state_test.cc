@@ -4,6 +4,9 @@
 #include <gtest/gtest.h>
 #include <malloc.h>
 
+#include <memory>
+#include <string_view>
+
 #include "common/strings.h"
 #include "master/state/ledger.h"
 #include "master/state/packed_done.h"
@@ -487,6 +490,50 @@ TEST_F(StateTest, WhatAWinnerReportedIsKept) {
   ASSERT_EQ(kept.counters.size(), 1u);
   EXPECT_EQ(job().counter_names.Name(kept.counters[0].first).second, "LOW");
   EXPECT_EQ(kept.counters[0].second, std::numeric_limits<int64_t>::min());
+}
+
+// A report is packed as a copy of it is encoded that lacks what stands
+// elsewhere; a field of a later version is kept.
+TEST(PackedDoneTest, IsACopyWithoutWhatStandsElsewhere) {
+  Job job;
+  auto spec = std::make_shared<proto::JobSpec>();
+  spec->set_output("/out");
+  job.spec = spec;
+  const std::string unknown(
+      "\xA0\x06\x07"                  // 100: a number.
+      "\xAA\x06\x02hi"                // 101: bytes.
+      "\xB5\x06_4__\xB9\x06___8____"  // 102, 103: four and eight bytes.
+      "\xC3\x06\x10\x01\xC4\x06");    // 104: a group with a field 2.
+  for (const std::string& later : {std::string(), unknown}) {
+    for (const char* path : {"", "/out", "/out/part-1", "/elsewhere/1"}) {
+      proto::TaskDone done = ReduceDone(10, path);
+      done.MergeFrom(MapDone(200, 9));
+      done.set_attempt_uid(testing::Bytes(5));
+      done.set_left_processes(true);
+      done.set_plan_hash(std::string(100, 'p'));
+      done.set_input_files(3);
+      done.mutable_dead_letter()->set_path("/out/letter");
+      ASSERT_TRUE(done.ParseFromString(done.SerializeAsString() + later));
+
+      proto::TaskDone copy = done;
+      copy.clear_attempt_uid();
+      copy.clear_counters();
+      copy.clear_map_output_root();
+      copy.clear_left_processes();
+      const bool shortened = std::string_view(path).substr(0, 4) == "/out";
+      if (shortened) copy.mutable_output()->mutable_path()->erase(0, 4);
+      const std::string rest = copy.SerializeAsString();
+      ASSERT_LT(rest.size(), 1u << 14);
+      ASSERT_GT(rest.size(), 1u << 7);
+      const std::string length = {static_cast<char>(rest.size() % 128 + 128),
+                                  static_cast<char>(rest.size() / 128)};
+      const PackedDone packed = PackDone(done, &job);
+      EXPECT_EQ(packed.bytes.substr(0, 3 + rest.size()),
+                Cat(std::string(1, static_cast<char>(shortened)), length, rest))
+          << path;
+      EXPECT_EQ(packed.counters, (NumberedCounters{{0, 200}})) << path;
+    }
+  }
 }
 
 TEST_F(StateTest, CounterNamesHaveALimitTogether) {

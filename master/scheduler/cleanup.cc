@@ -106,7 +106,7 @@ void StartCleanup(SoftState& soft) {
 void OnJobEnded(SoftState& soft, const JobId& id) {
   const Job* job = soft.state.FindJob(id);
   if (job == nullptr) return;
-  std::map<WorkerNumber, uint32_t> on;
+  decltype(SoftJob::on) on;
   if (const SoftJob* soft_job = soft.FindJob(id)) on = soft_job->on;
   soft.ForgetJob(job->index);
   soft.changed.insert(id);

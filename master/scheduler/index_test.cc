@@ -3,6 +3,8 @@
 // after many; here are events in no order that anybody would think of.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -12,6 +14,7 @@
 #include "common/strings.h"
 #include "master/scheduler/testing/harness.h"
 #include "master/scheduler/testing/index_check.h"
+#include "master/scheduler/worker_map.h"
 
 namespace millrace::master {
 namespace {
@@ -168,6 +171,36 @@ TEST(IndexTest, SaysWhatALookAtEverythingWould) {
   }
   EXPECT_GT(done, 1000);
   EXPECT_GT(lost, 20u);
+}
+
+TEST(WorkerMapTest, FindsWhatAMapFinds) {
+  const auto random = Random::Seeded(1);
+  WorkerMap<int> has;
+  std::map<WorkerNumber, int> expected;
+  for (int i = 0; i < 5000; ++i) {
+    const auto number = static_cast<WorkerNumber>(random->Uniform(100));
+    if (random->Uniform(2) == 0) {
+      has.erase(number);
+      expected.erase(number);
+    } else {
+      has[number] += i;
+      expected[number] += i;
+      EXPECT_EQ(has.at(number), expected.at(number));
+    }
+    if (i == 3000) {
+      has.clear();
+      expected.clear();
+    }
+    const auto asked = static_cast<WorkerNumber>(random->Uniform(200));
+    const auto found = has.find(asked);
+    ASSERT_EQ(found != has.end(), expected.count(asked) > 0);
+    if (found != has.end()) {
+      EXPECT_EQ(found->first, asked);
+    }
+    ASSERT_TRUE(
+        std::equal(has.begin(), has.end(), expected.begin(), expected.end()));
+  }
+  EXPECT_GT(has.size(), 10u);
 }
 
 // The comparison sees what it is there for.

@@ -1,6 +1,7 @@
 #include "master/scheduler/membership.h"
 
 #include <algorithm>
+#include <memory>
 #include <utility>
 
 #include "common/logging.h"
@@ -223,7 +224,7 @@ void ReadHeld(SoftState& soft, SoftWorker& worker,
 void Activate(SoftState& soft, SessionId session, const proto::Hello& hello,
               SoftWorker& worker) {
   CloseStream(soft, worker);  // An older one that has not been noticed to end.
-  soft.sessions[session].worker = worker.entry->number;
+  soft.sessions.at(session)->worker = worker.entry->number;
   worker.session = session;
   worker.last_heard = soft.now;
   worker.spool_dir = hello.spool_dir();
@@ -328,7 +329,7 @@ void OnHello(SoftState& soft, SessionId session, const proto::Hello& hello) {
 
 // Gathers the parts of a long Hello; acts on the last one.
 void OnHelloPart(SoftState& soft, SessionId id, const proto::Hello& part) {
-  Session& session = soft.sessions.at(id);
+  Session& session = *soft.sessions.at(id);
   if (!session.gathered.has_value()) {
     if (!part.more()) return OnHello(soft, id, part);
     session.gathered.emplace();
@@ -355,18 +356,17 @@ void OnHelloPart(SoftState& soft, SessionId id, const proto::Hello& part) {
   OnHello(soft, id, hello);
 }
 
-void OnUpdate(SoftState& soft, SoftWorker& worker,
-              const proto::Update& update) {
-  for (const proto::AttemptProgress& progress : update.progress()) {
+void OnUpdate(SoftState& soft, SoftWorker& worker, proto::Update update) {
+  for (proto::AttemptProgress& progress : *update.mutable_progress()) {
     const auto uid = AttemptUid::FromBytes(progress.attempt_uid());
     if (!uid.has_value()) continue;
     Attempt* attempt = soft.FindAttempt(*uid);
     if (attempt == nullptr || attempt->worker != worker.entry->number) continue;
-    soft.SetProgress(*attempt, progress);
+    soft.SetProgress(*attempt, std::move(progress));
     soft.changed.insert(attempt->job);
   }
-  for (const proto::AttemptOutcome& outcome : update.outcomes()) {
-    OnOutcome(soft, worker, outcome);
+  for (proto::AttemptOutcome& outcome : *update.mutable_outcomes()) {
+    OnOutcome(soft, worker, std::move(outcome));
   }
   for (const proto::FetchFailure& failure : update.fetch_failures()) {
     OnFetchFailure(soft, worker, failure);
@@ -392,9 +392,8 @@ void OnUpdate(SoftState& soft, SoftWorker& worker,
   }
 }
 
-void ReadMessage(SoftState& soft, SessionId id,
-                 const proto::WorkerMessage& message) {
-  Session& session = soft.sessions.at(id);
+void ReadMessage(SoftState& soft, SessionId id, proto::WorkerMessage message) {
+  Session& session = *soft.sessions.at(id);
   if (message.has_hello()) {
     if (session.worker.has_value() || session.parked.has_value()) {
       soft.effects.push_back(CloseSession{id});
@@ -408,36 +407,38 @@ void ReadMessage(SoftState& soft, SessionId id,
   if (worker == nullptr) return;
   if (worker->losing && !soft.options.mutant.believe_reports) return;
   worker->last_heard = soft.now;
-  if (message.has_update()) OnUpdate(soft, *worker, message.update());
+  if (message.has_update()) {
+    OnUpdate(soft, *worker, std::move(*message.mutable_update()));
+  }
 }
 
 }  // namespace
 
 void OnStreamOpened(SoftState& soft, SessionId session) {
-  soft.sessions[session];
+  soft.sessions.try_emplace(session, std::make_unique<Session>());
   if (soft.role == SoftState::Role::kStandby) {
     Refuse(soft, session, proto::NOT_LEADER, "this master does not lead");
   }
 }
 
 void OnStreamMessage(SoftState& soft, SessionId id,
-                     const proto::WorkerMessage& message) {
+                     proto::WorkerMessage message) {
   const auto found = soft.sessions.find(id);
   if (found == soft.sessions.end())
     return;  // Closed, the edge was not told yet.
-  if (soft.leading()) return ReadMessage(soft, id, message);
-  if (found->second.backlog.size() >= soft.options.session_backlog_max) {
+  if (soft.leading()) return ReadMessage(soft, id, std::move(message));
+  if (found->second->backlog.size() >= soft.options.session_backlog_max) {
     soft.effects.push_back(CloseSession{id});
     soft.EraseSession(id);
     return;
   }
-  found->second.backlog.push_back(message);
+  found->second->backlog.push_back(std::move(message));
 }
 
 void OnStreamClosed(SoftState& soft, SessionId id) {
   const auto found = soft.sessions.find(id);
   if (found == soft.sessions.end()) return;
-  const std::optional<WorkerNumber> number = found->second.worker;
+  const std::optional<WorkerNumber> number = found->second->worker;
   soft.EraseSession(id);
   if (!number.has_value()) return;
   SoftWorker* worker = soft.FindWorker(*number);
@@ -460,11 +461,10 @@ void StartMembership(SoftState& soft) {
     // worker, another one.
     auto found = soft.sessions.find(id);
     if (found == soft.sessions.end()) continue;
-    std::deque<proto::WorkerMessage> backlog = std::move(found->second.backlog);
-    found->second.backlog.clear();
-    for (const proto::WorkerMessage& message : backlog) {
+    auto backlog = std::exchange(found->second->backlog, {});
+    for (proto::WorkerMessage& message : backlog) {
       if (soft.sessions.count(id) == 0) break;
-      ReadMessage(soft, id, message);
+      ReadMessage(soft, id, std::move(message));
     }
   }
 }
@@ -488,7 +488,7 @@ void OnWorkerJoined(SoftState& soft, const proto::WorkerJoined& entry,
   // Whatever came of it, the Hellos of that incarnation can be judged now.
   std::vector<std::pair<SessionId, proto::Hello>> parked;
   for (SessionId id : ParkedOf(soft, entry.incarnation())) {
-    Session& session = soft.sessions.at(id);
+    Session& session = *soft.sessions.at(id);
     parked.emplace_back(id, *session.parked);
     soft.Unpark(session, id);
   }

@@ -16,7 +16,7 @@ namespace millrace::master {
 
 void OnStreamOpened(SoftState& soft, SessionId session);
 void OnStreamMessage(SoftState& soft, SessionId session,
-                     const proto::WorkerMessage& message);
+                     proto::WorkerMessage message);
 void OnStreamClosed(SoftState& soft, SessionId session);
 
 // The own TermStarted is applied: workers of the log get a record each, and

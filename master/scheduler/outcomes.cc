@@ -18,11 +18,12 @@
 namespace millrace::master {
 namespace {
 
-// The attempt of a report, which another leader may have granted.
-Attempt* FindOrAdopt(SoftState& soft, SoftWorker& worker,
-                     const proto::AttemptOutcome& outcome,
-                     const AttemptUid& uid, const JobId& job) {
-  if (Attempt* known = soft.FindAttempt(uid); known != nullptr) {
+// The attempt of a report, which another leader may have granted: then it is
+// not `known`.
+Attempt* KnownOrAdopted(SoftState& soft, SoftWorker& worker,
+                        const proto::AttemptOutcome& outcome, Attempt* known,
+                        const AttemptUid& uid, const JobId& job) {
+  if (known != nullptr) {
     return known->worker == worker.entry->number ? known : nullptr;
   }
   return &soft.AddAttempt(uid, job, TaskId::From(outcome.attempt().task()),
@@ -84,8 +85,7 @@ JobSize SizeOf(const proto::TaskDone& plan) {
 }
 
 void ProposePlanned(SoftState& soft, SoftJob& job, Attempt& attempt,
-                    const proto::AttemptOutcome& outcome,
-                    const std::string& worker) {
+                    proto::AttemptOutcome outcome, const std::string& worker) {
   const uint64_t maps = outcome.done().num_maps();
   const uint64_t partitions = outcome.done().num_partitions();
   if (maps > kMapsMax || partitions > kPartitionsMax ||
@@ -110,10 +110,10 @@ void ProposePlanned(SoftState& soft, SoftJob& job, Attempt& attempt,
   job.tasks_wanted = 0;
   proto::LogEntry entry;
   proto::Planned* planned = entry.mutable_planned();
-  *planned->mutable_attempt() = outcome.attempt();
+  *planned->mutable_attempt() = std::move(*outcome.mutable_attempt());
   planned->set_worker(worker);
   planned->set_plan_sha256(outcome.plan_sha256());
-  *planned->mutable_done() = outcome.done();
+  *planned->mutable_done() = std::move(*outcome.mutable_done());
   soft.Propose(std::move(entry));
 }
 
@@ -161,7 +161,7 @@ void NoteTime(SoftState& soft, SoftJob& job, const Attempt& attempt, Won* won) {
 }
 
 void OnDone(SoftState& soft, SoftWorker& worker, SoftJob& job, Attempt& attempt,
-            const proto::AttemptOutcome& outcome) {
+            proto::AttemptOutcome outcome) {
   const std::string incarnation(worker.entry->incarnation.bytes());
   const AttemptUid uid = attempt.uid;
   switch (attempt.task.kind) {
@@ -170,16 +170,16 @@ void OnDone(SoftState& soft, SoftWorker& worker, SoftJob& job, Attempt& attempt,
         return AckAndForget(soft, worker.entry->number, job.job->id, uid,
                             /*drop=*/true);
       }
-      ProposePlanned(soft, job, attempt, outcome, incarnation);
+      ProposePlanned(soft, job, attempt, std::move(outcome), incarnation);
       break;
     case proto::MAP_TASK: {
       proto::LogEntry entry;
       proto::MapWon* won = entry.mutable_map_won();
       NoteTime(soft, job, attempt, won);
       NameBeaten(job, attempt, won);
-      *won->mutable_attempt() = outcome.attempt();
+      *won->mutable_attempt() = std::move(*outcome.mutable_attempt());
       won->set_worker(incarnation);
-      *won->mutable_done() = outcome.done();
+      *won->mutable_done() = std::move(*outcome.mutable_done());
       soft.Propose(std::move(entry));
       break;
     }
@@ -193,10 +193,10 @@ void OnDone(SoftState& soft, SoftWorker& worker, SoftJob& job, Attempt& attempt,
       proto::ReduceWon* won = entry.mutable_reduce_won();
       NoteTime(soft, job, attempt, won);
       NameBeaten(job, attempt, won);
-      *won->mutable_attempt() = outcome.attempt();
+      *won->mutable_attempt() = std::move(*outcome.mutable_attempt());
       won->set_worker(incarnation);
       won->set_epoch(outcome.epoch());
-      *won->mutable_done() = outcome.done();
+      *won->mutable_done() = std::move(*outcome.mutable_done());
       soft.Propose(std::move(entry));
       break;
     }
@@ -386,7 +386,7 @@ void ForgetAttempt(SoftState& soft, AttemptUid uid) {
 }
 
 void OnOutcome(SoftState& soft, SoftWorker& worker,
-               const proto::AttemptOutcome& outcome) {
+               proto::AttemptOutcome outcome) {
   const auto uid = AttemptUid::FromBytes(outcome.attempt().attempt_uid());
   const auto job_id = JobId::FromBytes(outcome.attempt().job_id());
   if (!uid.has_value() || !job_id.has_value()) return;
@@ -397,7 +397,7 @@ void OnOutcome(SoftState& soft, SoftWorker& worker,
   }
   const TaskId task = TaskId::From(outcome.attempt().task());
   if (task.kind < proto::PLAN_TASK || task.kind > proto::PUBLISH_TASK) return;
-  const Attempt* known = soft.FindAttempt(*uid);
+  Attempt* known = soft.FindAttempt(*uid);
   if (known != nullptr && known->reported) return;  // Acked when applied.
   if (Settled(*job->job, task, *uid) && !soft.options.mutant.believe_reports) {
     const Task* found = job->job->FindTask(task);
@@ -406,10 +406,11 @@ void OnOutcome(SoftState& soft, SoftWorker& worker,
     return AckAndForget(soft, number, *job_id, *uid,
                         outcome.has_done() && !won);
   }
-  Attempt* attempt = FindOrAdopt(soft, worker, outcome, *uid, *job_id);
+  Attempt* attempt =
+      KnownOrAdopted(soft, worker, outcome, known, *uid, *job_id);
   if (attempt == nullptr || attempt->task != task) return;
   if (outcome.has_done()) {
-    OnDone(soft, worker, *job, *attempt, outcome);
+    OnDone(soft, worker, *job, *attempt, std::move(outcome));
   } else if (outcome.has_failed()) {
     OnFailed(soft, worker, *job, *attempt, outcome);
   }

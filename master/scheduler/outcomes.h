@@ -13,7 +13,7 @@ namespace millrace::master {
 
 // A worker reports; it may have done so before.
 void OnOutcome(SoftState& soft, SoftWorker& worker,
-               const proto::AttemptOutcome& outcome);
+               proto::AttemptOutcome outcome);
 
 // The attempt came to nothing, and the log does not know it: its task is
 // runnable again.

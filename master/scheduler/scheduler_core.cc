@@ -137,9 +137,9 @@ void OnStateRestored(SoftState& soft) {
   }
 }
 
-void Dispatch(SoftState& soft, const Event& event) {
+void Dispatch(SoftState& soft, Event event) {
   std::visit(
-      [&soft](const auto& e) {
+      [&soft](auto& e) {
         using E = std::decay_t<decltype(e)>;
         if constexpr (std::is_same_v<E, BecameLeader>) {
           OnBecameLeader(soft, e);
@@ -156,7 +156,7 @@ void Dispatch(SoftState& soft, const Event& event) {
         } else if constexpr (std::is_same_v<E, WorkerStreamOpened>) {
           OnStreamOpened(soft, e.session);
         } else if constexpr (std::is_same_v<E, WorkerStreamMessage>) {
-          OnStreamMessage(soft, e.session, e.message);
+          OnStreamMessage(soft, e.session, std::move(e.message));
         } else if constexpr (std::is_same_v<E, WorkerStreamClosed>) {
           OnStreamClosed(soft, e.session);
         } else if constexpr (std::is_same_v<E, ClientSubmit>) {
@@ -185,14 +185,14 @@ SchedulerCore::SchedulerCore(const SchedulerOptions& options,
 
 SchedulerCore::~SchedulerCore() = default;
 
-std::vector<Effect> SchedulerCore::Step(const Event& event, absl::Duration now,
+std::vector<Effect> SchedulerCore::Step(Event event, absl::Duration now,
                                         int64_t wall_ms) {
   SoftState& soft = *soft_;
   CHECK(now >= soft.now);
   soft.now = now;
   soft.wall_ms = wall_ms;
   if (now > soft.next_check + kLateMax) ForgiveSilence(soft);
-  Dispatch(soft, event);
+  Dispatch(soft, std::move(event));
 
   while (!soft.wakeups.empty() && *soft.wakeups.begin() <= now) {
     soft.wakeups.erase(soft.wakeups.begin());

@@ -59,9 +59,9 @@ class SchedulerCore {
   SchedulerCore(const SchedulerCore&) = delete;
   SchedulerCore& operator=(const SchedulerCore&) = delete;
 
-  // `now` never goes back.
-  std::vector<Effect> Step(const Event& event, absl::Duration now,
-                           int64_t wall_ms);
+  // `now` never goes back. What a worker reports goes from the event into the
+  // entry that proposes it, uncopied if the caller moves the event here.
+  std::vector<Effect> Step(Event event, absl::Duration now, int64_t wall_ms);
 
   // When a Tick is due at the latest; InfiniteDuration(): not before something
   // else happens. Changes with every Step.

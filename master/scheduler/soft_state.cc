@@ -12,6 +12,13 @@ namespace {
 // A year: a worker that says more errs.
 constexpr uint64_t kExecutingMsMax = uint64_t{366} * 24 * 3600 * 1000;
 
+// Beside these live attempts of its task.
+template <typename Iterator>
+bool MayAddBeside(Iterator begin, Iterator end, bool speculative) {
+  if (begin == end) return true;
+  return std::next(begin) == end && (speculative || begin->second->speculative);
+}
+
 }  // namespace
 
 void SoftState::Propose(proto::LogEntry entry) {
@@ -78,7 +85,7 @@ Attempt* SoftState::FindAttempt(const AttemptUid& uid) {
 }
 
 void SoftState::Park(SessionId id, const proto::Hello& hello) {
-  sessions[id].parked = hello;
+  sessions.at(id)->parked = hello;
   parked[hello.incarnation()].insert(id);
 }
 
@@ -93,7 +100,7 @@ void SoftState::Unpark(Session& session, SessionId id) {
 void SoftState::EraseSession(SessionId id) {
   const auto found = sessions.find(id);
   if (found == sessions.end()) return;
-  Unpark(found->second, id);
+  Unpark(*found->second, id);
   sessions.erase(found);
 }
 
@@ -148,10 +155,11 @@ Attempt& SoftState::AddAttempt(const AttemptUid& uid, const JobId& job_id,
     attempt.job_index = job->job->index;
     job->attempts.emplace(attempt.order, &attempt);
     ++job->on[worker];
-    attempt.in_live = MayAdd(*job, task, speculative);
+    const auto [begin, end] = job->live.equal_range(task);
+    attempt.in_live = MayAddBeside(begin, end, speculative);
     if (attempt.in_live) {
-      const bool first = job->live.count(task) == 0;
-      job->live.emplace(task, &attempt);
+      const bool first = begin == end;
+      job->live.emplace_hint(end, task, &attempt);
       job->live_tasks += first;
       job->live_maps += first && task.kind == proto::MAP_TASK;
       job->live_reduces += first && task.kind == proto::REDUCE_TASK;
@@ -171,8 +179,7 @@ Attempt& SoftState::AddAttempt(const AttemptUid& uid, const JobId& job_id,
 bool SoftState::MayAdd(const SoftJob& job, const TaskId& task,
                        bool speculative) {
   const auto [begin, end] = job.live.equal_range(task);
-  if (begin == end) return true;
-  return std::next(begin) == end && (speculative || begin->second->speculative);
+  return MayAddBeside(begin, end, speculative);
 }
 
 void SoftState::Recount(const Attempt& attempt, const Share& before,
@@ -214,7 +221,8 @@ void SoftState::Recount(const Attempt& attempt, const Share& before,
 void SoftState::RemoveAttempt(AttemptUid uid) {
   const auto found = attempts.find(uid);
   if (found == attempts.end()) return;
-  const Attempt attempt = found->second;
+  const auto node = attempts.extract(found);
+  const Attempt& attempt = node.mapped();
   SoftJob* job = FindJob(attempt.job);
   if (job != nullptr && job->attempts.erase(attempt.order) > 0) {
     const auto on = job->on.find(attempt.worker);
@@ -225,8 +233,8 @@ void SoftState::RemoveAttempt(AttemptUid uid) {
     const auto at = std::find_if(
         begin, end, [uid](const auto& one) { return one.second->uid == uid; });
     CHECK(at != end);
+    const bool last = std::next(begin) == end;
     job->live.erase(at);
-    const bool last = job->live.count(attempt.task) == 0;
     job->live_tasks -= last;
     job->live_maps -= last && attempt.task.kind == proto::MAP_TASK;
     job->live_reduces -= last && attempt.task.kind == proto::REDUCE_TASK;
@@ -234,7 +242,6 @@ void SoftState::RemoveAttempt(AttemptUid uid) {
   if (SoftWorker* worker = FindWorker(attempt.worker); worker != nullptr) {
     worker->attempts.erase(attempt.order);
   }
-  attempts.erase(found);
   Recount(attempt, ShareOf(attempt), {});
 }
 
@@ -257,8 +264,7 @@ void SoftState::SetPhase(Attempt& attempt, proto::AttemptPhase phase) {
   Recount(attempt, before, ShareOf(attempt));
 }
 
-void SoftState::SetProgress(Attempt& attempt,
-                            const proto::AttemptProgress& progress) {
+void SoftState::SetProgress(Attempt& attempt, proto::AttemptProgress progress) {
   const proto::AttemptProgress& before = attempt.progress;
   if (progress.records() != before.records() ||
       progress.input_bytes() != before.input_bytes() ||
@@ -267,12 +273,12 @@ void SoftState::SetProgress(Attempt& attempt,
       progress.phase() != before.phase()) {
     attempt.progressed_at = now;
   }
-  attempt.progress = progress;
-  SetPhase(attempt, progress.phase());
-  if (progress.executing_ms() == 0) return;
-  const absl::Duration since =
-      now - absl::Milliseconds(
-                std::min<uint64_t>(progress.executing_ms(), kExecutingMsMax));
+  const uint64_t executing_ms =
+      std::min<uint64_t>(progress.executing_ms(), kExecutingMsMax);
+  attempt.progress = std::move(progress);
+  SetPhase(attempt, attempt.progress.phase());
+  if (executing_ms == 0) return;
+  const absl::Duration since = now - absl::Milliseconds(executing_ms);
   // It is good to some milliseconds, and the first word is the best.
   if (!attempt.started_at.has_value() || since < *attempt.started_at) {
     attempt.started_at = since;
@@ -300,7 +306,7 @@ void SoftState::SetInputs(SoftJob& job, bool there) {
 void SoftState::ForgetJob(uint64_t job_index) {
   const auto found = jobs.find(job_index);
   if (found == jobs.end()) return;
-  const std::map<uint64_t, Attempt*> rest = std::move(found->second.attempts);
+  const auto rest = std::move(found->second.attempts);
   jobs.erase(found);
   for (const auto& [order, attempt] : rest) {
     const Share before = ShareOf(*attempt);

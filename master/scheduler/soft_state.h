@@ -16,7 +16,6 @@
 #define MILLRACE_MASTER_SCHEDULER_SOFT_STATE_H_
 
 #include <cstdint>
-#include <deque>
 #include <map>
 #include <memory>
 #include <optional>
@@ -24,6 +23,9 @@
 #include <string>
 #include <vector>
 
+#include "absl/container/btree_map.h"
+#include "absl/container/btree_set.h"
+#include "absl/container/node_hash_map.h"
 #include "absl/time/time.h"
 #include "common/ids.h"
 #include "common/random.h"
@@ -32,6 +34,7 @@
 #include "master/scheduler/options.h"
 #include "master/scheduler/stage_times.h"
 #include "master/scheduler/worker_index.h"
+#include "master/scheduler/worker_map.h"
 #include "master/state/state.h"
 
 namespace millrace::master {
@@ -93,7 +96,7 @@ struct Session {
   std::optional<proto::Hello> gathered;
   size_t gathered_bytes = 0;
   // What came before this master may act.
-  std::deque<proto::WorkerMessage> backlog;
+  std::vector<proto::WorkerMessage> backlog;
 };
 
 // A set of workers in which most of them may be: a bit for each.
@@ -155,7 +158,11 @@ struct SoftWorker {
     std::optional<JobReduceKey> key;
   };
   std::map<uint64_t, Reduces> reduces;
-  WorkerKeys keys;  // Under which SoftState::index has it.
+  // Under which SoftState::index has it; the latter, and Reduces::key, are
+  // those of before if it is unsettled.
+  WorkerKeys keys;
+  LaterKeys later_keys;
+  bool unsettled = false;
   // When CheckWorkers() looks at it the next time.
   std::optional<absl::Duration> check_at;
 
@@ -192,14 +199,14 @@ struct SoftJob {
   // Attempts that keep their task from being granted: one for each task, or two
   // of which one at least is speculative. Those of one task in the order in
   // which this leader came to know them.
-  std::multimap<TaskId, Attempt*> live;
+  absl::btree_multimap<TaskId, Attempt*> live;
   uint32_t live_maps = 0;  // Tasks, not attempts; and so is this.
   uint32_t live_reduces = 0;
   uint32_t live_tasks = 0;  // Of all kinds.
   uint32_t running = 0;     // That take a slot.
   // All its attempts, in the order of their grants; workers with so many.
-  std::map<uint64_t, Attempt*> attempts;
-  std::map<WorkerNumber, uint32_t> on;
+  absl::btree_map<uint64_t, Attempt*> attempts;
+  absl::btree_map<WorkerNumber, uint32_t> on;
   bool inputs_there = false;  // All maps have won, as its attempts know it.
 
   // Invariant: a map without winner and live attempt is in lost_maps,
@@ -301,18 +308,19 @@ struct SoftState {
   // Indexes of jobs whose epoch has risen since the last TellRaised.
   std::vector<uint64_t> raised_jobs;
 
-  std::map<SessionId, Session> sessions;
+  absl::btree_map<SessionId, std::unique_ptr<Session>> sessions;  // Not null.
   // Of them, by the incarnation in `parked`.
   std::map<std::string, std::set<SessionId>> parked;
-  std::map<WorkerNumber, SoftWorker> workers;
+  WorkerMap<SoftWorker> workers;
   WorkerIndex index;  // Of all workers.
   std::set<WorkerNumber> unheard;
   // By SoftWorker::check_at.
-  std::set<std::pair<absl::Duration, WorkerNumber>> checks;
+  absl::btree_set<std::pair<absl::Duration, WorkerNumber>> checks;
   // Workers that may keep something of the job.
   std::map<JobId, std::set<WorkerNumber>> holders;
   std::map<uint64_t, SoftJob> jobs;  // By Job::index: oldest first.
-  std::map<AttemptUid, Attempt> attempts;
+  // By no order: nobody looks at all of them to decide something.
+  absl::node_hash_map<AttemptUid, Attempt> attempts;
   std::map<JobId, Cleaning> cleanings;
   std::set<JobId> evicting;
   uint64_t next_order = 1;
@@ -377,7 +385,7 @@ struct SoftState {
   void RemoveAttempt(AttemptUid uid);
   void SetReported(Attempt& attempt, bool blames = false);
   void SetPhase(Attempt& attempt, proto::AttemptPhase phase);
-  void SetProgress(Attempt& attempt, const proto::AttemptProgress& progress);
+  void SetProgress(Attempt& attempt, proto::AttemptProgress progress);
   void SetKilled(Attempt& attempt, bool killed);
   // Whether all maps of the job have won, for its attempts.
   void SetInputs(SoftJob& job, bool there);

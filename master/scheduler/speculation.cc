@@ -37,15 +37,18 @@ void FindStragglers(SoftState& soft, SoftJob& job, proto::TaskKind kind,
   const auto typical = TypicalTime(soft, job, kind);
   if (!typical.has_value()) return;
   const double records = RecordsOf(*job.job, kind);
-  for (auto at = job.live.lower_bound({kind, 0});
-       at != job.live.end() && at->first.kind == kind; ++at) {
+  auto at = job.live.lower_bound({kind, 0});
+  while (at != job.live.end() && at->first.kind == kind) {
+    const TaskId task = at->first;
     const Attempt& attempt = *at->second;
+    bool alone = true;
+    while (++at != job.live.end() && at->first == task) alone = false;
     // What waits for a slot is taken back (Steal); what waits for maps is not
     // slow itself.
     const bool runs = maps ? attempt.takes_slot() && attempt.started_at
                            : job.job->maps.all_done() || attempt.started_at;
-    if (!runs || attempt.reported || attempt.killed ||
-        job.live.count(at->first) > 1 || !SoftState::Wanted(job, at->first)) {
+    if (!runs || attempt.reported || attempt.killed || !alone ||
+        !SoftState::Wanted(job, task)) {
       continue;
     }
     Standing standing;

@@ -38,12 +38,12 @@ void StageTimes::Add(WorkerNumber worker, absl::Duration took) {
   if (classes_.size() <= number) classes_.resize(number + 1);
   ++classes_[number];
   ++count_;
-  const auto [at, is_new] = workers_.emplace(worker, took);
+  const auto [at, is_new] = workers_.try_emplace(worker, took);
   if (!is_new) at->second = (at->second + took) / 2;
 }
 
 void StageTimes::AddBeaten(WorkerNumber worker, absl::Duration after) {
-  const auto [at, is_new] = workers_.emplace(worker, after);
+  const auto [at, is_new] = workers_.try_emplace(worker, after);
   if (!is_new) at->second = std::max(at->second, after);
 }
 

@@ -7,10 +7,10 @@
 #define MILLRACE_MASTER_SCHEDULER_STAGE_TIMES_H_
 
 #include <cstdint>
-#include <map>
 #include <optional>
 #include <vector>
 
+#include "absl/container/btree_map.h"
 #include "absl/time/time.h"
 #include "master/state/worker_table.h"
 
@@ -33,7 +33,7 @@ class StageTimes {
  private:
   uint64_t count_ = 0;
   std::vector<uint32_t> classes_;
-  std::map<WorkerNumber, absl::Duration> workers_;
+  absl::btree_map<WorkerNumber, absl::Duration> workers_;
 };
 
 // What is known of an attempt that runs.

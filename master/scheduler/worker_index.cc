@@ -37,7 +37,6 @@ WorkerKeys KeysOf(const SchedulerOptions& options, const SoftWorker& worker) {
   const uint32_t without_reduces = worker.taken - worker.waiting;
   keys.queued = without_reduces - std::min(without_reduces, slots);
   keys.stopping = worker.taken > slots ? worker.stopping : 0;
-  keys.taken = If(worker.session.has_value() && !worker.losing, worker.taken);
   if (worker.session.has_value() && worker.taken > slots &&
       worker.taken - worker.stopping > slots) {
     keys.last_queued = LastQueued(worker);
@@ -48,8 +47,6 @@ WorkerKeys KeysOf(const SchedulerOptions& options, const SoftWorker& worker) {
   keys.free = slots - std::min(worker.taken, slots);
   keys.spare = slots - std::min(worker.taken + worker.due_reduces, slots);
   keys.most_free = If(keys.free > 0, -int64_t{keys.free});
-  keys.most_spare = If(keys.spare > 0, -int64_t{keys.spare});
-  keys.attempts = worker.attempts.size();
   const uint32_t most =
       slots + static_cast<uint32_t>(
                   std::ceil(std::max(0.0, options.queue_per_slot) * slots));
@@ -58,19 +55,31 @@ WorkerKeys KeysOf(const SchedulerOptions& options, const SoftWorker& worker) {
          true);
   keys.overtakes =
       If(worker.waiting > 0 && worker.taken < slots + 2 * worker.waiting, true);
+  return keys;
+}
+
+LaterKeys LaterKeysOf(const SoftWorker& worker, const WorkerKeys& keys) {
+  LaterKeys later;
+  later.taken = If(worker.session.has_value() && !worker.losing, worker.taken);
+  if (!keys.eligible) return later;
+
+  const uint32_t slots = keys.slots;
+  later.most_spare = If(keys.spare > 0, -int64_t{keys.spare});
+  later.attempts = worker.attempts.size();
   // At most one reduce more than slots.
   const double load =
       (worker.taken + worker.early_reduces + worker.preparing_reduces) /
       static_cast<double>(slots);
-  keys.early_reduce = If(worker.early_reduces <= slots, ReduceKey{false, load});
-  keys.ready_reduce =
+  later.early_reduce =
+      If(worker.early_reduces <= slots, ReduceKey{false, load});
+  later.ready_reduce =
       If(worker.ready_reduces <= slots,
          ReduceKey{worker.taken + worker.preparing_reduces >= slots, load});
-  return keys;
+  return later;
 }
 
 std::optional<JobReduceKey> JobReduceKeyOf(const SoftWorker& worker,
-                                           const WorkerKeys& keys,
+                                           const LaterKeys& keys,
                                            uint32_t of_job, bool ready) {
   const auto& key = ready ? keys.ready_reduce : keys.early_reduce;
   if (!key.has_value()) return std::nullopt;
@@ -105,14 +114,20 @@ void WorkerIndex::Move(SoftWorker& worker, const WorkerKeys& from,
                        const WorkerKeys& to) {
   const WorkerNumber number = worker.entry->number;
   by_free_.Move(number, &worker, from.most_free, to.most_free);
+  with_queue_room_.Move(number, &worker, from.queue_room, to.queue_room);
+  with_waiting_.Move(number, &worker, from.overtakes, to.overtakes);
+  by_last_queued_.Move(number, &worker, from.last_queued, to.last_queued);
+}
+
+void WorkerIndex::MoveLater(SoftWorker& worker, const LaterKeys& to) const {
+  const WorkerNumber number = worker.entry->number;
+  const LaterKeys& from = worker.later_keys;
   by_spare_.Move(number, &worker, from.most_spare, to.most_spare);
   by_attempts_.Move(number, &worker, from.attempts, to.attempts);
   by_taken_.Move(number, &worker, from.taken, to.taken);
-  with_queue_room_.Move(number, &worker, from.queue_room, to.queue_room);
-  with_waiting_.Move(number, &worker, from.overtakes, to.overtakes);
   for_early_reduce_.Move(number, &worker, from.early_reduce, to.early_reduce);
   for_ready_reduce_.Move(number, &worker, from.ready_reduce, to.ready_reduce);
-  by_last_queued_.Move(number, &worker, from.last_queued, to.last_queued);
+  worker.later_keys = to;
 }
 
 void WorkerIndex::Update(SoftWorker& worker) {
@@ -124,16 +139,31 @@ void WorkerIndex::Update(SoftWorker& worker) {
     Move(worker, worker.keys, keys);
     worker.keys = keys;
   }
-  for (auto& [job, reduces] : worker.reduces) {
-    JobReduces& of_job = jobs_[job];
-    const auto key = JobReduceKeyOf(worker, keys, reduces.count, of_job.ready);
-    of_job.order.Move(worker.entry->number, &worker, reduces.key, key);
-    reduces.key = key;
+  if (worker.unsettled) return;
+  worker.unsettled = true;
+  unsettled_.push_back(&worker);
+}
+
+void WorkerIndex::Settle() const {
+  for (SoftWorker* one : unsettled_) {
+    SoftWorker& worker = *one;
+    worker.unsettled = false;
+    MoveLater(worker, LaterKeysOf(worker, worker.keys));
+    for (auto& [job, reduces] : worker.reduces) {
+      JobReduces& of_job = jobs_[job];
+      const auto key = JobReduceKeyOf(worker, worker.later_keys, reduces.count,
+                                      of_job.ready);
+      of_job.order.Move(worker.entry->number, &worker, reduces.key, key);
+      reduces.key = key;
+    }
   }
+  unsettled_.clear();
 }
 
 void WorkerIndex::Remove(SoftWorker& worker) {
   CHECK(worker.attempts.empty() && worker.reduces.empty());
+  Settle();
+  MoveLater(worker, {});
   Count(worker.keys, -1);
   CountSound(worker.entry->number, worker.keys, WorkerKeys());
   Move(worker, worker.keys, WorkerKeys());
@@ -155,6 +185,7 @@ void WorkerIndex::Clear() {
   for_early_reduce_.clear();
   for_ready_reduce_.clear();
   by_last_queued_.clear();
+  unsettled_.clear();
   jobs_.clear();
 }
 
@@ -174,6 +205,7 @@ const WorkerOrder<JobReduceKey>& WorkerIndex::for_reduce_of(
     uint64_t job) const {
   static const WorkerOrder<JobReduceKey>* const none =
       new WorkerOrder<JobReduceKey>();
+  Settle();
   const auto found = jobs_.find(job);
   return found == jobs_.end() ? *none : found->second.order;
 }

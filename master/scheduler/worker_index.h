@@ -8,6 +8,10 @@
 // IndexFault() (testing/index_check.h) compares all this with a look at every
 // worker.
 //
+// Orders that few steps look at are brought up to date when somebody does, for
+// all workers that have changed since; most of these have what they had by
+// then.
+//
 // Within an order workers that are equal stand by number, so decisions are
 // those of a search in the order of numbers for the best one.
 //
@@ -22,7 +26,9 @@
 #include <optional>
 #include <set>
 #include <utility>
+#include <vector>
 
+#include "absl/container/btree_set.h"
 #include "absl/time/time.h"
 #include "common/logging.h"
 #include "master/scheduler/options.h"
@@ -48,21 +54,14 @@ class WorkerOrder {
       return a.key == b.key && a.number == b.number;
     }
   };
-  using Places = std::set<Place>;
+  using Places = absl::btree_set<Place>;
 
   // The worker moves from one key to another one; none: it is not in it.
   void Move(WorkerNumber number, SoftWorker* worker,
             const std::optional<Key>& from, const std::optional<Key>& to) {
     if (from == to) return;
-    if (!from.has_value()) {
-      places_.insert({*to, number, worker});
-      return;
-    }
-    auto place = places_.extract(Place{*from, number, worker});
-    CHECK(!place.empty());
-    if (!to.has_value()) return;
-    place.value().key = *to;
-    places_.insert(std::move(place));
+    if (from.has_value()) CHECK(places_.erase({*from, number, worker}) == 1);
+    if (to.has_value()) places_.insert({*to, number, worker});
   }
 
   const Places& places() const { return places_; }
@@ -98,7 +97,7 @@ struct JobReduceKey {
   friend auto operator<=>(const JobReduceKey&, const JobReduceKey&) = default;
 };
 
-// All that the index knows of one worker.
+// What the index knows of one worker at once.
 struct WorkerKeys {
   bool sound = false;
   bool eligible = false;
@@ -110,27 +109,35 @@ struct WorkerKeys {
   uint32_t queued = 0;
   uint32_t stopping = 0;
 
-  std::optional<int64_t> most_free;   // Less its free slots.
-  std::optional<int64_t> most_spare;  // Likewise.
-  std::optional<size_t> attempts;
-  std::optional<uint32_t> taken;  // Of one that is connected.
+  std::optional<int64_t> most_free;  // Less its free slots.
   std::optional<bool> queue_room;
   std::optional<bool> overtakes;
-  // For a reduce of a job whose maps have not all won; have all won.
-  std::optional<ReduceKey> early_reduce;
-  std::optional<ReduceKey> ready_reduce;
   // When the last map in its queue was granted, and that one's order.
   std::optional<std::pair<absl::Duration, uint64_t>> last_queued;
 
   friend bool operator==(const WorkerKeys&, const WorkerKeys&) = default;
 };
 
+// ... and when it is asked for it.
+struct LaterKeys {
+  std::optional<int64_t> most_spare;  // Less its spare slots.
+  std::optional<size_t> attempts;
+  std::optional<uint32_t> taken;  // Of one that is connected.
+  // For a reduce of a job whose maps have not all won; have all won.
+  std::optional<ReduceKey> early_reduce;
+  std::optional<ReduceKey> ready_reduce;
+
+  friend bool operator==(const LaterKeys&, const LaterKeys&) = default;
+};
+
 // Reads what the worker counts of its attempts, not the attempts, but for the
 // last one in its queue.
 WorkerKeys KeysOf(const SchedulerOptions& options, const SoftWorker& worker);
+// Likewise. `keys`: those of that worker.
+LaterKeys LaterKeysOf(const SoftWorker& worker, const WorkerKeys& keys);
 // Of a worker that has so many reduces of the job, at least one.
 std::optional<JobReduceKey> JobReduceKeyOf(const SoftWorker& worker,
-                                           const WorkerKeys& keys,
+                                           const LaterKeys& keys,
                                            uint32_t of_job, bool ready);
 
 class WorkerIndex {
@@ -174,27 +181,45 @@ class WorkerIndex {
 
   // With free slots: the most first.
   const WorkerOrder<int64_t>& by_free() const { return by_free_; }
-  const WorkerOrder<int64_t>& by_spare() const { return by_spare_; }
-  // The one with the fewest attempts first.
-  const WorkerOrder<size_t>& by_attempts() const { return by_attempts_; }
-  // Connected and not about to be lost: the fewest slots taken first.
-  const WorkerOrder<uint32_t>& by_taken() const { return by_taken_; }
   // All slots are taken, no reduce waits, and the queue has room.
   const WorkerOrder<bool>& with_queue_room() const { return with_queue_room_; }
   // Reduces wait for a slot, and more of them than maps have overtaken them.
   const WorkerOrder<bool>& with_waiting() const { return with_waiting_; }
-  // May have one more reduce.
-  const WorkerOrder<ReduceKey>& for_reduce(bool ready) const {
-    return ready ? for_ready_reduce_ : for_early_reduce_;
-  }
-  // ... and have some of that job.
-  const WorkerOrder<JobReduceKey>& for_reduce_of(uint64_t job) const;
   // Connected, whether eligible or not, with maps in the queue beyond those
   // that are told to stop: the one whose last map was granted first.
   const WorkerOrder<std::pair<absl::Duration, uint64_t>>& by_last_queued()
       const {
     return by_last_queued_;
   }
+
+  // Those that are brought up to date by being looked at: good until a worker
+  // changes.
+
+  // With spare slots: the most first.
+  const WorkerOrder<int64_t>& by_spare() const {
+    Settle();
+    return by_spare_;
+  }
+  // The one with the fewest attempts first.
+  const WorkerOrder<size_t>& by_attempts() const {
+    Settle();
+    return by_attempts_;
+  }
+  // Connected and not about to be lost: the fewest slots taken first.
+  const WorkerOrder<uint32_t>& by_taken() const {
+    Settle();
+    return by_taken_;
+  }
+  // May have one more reduce.
+  const WorkerOrder<ReduceKey>& for_reduce(bool ready) const {
+    Settle();
+    return ready ? for_ready_reduce_ : for_early_reduce_;
+  }
+  // ... and have some of that job.
+  const WorkerOrder<JobReduceKey>& for_reduce_of(uint64_t job) const;
+
+  // Brings them up to date.
+  void Settle() const;
 
  private:
   struct JobReduces {
@@ -207,6 +232,7 @@ class WorkerIndex {
   void CountSound(WorkerNumber number, const WorkerKeys& from,
                   const WorkerKeys& to);
   void Move(SoftWorker& worker, const WorkerKeys& from, const WorkerKeys& to);
+  void MoveLater(SoftWorker& worker, const LaterKeys& to) const;
 
   const SchedulerOptions& options_;
   size_t eligible_ = 0;
@@ -219,16 +245,19 @@ class WorkerIndex {
   std::set<WorkerNumber> sound_;
   uint64_t sound_changes_ = 0;
   WorkerOrder<int64_t> by_free_;
-  WorkerOrder<int64_t> by_spare_;
-  WorkerOrder<size_t> by_attempts_;
-  WorkerOrder<uint32_t> by_taken_;
   WorkerOrder<bool> with_queue_room_;
   WorkerOrder<bool> with_waiting_;
-  WorkerOrder<ReduceKey> for_early_reduce_;
-  WorkerOrder<ReduceKey> for_ready_reduce_;
   WorkerOrder<std::pair<absl::Duration, uint64_t>> by_last_queued_;
-  // By Job::index.
-  std::map<uint64_t, JobReduces> jobs_;
+
+  // What Settle() brings up to date, and the workers for which it has to: those
+  // that are SoftWorker::unsettled.
+  mutable std::vector<SoftWorker*> unsettled_;
+  mutable WorkerOrder<int64_t> by_spare_;
+  mutable WorkerOrder<size_t> by_attempts_;
+  mutable WorkerOrder<uint32_t> by_taken_;
+  mutable WorkerOrder<ReduceKey> for_early_reduce_;
+  mutable WorkerOrder<ReduceKey> for_ready_reduce_;
+  mutable std::map<uint64_t, JobReduces> jobs_;  // By Job::index.
 };
 
 }  // namespace millrace::master

@@ -146,9 +146,10 @@ absl::Duration MasterLoop::Deadline() const {
 
 // --------------------------------------------------------------------- core
 
-void MasterLoop::Step(const Event& event) {
+void MasterLoop::Step(Event event) {
   const int64_t wall_ms = absl::ToUnixMillis(clock_.Now());
-  std::vector<Effect> effects = core_.Step(event, clock_.Monotonic(), wall_ms);
+  std::vector<Effect> effects =
+      core_.Step(std::move(event), clock_.Monotonic(), wall_ms);
   for (Effect& effect : effects) Carry(effect);
 }
 

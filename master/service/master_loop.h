@@ -151,7 +151,7 @@ class MasterLoop final : public raft::LogSink, public WorkerStreamListener {
   absl::Duration Deadline() const;
 
   // All below: confined to the loop's thread.
-  void Step(const Event& event);
+  void Step(Event event);
   void Carry(Effect& effect);
   // With who the masters are, to a worker that has not heard it.
   void SendNamingMasters(StreamId stream,

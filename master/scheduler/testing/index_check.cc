@@ -58,12 +58,16 @@ std::string SumsFault(const SoftState& soft, const SoftWorker& worker,
       counted.due_reduces != worker.due_reduces) {
     return "the sums over its attempts";
   }
-  if (!(KeysOf(soft.options, counted) == worker.keys)) return "its keys";
+  if (!(KeysOf(soft.options, counted) == worker.keys) ||
+      !(LaterKeysOf(counted, worker.keys) == worker.later_keys)) {
+    return "its keys";
+  }
   if (counted.reduces.size() != worker.reduces.size()) return "its reduces";
   for (const auto& [job, reduces] : counted.reduces) {
     const auto found = worker.reduces.find(job);
     if (found == worker.reduces.end() || found->second.count != reduces.count ||
-        found->second.key != JobReduceKeyOf(counted, worker.keys, reduces.count,
+        found->second.key != JobReduceKeyOf(counted, worker.later_keys,
+                                            reduces.count,
                                             soft.jobs.at(job).inputs_there)) {
       return "its reduces of a job";
     }
@@ -155,6 +159,8 @@ std::string OrdersFault(const SoftState& soft,
   }
   for (auto& [number, worker] : counted) {
     worker.keys = WorkerKeys();
+    worker.later_keys = LaterKeys();
+    worker.unsettled = false;
     for (auto& [job, reduces] : worker.reduces) reduces.key.reset();
     index.Update(worker);
   }
@@ -194,8 +200,8 @@ std::string OrdersFault(const SoftState& soft,
 }
 
 std::string JobFault(const SoftState& soft, const SoftJob& job) {
-  std::map<uint64_t, Attempt*> attempts;
-  std::map<WorkerNumber, uint32_t> on;
+  decltype(job.attempts) attempts;
+  decltype(job.on) on;
   uint32_t running = 0;
   for (const auto& [number, worker] : soft.workers) {
     for (const auto& [order, attempt] : worker.attempts) {
@@ -240,8 +246,8 @@ std::string JobFault(const SoftState& soft, const SoftJob& job) {
 std::string SessionsFault(const SoftState& soft) {
   std::map<std::string, std::set<SessionId>> parked;
   for (const auto& [id, session] : soft.sessions) {
-    if (session.parked.has_value()) {
-      parked[session.parked->incarnation()].insert(id);
+    if (session->parked.has_value()) {
+      parked[session->parked->incarnation()].insert(id);
     }
   }
   return parked == soft.parked ? "" : "parked sessions";
@@ -281,6 +287,7 @@ std::string FirstOf(std::initializer_list<std::string> faults) {
 
 std::string IndexFault(const SoftState& soft) {
   std::map<WorkerNumber, SoftWorker> counted;
+  soft.index.Settle();
   size_t watched = 0;
   size_t unheard = 0;
   size_t held = 0;

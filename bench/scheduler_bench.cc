@@ -44,8 +44,12 @@ std::string Json(const LoadOptions& options, const LoadResult& result) {
       field("turn_max_us", Us(result.turns.most())), ",\n",
       field("apply_seconds", absl::ToDoubleSeconds(result.apply)), ",\n",
       field("step_seconds", absl::ToDoubleSeconds(result.step)), ",\n",
-      field("joining_seconds", absl::ToDoubleSeconds(result.joining)), ",\n",
-      field("bytes_per_task", result.grown_mib * 1048576 / tasks), "\n}\n");
+      field("simulation_seconds",
+            absl::ToDoubleSeconds(result.cpu - result.apply - result.step)),
+      ",\n", field("elapsed_seconds", absl::ToDoubleSeconds(result.elapsed)),
+      ",\n", field("joining_seconds", absl::ToDoubleSeconds(result.joining)),
+      ",\n", field("bytes_per_task", result.grown_mib * 1048576 / tasks),
+      "\n}\n");
 }
 
 void Print(const LoadOptions& options, const LoadResult& result) {
@@ -62,12 +66,15 @@ void Print(const LoadOptions& options, const LoadResult& result) {
       "%.1f s of the cluster's time\n",
       count(result.grants), count(result.speculative), count(result.entries),
       count(result.locations), absl::ToDoubleSeconds(result.simulated));
+  const double cpu = absl::ToDoubleSeconds(result.cpu);
   std::printf(
-      "%.0f grants/s: %.2f s in the core, %.2f s in the state (%.1f s of this "
-      "process)\n",
+      "%.0f grants/s of time on a core in core and state: %.2f s and %.2f s\n",
       static_cast<double>(result.grants) / seconds,
-      absl::ToDoubleSeconds(result.step), absl::ToDoubleSeconds(result.apply),
-      result.seconds);
+      absl::ToDoubleSeconds(result.step), absl::ToDoubleSeconds(result.apply));
+  std::printf(
+      "%.0f grants/s with the simulation: %.2f s on a core, %.1f s passed\n",
+      static_cast<double>(result.grants) / cpu, cpu,
+      absl::ToDoubleSeconds(result.elapsed));
   std::printf("all workers joined after %.2f s in core and state\n",
               absl::ToDoubleSeconds(result.joining));
   std::printf("%.0f MiB more resident memory, %.0f bytes a task\n",

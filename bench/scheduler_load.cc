@@ -95,10 +95,9 @@ void SchedulerLoad::At(absl::Duration when, What what, uint32_t worker,
 
 // ------------------------------------------------------------------ the master
 
-void SchedulerLoad::Feed(const Event& event, const char* kind,
-                         absl::Duration before) {
+void SchedulerLoad::Feed(Event event, const char* kind, absl::Duration before) {
   const absl::Duration start = ThreadTime();
-  const std::vector<Effect> effects = core_.Step(event, now_, 1'000'000);
+  std::vector<Effect> effects = core_.Step(std::move(event), now_, 1'000'000);
   const absl::Duration took = ThreadTime() - start;
   result_.step += took;
   result_.turns.Add(before + took);
@@ -108,7 +107,7 @@ void SchedulerLoad::Feed(const Event& event, const char* kind,
     const std::string fault = testing::IndexFault(core_.soft_state());
     CHECK(fault.empty()) << "the index is wrong: " << fault;
   }
-  for (const Effect& effect : effects) Carry(effect);
+  for (Effect& effect : effects) Carry(effect);
   const absl::Duration due = std::max(core_.NextDeadline(), now_);
   if (due < tick_at_) {
     tick_at_ = due;
@@ -116,9 +115,9 @@ void SchedulerLoad::Feed(const Event& event, const char* kind,
   }
 }
 
-void SchedulerLoad::Carry(const Effect& effect) {
-  if (const auto* propose = std::get_if<Propose>(&effect)) {
-    log_.push_back(propose->entry);
+void SchedulerLoad::Carry(Effect& effect) {
+  if (auto* propose = std::get_if<Propose>(&effect)) {
+    log_.push_back(propose->entry.SerializeAsString());
     At(now_ + options_.log_time, What::kCommitted);
   } else if (const auto* send = std::get_if<Send>(&effect)) {
     OnMessage(*workers_[send->session - 1], *send->message);
@@ -137,9 +136,8 @@ void SchedulerLoad::Carry(const Effect& effect) {
 }
 
 void SchedulerLoad::ApplyNext() {
-  // As the log keeps it.
   proto::LogEntry entry;
-  CHECK(entry.ParseFromString(log_.front().SerializeAsString()));
+  CHECK(entry.ParseFromString(log_.front()));
   log_.pop_front();
   const uint64_t index = state_.applied_index() + 1;
   const absl::Duration start = ThreadTime();
@@ -216,7 +214,7 @@ void SchedulerLoad::Open(SimWorker& worker) {
   Feed(WorkerStreamOpened{worker.session()}, "stream opened");
   WorkerStreamMessage message{worker.session(), {}};
   *message.message.mutable_hello() = worker.hello;
-  Feed(message, "hello");
+  Feed(std::move(message), "hello");
   worker.last_sent = now_;
   At(now_ + options_.heartbeat_interval, What::kBeat, worker.number);
 }
@@ -249,7 +247,7 @@ void SchedulerLoad::Say(SimWorker& worker, proto::Update update,
   worker.last_sent = now_;
   WorkerStreamMessage message{worker.session(), {}};
   *message.message.mutable_update() = std::move(update);
-  Feed(message, kind);
+  Feed(std::move(message), kind);
 }
 
 void SchedulerLoad::Beat(SimWorker& worker) {
@@ -474,6 +472,7 @@ LoadResult SchedulerLoad::Run() {
   result_.turns = {};
   result_.turns_by_kind.clear();
   const double before = ResidentMiB();
+  const absl::Duration cpu_before = ThreadTime();
   const absl::Duration submitted = now_;
   for (uint32_t i = 0; i < options_.jobs; ++i) {
     ClientSubmit submit;
@@ -493,7 +492,8 @@ LoadResult SchedulerLoad::Run() {
   }
   result_.grown_mib = std::max(result_.grown_mib, ResidentMiB()) - before;
   result_.simulated = now_ - submitted;
-  result_.seconds = absl::ToDoubleSeconds(Clock::Real().Monotonic() - begun);
+  result_.cpu = ThreadTime() - cpu_before;
+  result_.elapsed = Clock::Real().Monotonic() - begun;
   return std::move(result_);
 }
 

@@ -79,8 +79,10 @@ struct LoadResult {
   uint64_t speculative = 0;  // Of them.
   uint64_t entries = 0;      // Applied.
   uint64_t locations = 0;    // Of map outputs that readers were told.
-  absl::Duration apply;      // In State::Apply.
-  absl::Duration step;       // In SchedulerCore::Step.
+  // Time on a core, which other processes do not make longer but by what they
+  // take of its caches: in State::Apply, in SchedulerCore::Step.
+  absl::Duration apply;
+  absl::Duration step;
   // A turn of the loop: one step, with the entry before it if that is its
   // event.
   Durations turns;
@@ -88,7 +90,10 @@ struct LoadResult {
   absl::Duration joining;    // All turns until every worker was welcome.
   absl::Duration simulated;  // From the first submit to the last clean-up.
   double grown_mib = 0;      // Resident memory at most, beyond before.
-  double seconds = 0;        // Of the process, the simulation included.
+  // What the bench took for all that, the simulation included: time on a core,
+  // and time that passed, joining included.
+  absl::Duration cpu;
+  absl::Duration elapsed;
 };
 
 class SchedulerLoad {
@@ -133,9 +138,9 @@ class SchedulerLoad {
   // Until it has.
   void RunUntil(const std::function<bool()>& condition);
 
-  void Feed(const Event& event, const char* kind,
+  void Feed(Event event, const char* kind,
             absl::Duration before = absl::ZeroDuration());
-  void Carry(const Effect& effect);
+  void Carry(Effect& effect);
   void ApplyNext();
 
   void Open(SimWorker& worker);
@@ -162,7 +167,7 @@ class SchedulerLoad {
   std::priority_queue<Item> queue_;
   uint64_t next_order_ = 0;
   absl::Duration tick_at_ = absl::InfiniteDuration();
-  std::deque<proto::LogEntry> log_;  // Proposed, not applied.
+  std::deque<std::string> log_;  // Entries, encoded: proposed, not applied.
 
   std::vector<std::unique_ptr<SimWorker>> workers_;    // By session, less one.
   std::map<std::string, SimJob> jobs_;                 // By id.

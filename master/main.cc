@@ -8,10 +8,10 @@
 #include <string>
 
 #include "common/clock.h"
+#include "common/daemon_setup.h"
 #include "common/fault_point.h"
 #include "common/file_system.h"
 #include "common/flag_kinds.h"
-#include "common/lock_checks.h"
 #include "common/logging.h"
 #include "common/status_macros.h"
 #include "common/strings.h"
@@ -147,6 +147,6 @@ int main(int argc, char** argv) {
     return Complain(kUsage, ToStd(wrong.message()));
   }
   InitLogging(argv[0], 0);
-  LeaveLockChecksToDebugBuilds();
+  SetUpDaemon();
   return Serve(flags);
 }

@@ -17,11 +17,11 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/synchronization/notification.h"
 #include "common/clock.h"
+#include "common/daemon_setup.h"
 #include "common/descriptor_limit.h"
 #include "common/fault_point.h"
 #include "common/file_system.h"
 #include "common/flag_kinds.h"
-#include "common/lock_checks.h"
 #include "common/logging.h"
 #include "common/random.h"
 #include "common/status_macros.h"
@@ -356,7 +356,7 @@ int main(int argc, char** argv) {
                                 "\" is not HOST:PORT"));
   }
   InitLogging(argv[0], 0);
-  LeaveLockChecksToDebugBuilds();
+  SetUpDaemon();
   // Connections, files under way, and what its job processes may have each.
   const uint64_t descriptors = RaiseDescriptorLimit(kDescriptorsWanted);
   if (descriptors < kDescriptorsFew) {

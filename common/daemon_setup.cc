@@ -1,10 +1,18 @@
-#include "common/lock_checks.h"
+#include "common/daemon_setup.h"
+
+#include <malloc.h>
 
 #include "absl/synchronization/mutex.h"
 
 namespace millrace {
+namespace {
 
-void LeaveLockChecksToDebugBuilds() {
+constexpr int kArenas = 2;
+
+}  // namespace
+
+void SetUpDaemon() {
+  mallopt(M_ARENA_MAX, kArenas);
 #ifdef NDEBUG
   absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
 #endif

@@ -52,6 +52,11 @@ if(MILLRACE_SANITIZE)
   target_link_options(mr_flags INTERFACE -fsanitize=${MILLRACE_SANITIZE})
 endif()
 
+# A job's program is hashed for each submit, and copied to the masters and to each
+# worker: line numbers are two thirds of it unless they are compressed.
+target_link_options(mr_flags INTERFACE
+  "$<$<CONFIG:Release>:-Wl,--compress-debug-sections=zlib>")
+
 # A faster linker where there is one; never required. mold and lld both lay out
 # Debian's static Abseil archives without trouble.
 include(CheckLinkerFlag)

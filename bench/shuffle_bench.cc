@@ -8,9 +8,12 @@
 //   stream     ShuffleService.Fetch, slices taken and dropped
 //   fetcher    all of it: index and blocks verified, bytes in a memory file
 //
-// Prints the median of the rounds in MB/s, with the range.
+// Prints the median of the rounds in MB/s, with the range. Then what a small
+// section costs, client and server together, when each has a call of its own
+// and when they share calls: microseconds of CPU.
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -132,26 +135,30 @@ void CopyOverStream(FetchTransport& transport, const std::string& address,
                     const TestOutput& output, uint64_t bytes) {
   proto::FetchRequest request;
   request.set_job_id(std::string(output.identity.job.bytes()));
-  request.set_attempt_uid(std::string(output.identity.attempt.bytes()));
+  request.add_sections()->set_attempt_uid(
+      std::string(output.identity.attempt.bytes()));
   const auto stream = transport.Open(address, request);
   proto::FetchSlice slice;
   uint64_t got = 0;
-  while (stream->Read(&slice)) got += slice.data().size();
+  while (stream->Read(&slice)) {
+    for (const auto& piece : slice.pieces()) got += piece.data().size();
+  }
   CHECK(stream->Finish().ok());
   CHECK_EQ(got, bytes);
 }
 
 void CopyByFetcher(FetchTransport& transport, const std::string& address,
-                   const TestOutput& output) {
-  FetchOptions options;
+                   const std::vector<TestOutput>& outputs,
+                   FetchOptions options = {}) {
   options.memory_bytes = uint64_t{64} << 30;
   RecordingObserver observer;
   const auto fetcher = MakeFetcher(options, Clock::Real(), FileSystem::Posix(),
                                    Random::Seeded(1), transport);
   fetcher->Start(observer);
   fetcher->UpdateLocations(
-      LocationsOf({output}, TestId<WorkerIncarnation>(1), address));
-  fetcher->StartReduce(ReduceOf(1, 0, 1, "/none", 1));
+      LocationsOf(outputs, TestId<WorkerIncarnation>(1), address));
+  fetcher->StartReduce(
+      ReduceOf(1, 0, static_cast<uint32_t>(outputs.size()), "/none", 1));
   CHECK_EQ(observer.AwaitReady(1).size(), 1);
 }
 
@@ -166,12 +173,55 @@ void Print(const char* name, uint64_t bytes,
               rate(rounds.front()), rounds.size());
 }
 
+absl::Duration CpuTime() {
+  rusage used;
+  CHECK_EQ(getrusage(RUSAGE_SELF, &used), 0);
+  return absl::DurationFromTimeval(used.ru_utime) +
+         absl::DurationFromTimeval(used.ru_stime);
+}
+
+void MeasureSmall(ServedSpool& spool, FetchTransport& transport,
+                  uint32_t sections, size_t count) {
+  std::vector<TestOutput> outputs;
+  for (uint32_t map = 0; map < sections; ++map) {
+    TestOutputOptions options;
+    options.map_index = map;
+    options.num_partitions = 1;
+    options.records = 3;
+    outputs.push_back(MakeTestOutput(options));
+    spool.Hold(outputs.back());
+  }
+  const int calls_of[] = {1, FetchOptions().sections_max};
+  std::vector<double> costs[2];
+  for (size_t round = 0; round <= count; ++round) {
+    for (size_t way = 0; way < 2; ++way) {
+      FetchOptions options;
+      options.sections_max = calls_of[way];
+      const absl::Duration begun = CpuTime();
+      CopyByFetcher(transport, spool.address(), outputs, options);
+      if (round == 0) continue;
+      costs[way].push_back(absl::ToDoubleMicroseconds(CpuTime() - begun) /
+                           sections);
+    }
+  }
+  for (size_t way = 0; way < 2; ++way) {
+    std::vector<double>& cost = costs[way];
+    std::sort(cost.begin(), cost.end());
+    std::printf("a small section, %2d to a call %7.1f us  (%.1f to %.1f)\n",
+                calls_of[way], cost[cost.size() / 2], cost.front(),
+                cost.back());
+  }
+}
+
 int Run(int argc, char** argv) {
   CLI::App app("Shuffle throughput of one stream on this machine");
   uint64_t megabytes = 256;
   size_t count = 7;
+  uint32_t sections = 2000;
   app.add_option("--megabytes", megabytes, "Length of the partition");
   app.add_option("--rounds", count, "Of each way")->check(CLI::PositiveNumber);
+  app.add_option("--sections", sections, "Small ones")
+      ->check(CLI::PositiveNumber);
   CLI11_PARSE(app, argc, argv);
 
   ServedSpool spool;
@@ -184,7 +234,8 @@ int Run(int argc, char** argv) {
       {"tcp", [&] { CopyOverTcp(spool.PathOf(output), bytes); }},
       {"stream",
        [&] { CopyOverStream(*transport, spool.address(), output, bytes); }},
-      {"fetcher", [&] { CopyByFetcher(*transport, spool.address(), output); }}};
+      {"fetcher",
+       [&] { CopyByFetcher(*transport, spool.address(), {output}); }}};
   std::vector<std::vector<absl::Duration>> times(ways.size());
   Clock& clock = Clock::Real();
   for (size_t round = 0; round <= count; ++round) {
@@ -198,6 +249,7 @@ int Run(int argc, char** argv) {
   for (size_t way = 0; way < ways.size(); ++way) {
     Print(ways[way].first, bytes, times[way]);
   }
+  MeasureSmall(spool, *transport, sections, count);
   return 0;
 }
 

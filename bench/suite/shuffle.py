@@ -8,6 +8,9 @@ from suite.report import Section
 
 LINE = re.compile(r"(\S[^0-9]*?) +(\d+) MB/s +\((\d+) to (\d+), (\d+) rounds\)")
 
+SMALL = re.compile(r"a small section, +(\d+) to a call +([\d.]+) us +"
+                   r"\(([\d.]+) to ([\d.]+)\)")
+
 
 def parse(printed):
     """Name of each way to (median, least, most, rounds), MB/s."""
@@ -31,6 +34,12 @@ def shuffle(options):
         section.figures.append({
             "figure": f"{name}, {megabytes} MB", "unit": "MB/s",
             "median": median, "min": least, "max": most, "runs": rounds})
+    for match in SMALL.finditer(done.stdout):
+        median, least, most = map(float, match.groups()[1:])
+        section.figures.append({
+            "figure": f"CPU of a small section, {match[1]} to a call",
+            "unit": "us", "median": median, "min": least, "max": most,
+            "runs": options.rounds})
     section.at_least(8, "same host over cached read()",
                      rates["same host"][0] / rates["read"][0], 0.6, 0.8)
     section.at_least(8, "between workers over raw TCP",

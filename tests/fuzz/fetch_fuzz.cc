@@ -1,6 +1,7 @@
 // The fetcher against holders that say anything, over a transport in memory:
-// headers, indexes, slices and ends of streams that are changed, cut, of other
-// outputs, at other offsets; and a leader whose locations are changed. In the
+// headers, indexes, slices, refusals and ends of streams that are changed, cut,
+// of other outputs, at other offsets, in any part of a call for several
+// sections; and a leader whose locations are changed. In the
 // end everybody is honest, and then all of the input must be there, byte for
 // byte.
 #include <fuzzer/FuzzedDataProvider.h>
@@ -23,11 +24,12 @@
 #include "worker/shuffle/remote_index.h"
 #include "worker/shuffle/shuffle_fetcher.h"
 #include "worker/shuffle/testing/recording_observer.h"
+#include "worker/shuffle/wire.h"
 
 namespace millrace::worker {
 namespace {
 
-constexpr uint32_t kMaps = 3;
+constexpr uint32_t kMaps = 5;
 constexpr uint32_t kPartitions = 3;
 
 // Attempts 1 and 2 of each map, made once.
@@ -74,7 +76,7 @@ absl::Status AnyStatus(Dice& dice) {
   }
 }
 
-// What a holder sends for one request: each transfer takes one script, and is
+// What a holder sends for one call: each transfer takes one script, and is
 // honest when there are no more.
 class Stream final : public FetchStream {
  public:
@@ -85,42 +87,25 @@ class Stream final : public FetchStream {
                             bytes.size());
     Dice dice(data);
     const bool honest = script == nullptr;
-    const TestOutput* output = Find(request.attempt_uid());
-    uint32_t partition = request.partition();
-    uint64_t offset = request.offset();
-    if (!honest && dice.OneIn(6)) output = &dice.Of(Outputs());
-    if (!honest && dice.OneIn(6)) partition = dice.Below(kPartitions);
-    if (output == nullptr || partition >= kPartitions) {
-      status_ = absl::NotFoundError("no such output");
-      return;
+    for (const auto& section : request.sections()) {
+      AddSection(request.partition(), section, honest ? nullptr : &dice);
+      if (!honest && dice.OneIn(8)) break;
     }
-    const std::string all = output->partition(partition);
-    if (!honest && dice.OneIn(6)) offset = dice.Number(400);
-    offset = std::min<uint64_t>(offset, all.size());
-    const uint64_t step = honest ? 4096 : 1 + dice.Number(2000) % 5000;
-    do {
-      proto::FetchSlice& slice = slices_.emplace_back();
-      if (slices_.size() == 1) {
-        *slice.mutable_header() =
-            output->header(partition, request.want_index());
-      }
-      slice.set_offset(offset);
-      slice.set_data(all.substr(offset, step));
-      offset += slice.data().size();
-    } while (offset < all.size());
     if (honest) return;
     status_ = AnyStatus(dice);
     for (proto::FetchSlice& slice : slices_) {
       if (dice.Done()) break;
       slice = dice.Changed(std::move(slice));
     }
+    if (slices_.empty()) return;
     if (dice.OneIn(3)) {
       std::swap(slices_.front(), slices_[dice.Below(Count())]);
     }
     if (dice.OneIn(3)) slices_.resize(dice.Below(Count() + 1));
-    if (dice.OneIn(8))
+    if (dice.OneIn(8)) {
       slices_.push_back(slices_.empty() ? proto::FetchSlice()
                                         : slices_.front());
+    }
   }
 
   bool Read(proto::FetchSlice* slice) override {
@@ -135,6 +120,52 @@ class Stream final : public FetchStream {
 
  private:
   uint32_t Count() const { return static_cast<uint32_t>(slices_.size()); }
+
+  // The next piece, in a slice of its own or in the last one.
+  proto::FetchPiece& AddPiece(Dice* dice) {
+    if (slices_.empty() || (dice != nullptr && dice->OneIn(2))) {
+      slices_.emplace_back();
+    }
+    return *slices_.back().add_pieces();
+  }
+  // Without dice: honestly.
+  void AddSection(uint32_t partition, const proto::FetchRequest::Section& asked,
+                  Dice* dice) {
+    const TestOutput* output = Find(asked.attempt_uid());
+    uint64_t offset = asked.offset();
+    if (dice != nullptr && dice->OneIn(6)) output = &dice->Of(Outputs());
+    if (dice != nullptr && dice->OneIn(6)) partition = dice->Below(kPartitions);
+    absl::Status refused;
+    if (dice != nullptr && dice->OneIn(6)) refused = AnyStatus(*dice);
+    if (output == nullptr || partition >= kPartitions) {
+      refused = absl::NotFoundError("no such output");
+    }
+    if (output != nullptr && partition < kPartitions) {
+      const std::string all = output->partition(partition);
+      if (dice != nullptr && dice->OneIn(6)) offset = dice->Number(400);
+      offset = std::min<uint64_t>(offset, all.size());
+      const uint64_t step =
+          dice == nullptr ? 4096 : 1 + dice->Number(2000) % 5000;
+      uint64_t end = all.size();
+      if (!refused.ok()) end = offset + dice->Below(400) % (end - offset + 1);
+      bool first = true;
+      do {
+        proto::FetchPiece& piece = AddPiece(dice);
+        if (first) {
+          *piece.mutable_header() =
+              output->header(partition, asked.want_index());
+        }
+        first = false;
+        piece.set_offset(offset);
+        piece.set_data(all.substr(offset, std::min(step, end - offset)));
+        offset += piece.data().size();
+      } while (offset < end);
+    }
+    if (refused.ok() && (dice == nullptr || !dice->OneIn(30))) return;
+    proto::FetchRefusal& refusal = *AddPiece(dice).mutable_refusal();
+    refusal.set_code(static_cast<uint32_t>(refused.raw_code()));
+    refusal.set_message(std::string(ToStd(refused.message())));
+  }
 
   std::vector<proto::FetchSlice> slices_;
   size_t next_ = 0;
@@ -151,7 +182,11 @@ class Transport final : public FetchTransport {
   std::unique_ptr<FetchStream> Open(
       const std::string&, const proto::FetchRequest& request) override {
     CHECK_EQ(request.job_id().size(), 16u);
-    CHECK_EQ(request.attempt_uid().size(), 16u);
+    CHECK_GT(request.sections_size(), 0);
+    CHECK_LE(request.sections_size(), kFetchSectionsMax);
+    for (const auto& section : request.sections()) {
+      CHECK_EQ(section.attempt_uid().size(), 16u);
+    }
     const std::string* script =
         next_ < scripts_.size() ? &scripts_[next_++] : nullptr;
     return std::make_unique<Stream>(request, script);
@@ -216,6 +251,10 @@ void Fuzz(Dice& dice) {
   options.spool_dir = dir.path() + "/spool";
   options.transfers_max = 1;
   options.memory_bytes = dice.OneIn(2) ? 1 << 20 : 2'000;
+  options.transfers_per_source_max = 1;
+  options.sections_max = static_cast<int>(1 + dice.Below(4));
+  if (dice.OneIn(2)) options.unknown_bytes = 0;
+  options.gather = absl::Microseconds(dice.Below(3) * 100);
   options.index_rows_max = dice.Below(40);
   options.retry = {absl::Microseconds(10), absl::Microseconds(50), 2.0};
   options.report = {absl::Microseconds(50), absl::Milliseconds(1), 2.0};

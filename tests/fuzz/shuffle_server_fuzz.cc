@@ -1,6 +1,7 @@
 // The shuffle server under any requests, as they come off the wire, over a
-// channel in memory. A twin in twenty lines says what each must get: a status,
-// or the bytes from the offset on and the index if it was asked for. Transfers
+// channel in memory. A twin in forty lines says what each section must get: a
+// refusal, or the bytes from the offset on and the index if it was asked for.
+// Transfers
 // are read side by side, at any pace, cut off at any place, more of them than
 // are served at once.
 #include <fuzzer/FuzzedDataProvider.h>
@@ -26,6 +27,7 @@
 #include "worker/shuffle/output_store.h"
 #include "worker/shuffle/server.h"
 #include "worker/shuffle/testing/map_outputs.h"
+#include "worker/shuffle/wire.h"
 
 namespace millrace::worker {
 namespace {
@@ -86,39 +88,60 @@ const Holder& TheHolder() {
   return holder;
 }
 
+// Of a section, or of a log.
 struct Answer {
   absl::StatusCode code = absl::StatusCode::kOk;
   std::string data;
   std::string index;
   uint64_t partition_bytes = 0;
 };
+// Of a call.
+struct Answers {
+  absl::StatusCode code = absl::StatusCode::kOk;
+  std::vector<Answer> sections;
+};
 
-Answer Expected(const std::string& bytes) {
-  proto::FetchRequest request;
-  if (!request.ParseFromString(bytes) || request.job_id().size() != 16 ||
-      request.attempt_uid().size() != 16) {
-    return {absl::StatusCode::kInvalidArgument, "", "", 0};
-  }
+Answer ExpectedSection(const proto::FetchRequest& request,
+                       const proto::FetchRequest::Section& section) {
   for (const TestOutput& output : TheHolder().outputs()) {
-    if (output.identity.attempt.bytes() != request.attempt_uid() ||
+    if (output.identity.attempt.bytes() != section.attempt_uid() ||
         output.identity.job.bytes() != request.job_id()) {
       continue;
     }
     if (output.identity.map_index == 2 ||
-        output.identity.map_index != request.map_index()) {
+        output.identity.map_index != section.map_index()) {
       return {absl::StatusCode::kDataLoss, "", "", 0};
     }
     if (request.partition() >= output.summary.partitions.size()) {
       return {absl::StatusCode::kInvalidArgument, "", "", 0};
     }
     const std::string all = output.partition(request.partition());
-    if (request.offset() > all.size()) {
+    if (section.offset() > all.size()) {
       return {absl::StatusCode::kInvalidArgument, "", "", 0};
     }
-    return {absl::StatusCode::kOk, all.substr(request.offset()),
-            request.want_index() ? output.index() : "", all.size()};
+    return {absl::StatusCode::kOk, all.substr(section.offset()),
+            section.want_index() ? output.index() : "", all.size()};
   }
   return {absl::StatusCode::kNotFound, "", "", 0};
+}
+
+Answers Expected(const std::string& bytes) {
+  proto::FetchRequest request;
+  Answers answers;
+  answers.code = absl::StatusCode::kInvalidArgument;
+  if (!request.ParseFromString(bytes) || request.job_id().size() != 16 ||
+      request.sections_size() == 0 ||
+      request.sections_size() > kFetchSectionsMax) {
+    return answers;
+  }
+  for (const auto& section : request.sections()) {
+    if (section.attempt_uid().size() != 16) return answers;
+  }
+  answers.code = absl::StatusCode::kOk;
+  for (const auto& section : request.sections()) {
+    answers.sections.push_back(ExpectedSection(request, section));
+  }
+  return answers;
 }
 
 Answer ExpectedLog(const std::string& bytes) {
@@ -146,7 +169,9 @@ class Call {
   Call(bool log, std::string request)
       : log_(log),
         request_(std::move(request)),
-        expected_(log ? ExpectedLog(request_) : Expected(request_)) {
+        expected_(
+            log ? Answers{ExpectedLog(request_).code, {ExpectedLog(request_)}}
+                : Expected(request_)) {
     Start();
   }
 
@@ -156,7 +181,7 @@ class Call {
     grpc::ByteBuffer bytes;
     if (reader_->Read(&bytes)) return Take(bytes);
     const absl::Status status = rpc::FromGrpc(reader_->Finish());
-    if (absl::IsResourceExhausted(status) && got_.empty()) {
+    if (absl::IsResourceExhausted(status) && nothing_yet_) {
       // Too many at once: the last ones may be leaving just now.
       if (alone) return Start();
       over_ = true;
@@ -165,7 +190,11 @@ class Call {
     CHECK(status.code() == expected_.code) << status;
     CHECK(status.message().find("/w/") == absl::string_view::npos)
         << "a path travels: " << status;
-    CHECK(got_ == expected_.data);
+    if (log_) {
+      CHECK(got_ == expected_.sections[0].data);
+    } else if (status.ok()) {
+      CHECK_EQ(at_, expected_.sections.size());
+    }
     over_ = true;
   }
   void Cancel() {
@@ -190,6 +219,7 @@ class Call {
         TheHolder().channel().get(), method, context_.get(), bytes));
   }
   void Take(const grpc::ByteBuffer& bytes) {
+    nothing_yet_ = false;
     grpc::Slice slice;
     CHECK(bytes.DumpToSingleSlice(&slice).ok());
     CHECK_LE(slice.size(), rpc::kMessageBytesMax);
@@ -201,52 +231,82 @@ class Call {
     }
     proto::FetchSlice part;
     CHECK(part.ParseFromArray(slice.begin(), static_cast<int>(slice.size())));
-    CHECK_EQ(part.has_header(), first_);
+    CHECK_GT(part.pieces_size(), 0);
+    for (const proto::FetchPiece& piece : part.pieces()) Take(piece);
+  }
+  void Take(const proto::FetchPiece& piece) {
+    CHECK_LT(at_, expected_.sections.size());
+    const Answer& expected = expected_.sections[at_];
+    if (piece.has_refusal()) {
+      CHECK(first_) << "every section here can be read to its end";
+      CHECK_EQ(piece.refusal().code(), static_cast<uint32_t>(expected.code));
+      CHECK(expected.code != absl::StatusCode::kOk);
+      CHECK(piece.refusal().message().find("/w/") == std::string::npos)
+          << "a path travels: " << piece.refusal().message();
+      ++at_;
+      return;
+    }
+    CHECK(expected.code == absl::StatusCode::kOk);
+    CHECK_EQ(piece.has_header(), first_);
     if (first_) {
-      CHECK(part.header().index() == expected_.index);
-      CHECK_EQ(part.header().partition_bytes(), expected_.partition_bytes);
+      CHECK(piece.header().index() == expected.index);
+      CHECK_EQ(piece.header().partition_bytes(), expected.partition_bytes);
       first_ = false;
     }
-    if (!part.data().empty()) {
-      CHECK_EQ(part.offset(),
-               expected_.partition_bytes - expected_.data.size() + got_.size());
+    if (!piece.data().empty()) {
+      CHECK_EQ(piece.offset(),
+               expected.partition_bytes - expected.data.size() + got_.size());
     }
-    got_ += part.data();
-    CHECK_LE(got_.size(), expected_.data.size());
+    got_ += piece.data();
+    CHECK(expected.data.compare(0, got_.size(), got_) == 0);
+    if (got_.size() < expected.data.size()) return;
+    got_.clear();
+    first_ = true;
+    ++at_;
   }
 
   const bool log_;
   const std::string request_;
-  const Answer expected_;
+  const Answers expected_;
   std::unique_ptr<grpc::ClientContext> context_;
   std::unique_ptr<grpc::ClientReader<grpc::ByteBuffer>> reader_;
-  bool first_ = true;
+  bool nothing_yet_ = true;
   bool over_ = false;
-  std::string got_;
+  size_t at_ = 0;      // Of the sections.
+  bool first_ = true;  // Of its pieces.
+  std::string got_;    // Of it, or of the log.
 };
 
+// Any output's ids, or nobody's.
+std::string AnyUid(Dice& dice, const engine::MapOutputIdentity& id) {
+  return dice.OneIn(8) ? dice.Bytes(20) : std::string(id.attempt.bytes());
+}
+
 std::string AnyRequest(Dice& dice, bool log) {
-  const auto& id = dice.Of(TheHolder().outputs()).identity;
-  std::string job(id.job.bytes());
-  std::string uid(id.attempt.bytes());
+  const auto any = [&dice] { return dice.Of(TheHolder().outputs()).identity; };
+  std::string job(any().job.bytes());
   if (dice.OneIn(8)) job = dice.Bytes(20);
-  if (dice.OneIn(8)) uid = dice.Bytes(20);
   std::string bytes;
   if (log) {
     proto::ReadLogRequest request;
     request.set_job_id(job);
-    request.set_attempt_uid(uid);
+    request.set_attempt_uid(AnyUid(dice, any()));
     request.set_offset(dice.Number(110'000));
     request.set_follow(dice.OneIn(2));
     bytes = request.SerializeAsString();
   } else {
     proto::FetchRequest request;
     request.set_job_id(job);
-    request.set_map_index(dice.OneIn(8) ? dice.Number(4) : id.map_index);
-    request.set_attempt_uid(uid);
     request.set_partition(dice.Number(4));
-    request.set_offset(dice.OneIn(2) ? 0 : dice.Number(12'000));
-    request.set_want_index(dice.OneIn(2));
+    for (uint32_t n = dice.OneIn(30) ? dice.Below(300) : 1 + dice.Below(6);
+         n > 0; --n) {
+      const auto id = any();
+      proto::FetchRequest::Section* section = request.add_sections();
+      section->set_map_index(dice.OneIn(8) ? dice.Number(4) : id.map_index);
+      section->set_attempt_uid(AnyUid(dice, id));
+      section->set_offset(dice.OneIn(2) ? 0 : dice.Number(12'000));
+      section->set_want_index(dice.OneIn(2));
+    }
     bytes = request.SerializeAsString();
   }
   return dice.OneIn(4) ? dice.Garbled(std::move(bytes)) : bytes;

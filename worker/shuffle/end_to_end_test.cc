@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -76,6 +77,48 @@ TEST_F(EndToEndTest, BringsPartitionsFromTwoWorkers) {
   }
   ExpectReady(1);
   EXPECT_TRUE(observer_.failed().empty());
+}
+
+// Calls for many sections, among which some are missing, damaged or another's.
+TEST_F(EndToEndTest, WhatIsWrongWithSomeOfManyIsReportedAndTheRestComes) {
+  outputs_.clear();
+  for (uint32_t map = 0; map < 200; ++map) {
+    TestOutputOptions options;
+    options.map_index = map;
+    options.records = map % 40 == 0 ? 20'000 : 20;
+    if (map % 7 == 3) options.empty_partitions = {1};
+    outputs_.push_back(MakeTestOutput(options));
+    std::string file = outputs_[map].file;
+    if (map == 50) continue;
+    if (map == 70) file[outputs_[70].summary.partitions[1].offset + 300] ^= 1;
+    if (map == 90) file[file.size() - 100] ^= 1;
+    a_.Hold(outputs_[map], map == 110 ? outputs_[109].file : file);
+  }
+  const std::string directory = dir_ / "many";
+  ASSERT_TRUE(FileSystem::Posix().MakeDirectory(directory).ok());
+  fetcher_->StartReduce(ReduceOf(1, 1, 200, directory));
+  Locate(a_, 1, outputs_);
+  std::set<uint32_t> gone;
+  for (const FetchFailed& failed : observer_.AwaitFailed(4)) {
+    EXPECT_TRUE(failed.gone) << failed.message;
+    gone.insert(failed.map_index);
+  }
+  EXPECT_EQ(gone, (std::set<uint32_t>{50, 70, 90, 110}));
+  for (const uint32_t map : gone) {
+    b_.Hold(outputs_[map]);
+    Locate(b_, 2, {outputs_[map]});
+  }
+  const auto ready = observer_.AwaitReady(1);
+  ASSERT_EQ(ready.size(), 1);
+  uint64_t bytes = 0;
+  for (uint32_t map = 0; map < 200; ++map) {
+    const std::string expected = outputs_[map].partition(1);
+    EXPECT_TRUE(BytesOf(ready[0].map_outputs[map]) == expected) << map;
+    bytes += expected.size();
+  }
+  // What was good has come once; 70 twice up to its damaged block's end.
+  EXPECT_LE(observer_.progress().back().fetched_bytes,
+            bytes + 2 * outputs_[70].partition(1).size());
 }
 
 TEST_F(EndToEndTest, AFlippedBitInABlockIsFoundHereAndReportedAsGone) {

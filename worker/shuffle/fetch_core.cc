@@ -1,4 +1,5 @@
-// Segments and their locations. Transfers are in fetch_schedule.cc.
+// Segments and their locations. Transfers are in fetch_schedule.cc and
+// fetch_transfers.cc.
 #include "worker/shuffle/fetch_core.h"
 
 #include <algorithm>
@@ -8,6 +9,7 @@
 #include "common/strings.h"
 #include "worker/shuffle/fetch_state.h"
 #include "worker/shuffle/remote_index.h"
+#include "worker/shuffle/wire.h"
 #include "worker/spool/layout.h"
 
 namespace millrace::worker {
@@ -19,7 +21,9 @@ constexpr uint32_t kMapsMax = 10'000'000;
 }  // namespace
 
 FetchCore::FetchCore(const FetchOptions& options, Random& random)
-    : options_(options), random_(random), indexes_(options.index_rows_max) {}
+    : options_(options), random_(random), indexes_(options.index_rows_max) {
+  CHECK(options.sections_max >= 1 && options.sections_max <= kFetchSectionsMax);
+}
 FetchCore::~FetchCore() = default;
 
 std::vector<fetch::Effect> FetchCore::Step(const fetch::Event& event,
@@ -192,14 +196,18 @@ void FetchCore::Assign(Reduce& reduce, uint32_t map) {
     to_check_.insert({reduce.id, map});
   } else if (source != sources_.end()) {
     segment.state = State::kPending;
-    pending_[segment.source].insert({reduce.id, map});
+    std::set<Key>& pending = pending_[segment.source];
+    if (pending.empty()) {
+      source->second.gather_until = now_ + options_.gather;
+    }
+    pending.insert({reduce.id, map});
   } else {
     segment.state = State::kNoLocation;  // Its worker's address will come.
   }
 }
 
-// Takes a segment out of whatever is done for it. Its transfer, if any, ends on
-// its own.
+// Takes a segment out of whatever is done for it. Its transfer, if any, ends,
+// and what else that was to bring is asked for again.
 void FetchCore::Detach(Reduce& reduce, uint32_t map) {
   Segment& segment = reduce.segments[map];
   const Key key(reduce.id, map);
@@ -217,11 +225,13 @@ void FetchCore::Detach(Reduce& reduce, uint32_t map) {
       break;
     case State::kTransferring: {
       Transfer& transfer = transfers_.at(segment.activity);
-      transfer.attached = false;
+      for (Transfer::Section& section : transfer.sections) {
+        if (section.map == map) section.attached = false;
+      }
       // It may be in the middle of a write; what comes after must not meet it.
       segment.verifier.reset();
       segment.placement.reset();
-      effects_.push_back(fetch::CancelTransfer{segment.activity});
+      Leave(segment.activity, transfer);
       break;
     }
   }

@@ -11,11 +11,18 @@
 //        │             │ ▼                   ▼
 //        └──────────── gone (reported; waits for the leader)
 //
+// A transfer is one call: it brings sections of several maps to one reduce
+// attempt, one behind the other, so that small ones share what a call costs
+// (docs/design/012-shuffle-calls.md). When it ends early, what is complete
+// stays and the section under way is to blame; those behind it were never
+// tried.
+//
 // An index is fetched once: while one transfer brings the index of a map
 // output, other segments of that output wait; afterwards it is cached.
 #ifndef MILLRACE_WORKER_SHUFFLE_FETCH_CORE_H_
 #define MILLRACE_WORKER_SHUFFLE_FETCH_CORE_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -51,6 +58,16 @@ struct FetchOptions {
   // thread, which waits for the network most of the time.
   int transfers_max = 8;
   int transfers_per_source_max = 2;
+  // Of one transfer: at most so many, kFetchSectionsMax; and no further one
+  // when so much is expected. Larger ones come one by one.
+  int sections_max = 64;
+  uint64_t shared_bytes = 4 << 20;
+  // What a section is taken for as long as nothing is known of its attempt's:
+  // the first ones come alone.
+  uint64_t unknown_bytes = 4 << 20;
+  // While maps still run, small sections wait so long for others that a
+  // transfer can bring as well.
+  absl::Duration gather = absl::Milliseconds(100);
   // Local files that are opened and checked at the same time.
   int checks_max = 16;
   // Of the indexes that are kept, see IndexCache.
@@ -80,7 +97,8 @@ struct Placement {
 // Both owned by the core too, which resumes with them.
 struct SectionTarget {
   Placement placement;
-  // Second owner: the transfer. The core touches it between transfers alone.
+  // Second owner: the transfer. The core touches it in the transfer's own
+  // events, and when it has ended.
   std::shared_ptr<BlockVerifier> verifier;
 };
 
@@ -109,18 +127,28 @@ struct LocalChecked {
   uint64_t check = 0;
   absl::Status status;
 };
-// The first slice of a transfer. The step's effects hold WriteTo for it, if it
-// is to go on.
+// A section of a transfer begins. The step's effects hold WriteTo for it, if
+// the transfer is to go on. A section without bytes is then complete.
 struct HeaderArrived {
   TransferId transfer = 0;
+  size_t section = 0;  // Of those asked for, in order.
   // Verified; null if none was asked for.
   std::shared_ptr<const engine::MapOutputSummary> index;
   uint64_t partition_bytes = 0;
 };
-// Bytes were verified and stored.
+// Bytes were verified and stored. If they were the section's last ones, the
+// next section follows.
 struct Stored {
   TransferId transfer = 0;
+  size_t section = 0;
   uint64_t bytes = 0;
+};
+// The holder says that it cannot send a section, or not to its end. The next
+// section follows.
+struct SectionRefused {
+  TransferId transfer = 0;
+  size_t section = 0;
+  absl::Status status;  // Not OK.
 };
 // Answers StartTransfer, exactly once.
 struct TransferEnded {
@@ -130,15 +158,18 @@ struct TransferEnded {
     kLocal,   // It could not be stored here.
   };
   TransferId transfer = 0;
+  // That was under way or due; behind the last one: all were complete.
+  size_t section = 0;
   Blame blame = Blame::kSource;
   absl::Status status;
 };
 // Time has passed.
 struct Tick {};
 
-using Event = std::variant<SetIncarnation, StartReduce, UpdateLocations, Cancel,
-                           ForgetJob, ForgetLocations, LocalChecked,
-                           HeaderArrived, Stored, TransferEnded, Tick>;
+using Event =
+    std::variant<SetIncarnation, StartReduce, UpdateLocations, Cancel,
+                 ForgetJob, ForgetLocations, LocalChecked, HeaderArrived,
+                 Stored, SectionRefused, TransferEnded, Tick>;
 
 // ------------------------------------------------------------------ effects
 
@@ -150,15 +181,19 @@ struct CheckLocal {
   Hash128Value root;
 };
 struct StartTransfer {
+  struct Section {
+    engine::MapOutputIdentity identity;
+    Hash128Value root;
+    uint64_t offset = 0;
+    bool want_index = false;
+  };
   TransferId transfer = 0;
   AttemptUid attempt;
   std::string address;
-  engine::MapOutputIdentity identity;
+  JobId job;
   uint32_t num_partitions = 0;
-  Hash128Value root;
   uint32_t partition = 0;
-  uint64_t offset = 0;
-  bool want_index = false;
+  std::vector<Section> sections;
 };
 struct WriteTo {
   TransferId transfer = 0;
@@ -243,6 +278,7 @@ class FetchCore {
   void On(const fetch::LocalChecked& event);
   void On(const fetch::HeaderArrived& event);
   void On(const fetch::Stored& event);
+  void On(const fetch::SectionRefused& event);
   void On(const fetch::TransferEnded& event);
   void On(const fetch::Tick&) {}
 
@@ -262,14 +298,22 @@ class FetchCore {
   void ScheduleChecks();
   void ScheduleTransfers();
   bool StartFrom(const WorkerIncarnation& incarnation, Source& source);
-  void Begin(Reduce& reduce, uint32_t map, Source& source,
-             const WorkerIncarnation& incarnation, const Summary& index);
-  bool Place(Reduce& reduce, uint32_t map, const engine::MapOutputSummary&);
+  bool Gathers(const Source& source, const std::set<Key>& pending);
+  uint64_t BytesExpected(const Reduce& reduce, const Segment& segment) const;
+  void Begin(Reduce& reduce, const std::vector<uint32_t>& maps, Source& source,
+             const WorkerIncarnation& incarnation);
+  void Place(Reduce& reduce, uint32_t map, const engine::MapOutputSummary&);
   void EndIdleTransfers();
   void ReportProgress();
+
+  // fetch_transfers.cc: what comes of a transfer, and what its end means.
+  Segment* SegmentOf(const Transfer& transfer, size_t section);
+  void Leave(TransferId id, Transfer& transfer);
+  void Complete(Transfer& transfer, size_t at);
   void EndedByData(Reduce& reduce, uint32_t map, const absl::Status& status);
   void EndedBySource(Reduce& reduce, uint32_t map, Source* source,
                      const WorkerIncarnation& incarnation, absl::Status status);
+
   void WakeBy(absl::Duration time);
 
   const FetchOptions options_;

@@ -50,13 +50,13 @@ TEST(FetchCore, ACutAnywhereIsResumedThere) {
     world.Locate({&output}, world.AddWorker(1));
     const AttemptUid reduce = world.StartReduce(1, 1);
     FetchWorld::Wire& first = world.Only();
-    EXPECT_TRUE(first.start.want_index);
+    EXPECT_TRUE(first.section().want_index);
     world.SendBytes(first, output, cut);
     world.End(first.start.transfer, kCut);
     world.Pass(absl::Seconds(1));
     const FetchWorld::Wire& second = world.Only();
-    EXPECT_EQ(second.start.offset, cut);
-    EXPECT_FALSE(second.start.want_index);
+    EXPECT_EQ(second.section().offset, cut);
+    EXPECT_FALSE(second.section().want_index);
     world.CompleteAll();
     ExpectReady(world, reduce, 1, {&output});
     EXPECT_TRUE(world.failed_.empty());
@@ -84,7 +84,7 @@ TEST(FetchCore, ADamagedByteOnceIsFetchedAgain) {
     world.Locate({&output}, world.AddWorker(1));
     const AttemptUid reduce = world.StartReduce(1, 1);
     world.SendBytes(world.Only(), output, size, at);
-    EXPECT_EQ(world.Only().start.offset, 0);  // Nothing of it counts.
+    EXPECT_EQ(world.Only().section().offset, 0);  // Nothing of it counts.
     world.CompleteAll();
     ExpectReady(world, reduce, 1, {&output});
     EXPECT_TRUE(world.failed_.empty());
@@ -145,7 +145,8 @@ TEST(FetchCore, WhatTheHolderDoesNotHaveIsReportedAtOnceAndNotAskedAgain) {
     const auto w1 = world.AddWorker(1);
     world.Locate({&output}, w1);
     const AttemptUid reduce = world.StartReduce(0, 1);
-    world.End(world.Only().start.transfer, status);
+    world.Refuse(world.Only(), status);
+    world.CompleteAll();
     ASSERT_EQ(world.failed_.size(), 1);
     EXPECT_TRUE(world.failed_[0].gone);
     world.Pass(absl::Minutes(10));
@@ -254,7 +255,7 @@ TEST(FetchCore, ATransferThatBringsNothingIsEndedAfterFifteenSeconds) {
   EXPECT_TRUE(world.Only().cancelled);
   world.End(world.Only().start.transfer, absl::CancelledError("cancelled"));
   world.Pass(absl::Seconds(1));
-  EXPECT_EQ(world.Only().start.offset, 200);
+  EXPECT_EQ(world.Only().section().offset, 200);
   world.CompleteAll();
   ExpectReady(world, reduce, 0, {&output});
 }

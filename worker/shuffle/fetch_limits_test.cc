@@ -70,16 +70,14 @@ TEST(FetchCore, AnIndexIsFetchedOnceForAllPartitions) {
   world.Locate({&output}, world.AddWorker(1));
   for (uint32_t partition : {0, 1, 2}) world.StartReduce(partition, 1);
   // The others wait for the one that brings it.
-  EXPECT_TRUE(world.Only().start.want_index);
+  EXPECT_TRUE(world.Only().section().want_index);
   world.SendHeader(world.Only(), output);
   EXPECT_EQ(world.wires_.size(), 2);
   world.CompleteAll();
   world.StartReduce(0, 1);
   world.CompleteAll();
   EXPECT_EQ(world.ready_.size(), 4);
-  int wanted = 0;
-  for (const auto& start : world.started_) wanted += start.want_index;
-  EXPECT_EQ(wanted, 1);
+  EXPECT_EQ(world.IndexesAskedFor(), 1);
 }
 
 TEST(FetchCore, WhenTheTransferWithTheIndexFailsAnotherBringsIt) {
@@ -93,7 +91,7 @@ TEST(FetchCore, WhenTheTransferWithTheIndexFailsAnotherBringsIt) {
   world.CompleteAll();
   ASSERT_EQ(world.ready_.size(), 1);
   EXPECT_EQ(world.started_.size(), 2);
-  EXPECT_TRUE(world.started_[1].want_index);
+  EXPECT_TRUE(world.started_[1].sections[0].want_index);
 }
 
 TEST(FetchCore, AnEmptyPartitionCostsNothingBeyondTheIndex) {
@@ -105,7 +103,7 @@ TEST(FetchCore, AnEmptyPartitionCostsNothingBeyondTheIndex) {
   world.StartReduce(0, 1);
   world.SendHeader(world.Only(), output);
   EXPECT_EQ(world.ready_.size(), 1);
-  EXPECT_TRUE(world.wires_.empty());
+  EXPECT_TRUE(world.Only().over());
   world.StartReduce(2, 1);
   EXPECT_EQ(world.ready_.size(), 2);
   EXPECT_EQ(world.started_.size(), 1);
@@ -227,9 +225,7 @@ TEST(FetchCore, IndexesAreKeptWithinTheirLimit) {
   world.StartReduce(1, 4);
   world.CompleteAll();
   EXPECT_EQ(world.ready_.size(), 2);
-  int wanted = 0;
-  for (const auto& start : world.started_) wanted += start.want_index;
-  EXPECT_GT(wanted, 4);
+  EXPECT_GT(world.IndexesAskedFor(), 4);
 }
 
 // What is kept does not grow with the jobs that have been.
@@ -240,10 +236,10 @@ TEST(FetchCore, IndexesOfAJobGoWithIt) {
   world.Locate({&output}, worker);
   for (const bool forget_first : {true, false}) {
     std::vector<AttemptUid> reduces = {world.StartReduce(0, 1)};
-    EXPECT_TRUE(world.Only().start.want_index);
+    EXPECT_TRUE(world.Only().section().want_index);
     world.CompleteAll();
     reduces.push_back(world.StartReduce(1, 1));
-    EXPECT_FALSE(world.Only().start.want_index);
+    EXPECT_FALSE(world.Only().section().want_index);
     world.CompleteAll();
     if (forget_first) world.Step(fetch::ForgetJob{output.identity.job});
     for (const AttemptUid& reduce : reduces) world.Step(fetch::Cancel{reduce});

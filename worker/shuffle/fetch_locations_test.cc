@@ -24,7 +24,7 @@ TEST(FetchCore, AnotherAttemptsOutputTakesThePlaceOfOneUnderWay) {
   // Bytes of the old one that are on their way disturb nobody.
   world.SendBytes(world.wires_.at(first), old, 500);
   ASSERT_EQ(world.wires_.size(), 2);
-  EXPECT_EQ(world.wires_.rbegin()->second.start.offset, 0);
+  EXPECT_EQ(world.wires_.rbegin()->second.section().offset, 0);
   world.Complete(world.wires_.rbegin()->first);
   world.CompleteAll();
   ExpectReady(world, reduce, 0, {&now});
@@ -38,8 +38,8 @@ TEST(FetchCore, BytesOfOneAttemptAreNeverContinuedWithThoseOfAnother) {
   world.SendBytes(world.Only(), old, 500);
   world.End(world.Only().start.transfer, kCut);
   world.Locate({&now}, world.AddWorker(2));
-  EXPECT_EQ(world.Only().start.offset, 0);
-  EXPECT_TRUE(world.Only().start.want_index);
+  EXPECT_EQ(world.Only().section().offset, 0);
+  EXPECT_TRUE(world.Only().section().want_index);
   world.CompleteAll();
   ExpectReady(world, reduce, 0, {&now});
   EXPECT_EQ(world.started_.size(), 2);
@@ -101,7 +101,7 @@ TEST(FetchCore, TheSameOutputOfferedElsewhereIsResumedWhenItWasNotRunning) {
   world.End(world.Only().start.transfer, kCut);
   world.Locate({&output}, world.AddWorker(2));  // Adopted by a new incarnation.
   EXPECT_EQ(world.Only().start.address, "w2:1");
-  EXPECT_EQ(world.Only().start.offset, 123);
+  EXPECT_EQ(world.Only().section().offset, 123);
   world.CompleteAll();
   ExpectReady(world, reduce, 0, {&output});
 }
@@ -184,7 +184,7 @@ TEST(FetchCore, AWorkerOfTheSameHostIsReadInPlaceOrElseOverTheNetwork) {
   world.Step(fetch::LocalChecked{world.checks_[0].check, absl::OkStatus()});
   world.Step(fetch::LocalChecked{world.checks_[1].check,
                                  absl::PermissionDeniedError("not ours")});
-  EXPECT_EQ(world.Only().start.identity.map_index, 1);
+  EXPECT_EQ(world.Only().section().identity.map_index, 1);
   world.CompleteAll();
   ASSERT_EQ(world.ready_.size(), 1);
   EXPECT_EQ(world.ready_[0].maps[0].path, world.checks_[0].path);

@@ -13,15 +13,21 @@ namespace {
 // Everything that can go wrong, in any order; at the end the network heals, and
 // what is ready must be right.
 TEST(FetchCore, WhateverHappensWhatIsReadyIsRight) {
+  size_t shared = 0;
   for (uint64_t seed = 1; seed <= 400; ++seed) {
     SCOPED_TRACE(Cat("seed ", seed));
     engine::TestRandom random(seed);
     FetchOptions options = FetchWorld::Options();
     options.memory_bytes = 40'000;
     options.transfers_max = static_cast<int>(1 + random.Below(6));
+    options.transfers_per_source_max = static_cast<int>(1 + random.Below(2));
+    options.sections_max = static_cast<int>(1 + random.Below(8));
+    options.shared_bytes = random.Below(2) == 0 ? 4 << 20 : 6000;
+    if (random.Below(2) == 0) options.unknown_bytes = 0;
+    options.gather = absl::Milliseconds(random.Below(300));
     options.index_rows_max = random.Below(90);
     FetchWorld world(options);
-    constexpr uint32_t kMaps = 6;
+    constexpr uint32_t kMaps = 10;
     std::vector<TestOutput> outputs;  // Attempts 1 and 2 of each map.
     outputs.reserve(2 * kMaps);
     for (uint32_t map = 0; map < kMaps; ++map) {
@@ -60,12 +66,18 @@ TEST(FetchCore, WhateverHappensWhatIsReadyIsRight) {
         world.End(id, absl::CancelledError("cancelled"));
         return;
       }
+      if (wire.over()) {
+        world.End(id, random.Below(4) == 0 ? kCut : absl::OkStatus());
+        return;
+      }
       const TestOutput& output = world.OutputOf(wire);
       const uint64_t dice = healthy ? 99 : random.Below(100);
       if (dice < 8) {
         world.End(id, kCut);
       } else if (dice < 10) {
-        world.End(id, absl::NotFoundError("no"));
+        world.Refuse(wire, random.Below(2) == 0
+                               ? absl::NotFoundError("no")
+                               : absl::InternalError("read error"));
       } else if (dice < 12) {
         world.End(id, absl::ResourceExhaustedError("busy"));
       } else if (dice < 14) {
@@ -78,14 +90,16 @@ TEST(FetchCore, WhateverHappensWhatIsReadyIsRight) {
         announce(static_cast<uint32_t>(random.Below(kMaps)));
       } else if (dice < 23) {
         world.Lose(outputs[random.Below(outputs.size())]);
-      } else if (random.Below(3) == 0) {
+      } else if (random.Below(8) == 0) {
         world.Complete(id);
+      } else if (random.Below(3) == 0) {
+        world.SendSection(wire);
       } else {
         world.SendBytes(wire, output, random.Below(1500));
       }
     };
     for (uint32_t map = 0; map < kMaps; ++map) announce(map);
-    for (int i = 0; i < 300 && world.ready_.size() < 3; ++i) act(false);
+    for (int i = 0; i < 500 && world.ready_.size() < 3; ++i) act(false);
     for (uint32_t map = 0; map < kMaps; ++map) announce(map);
     for (int i = 0; i < 5000 && world.ready_.size() < 3; ++i) {
       // What was reported is announced again, as a leader would.
@@ -109,6 +123,8 @@ TEST(FetchCore, WhateverHappensWhatIsReadyIsRight) {
       }
     }
     EXPECT_LE(world.core_.memory_used(), options.memory_bytes);
+    for (const auto& start : world.started_)
+      shared += start.sections.size() > 1;
     for (const auto& [attempt, partition] : reduces) {
       world.Step(fetch::Cancel{attempt});
     }
@@ -117,6 +133,7 @@ TEST(FetchCore, WhateverHappensWhatIsReadyIsRight) {
     EXPECT_EQ(world.core_.transfers(), 0);
     EXPECT_EQ(world.core_.next_wake(), absl::InfiniteDuration());
   }
+  EXPECT_GT(shared, 400);
 }
 
 }  // namespace

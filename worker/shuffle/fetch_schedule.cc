@@ -1,23 +1,14 @@
-// Transfers and checks: which begin, what their end means.
+// Transfers and checks: which begin, and with what.
 #include <algorithm>
 #include <utility>
 
 #include "common/logging.h"
-#include "common/status_macros.h"
 #include "common/strings.h"
 #include "worker/shuffle/fetch_core.h"
 #include "worker/shuffle/fetch_state.h"
 #include "worker/spool/layout.h"
 
 namespace millrace::worker {
-namespace {
-
-// Of one source that is out of reach, reported at once; the others follow with
-// its next failure.
-constexpr int kReportsAtOnceMax = 64;
-
-}  // namespace
-
 void FetchCore::Schedule() {
   ScheduleChecks();
   ScheduleTransfers();
@@ -84,12 +75,23 @@ void FetchCore::ScheduleTransfers() {
   }
 }
 
-// Begins the first segment of a source that may begin; false: there is none.
+// Begins the first segments of a source that may begin; false: there are none.
 bool FetchCore::StartFrom(const WorkerIncarnation& incarnation,
                           Source& source) {
   std::set<Key>& keys = pending_.at(incarnation);
+  if (Gathers(source, keys)) return false;
+  // What is there is shared out over the transfers that may begin.
+  const auto free =
+      static_cast<size_t>(options_.transfers_per_source_max - source.active);
+  const size_t maps_max =
+      std::clamp<size_t>((keys.size() + free - 1) / free, 1,
+                         static_cast<size_t>(options_.sections_max));
+  std::vector<uint32_t> maps;
+  Reduce* of = nullptr;
+  uint64_t bytes = 0;
   for (auto it = keys.begin(); it != keys.end();) {
     Reduce& reduce = reduces_.at(it->first);
+    if (of != nullptr && of != &reduce) break;
     const uint32_t map = it->second;
     Segment& segment = reduce.segments[map];
     if (segment.not_before > now_) {
@@ -97,31 +99,66 @@ bool FetchCore::StartFrom(const WorkerIncarnation& incarnation,
       ++it;
       continue;
     }
-    Summary index = indexes_.Find(reduce.input.job, segment.uid);
-    if (index != nullptr &&
-        (index->root != segment.root ||
-         index->partitions.size() != reduce.input.num_partitions)) {
-      index = nullptr;  // Somebody contradicts himself; ask the holder.
-    }
-    // Without an index and without a verifier, which comes from one.
-    if (index == nullptr && segment.verifier == nullptr &&
-        index_under_way_.contains(segment.uid)) {
-      ++it;
-      continue;
+    if (segment.verifier == nullptr) {
+      Summary index = indexes_.Find(reduce.input.job, segment.uid);
+      if (index != nullptr &&
+          (index->root != segment.root ||
+           index->partitions.size() != reduce.input.num_partitions)) {
+        index = nullptr;  // Somebody contradicts himself; ask the holder.
+      }
+      if (index != nullptr) {
+        Place(reduce, map, *index);
+      } else if (index_under_way_.contains(segment.uid)) {
+        ++it;
+        continue;
+      }
     }
     it = keys.erase(it);
-    if (index != nullptr && segment.verifier == nullptr) {
-      if (!Place(reduce, map, *index)) continue;  // Has no bytes: done.
+    if (segment.verifier != nullptr && segment.verifier->complete()) {
+      Finish(reduce, map);  // It has no bytes.
+      continue;
     }
-    Begin(reduce, map, source, incarnation, index);
-    return true;
+    of = &reduce;
+    maps.push_back(map);
+    bytes += BytesExpected(reduce, segment);
+    if (maps.size() == maps_max || bytes >= options_.shared_bytes) break;
   }
-  return false;
+  if (maps.empty()) return false;
+  Begin(*of, maps, source, incarnation);
+  return true;
 }
 
-// Makes room for a partition whose index is known, and a verifier. False: it
-// has no bytes, so the segment is done.
-bool FetchCore::Place(Reduce& reduce, uint32_t map,
+// Whether small sections wait for others: not when there are enough, or no more
+// can come, or it is not known yet that they are small.
+bool FetchCore::Gathers(const Source& source, const std::set<Key>& pending) {
+  if (now_ >= source.gather_until ||
+      pending.size() >= static_cast<size_t>(options_.sections_max)) {
+    return false;
+  }
+  const Reduce& first = reduces_.at(pending.begin()->first);
+  if (first.placed == 0 ||
+      first.placed_bytes / first.placed * pending.size() >=
+          options_.shared_bytes ||
+      jobs_.at(first.input.job).maps.size() >= first.input.num_maps) {
+    return false;
+  }
+  WakeBy(source.gather_until);
+  return true;
+}
+
+// Of a section. Those of an attempt are taken for alike.
+uint64_t FetchCore::BytesExpected(const Reduce& reduce,
+                                  const Segment& segment) const {
+  if (segment.verifier != nullptr) {
+    return segment.section.bytes() - segment.verifier->bytes();
+  }
+  return reduce.placed == 0 ? options_.unknown_bytes
+                            : reduce.placed_bytes / reduce.placed;
+}
+
+// Makes room for a partition whose index is known, and a verifier; one of no
+// bytes is complete.
+void FetchCore::Place(Reduce& reduce, uint32_t map,
                       const engine::MapOutputSummary& index) {
   Segment& segment = reduce.segments[map];
   const engine::PartitionEntry& entry =
@@ -136,12 +173,10 @@ bool FetchCore::Place(Reduce& reduce, uint32_t map,
   section.set_largest_block_bytes(entry.largest_block_bytes);
   section.set_block_bytes(index.block_bytes);
   section.set_codec(static_cast<uint32_t>(index.codec));
-  if (entry.bytes == 0) {
-    Finish(reduce, map);
-    return false;
-  }
-  if (!segment.placement.has_value() ||
-      segment.placement->capacity < entry.bytes) {
+  ++reduce.placed;
+  reduce.placed_bytes += entry.bytes;
+  if (entry.bytes > 0 && (!segment.placement.has_value() ||
+                          segment.placement->capacity < entry.bytes)) {
     Placement placement;
     placement.capacity = entry.bytes;
     if (entry.bytes <= options_.memory_bytes / 4 &&
@@ -157,202 +192,56 @@ bool FetchCore::Place(Reduce& reduce, uint32_t map,
     }
     segment.placement = placement;
   }
-  section.set_offset(segment.placement->offset);
+  if (segment.placement.has_value()) {
+    section.set_offset(segment.placement->offset);
+  }
   segment.verifier = std::make_shared<BlockVerifier>(
       IdentityOf(reduce, map), reduce.input.partition, entry);
-  return true;
 }
 
-void FetchCore::Begin(Reduce& reduce, uint32_t map, Source& source,
-                      const WorkerIncarnation& incarnation,
-                      const Summary& index) {
-  Segment& segment = reduce.segments[map];
+// Whatever of them has no verifier comes with its index.
+void FetchCore::Begin(Reduce& reduce, const std::vector<uint32_t>& maps,
+                      Source& source, const WorkerIncarnation& incarnation) {
   const TransferId id = next_id_++;
-  segment.state = State::kTransferring;
-  segment.activity = id;
   ++source.active;
   Transfer& transfer = transfers_[id];
-  transfer.segment = {reduce.id, map};
+  transfer.reduce = reduce.id;
   transfer.job = reduce.input.job;
-  transfer.uid = segment.uid;
   transfer.source = incarnation;
-  transfer.brings_index = index == nullptr && segment.verifier == nullptr;
-  transfer.placement = segment.placement;
   transfer.last_activity = now_;
-  if (transfer.brings_index) index_under_way_.insert(segment.uid);
+  transfer.sections.reserve(maps.size());
   WakeBy(now_ + options_.idle_limit);
 
   fetch::StartTransfer start;
   start.transfer = id;
   start.attempt = reduce.input.attempt;
   start.address = source.address;
-  start.identity = IdentityOf(reduce, map);
+  start.job = reduce.input.job;
   start.num_partitions = reduce.input.num_partitions;
-  start.root = segment.root;
   start.partition = reduce.input.partition;
-  start.want_index = transfer.brings_index;
-  if (segment.verifier != nullptr) start.offset = segment.verifier->bytes();
+  start.sections.reserve(maps.size());
+  for (uint32_t map : maps) {
+    Segment& segment = reduce.segments[map];
+    segment.state = State::kTransferring;
+    segment.activity = id;
+    Transfer::Section& section = transfer.sections.emplace_back();
+    section.map = map;
+    section.uid = segment.uid;
+    section.brings_index = segment.verifier == nullptr;
+    section.placement = segment.placement;
+    if (section.brings_index) index_under_way_.insert(segment.uid);
+    fetch::StartTransfer::Section& wanted = start.sections.emplace_back();
+    wanted.identity = IdentityOf(reduce, map);
+    wanted.root = segment.root;
+    wanted.want_index = section.brings_index;
+    if (segment.verifier != nullptr) wanted.offset = segment.verifier->bytes();
+  }
   effects_.push_back(std::move(start));
-}
-
-void FetchCore::On(const fetch::HeaderArrived& event) {
-  const auto it = transfers_.find(event.transfer);
-  if (it == transfers_.end()) return;
-  Transfer& transfer = it->second;
-  transfer.last_activity = now_;
-  if (event.index != nullptr) {
-    // Good for others even if nobody waits for this transfer any more.
-    index_under_way_.erase(transfer.uid);
-    transfer.brings_index = false;
-    if (jobs_.contains(transfer.job)) {
-      indexes_.Keep(transfer.job, transfer.uid, event.index,
-                    event.index->partitions.size());
-    }
-  }
-  if (!transfer.attached) return;
-  Reduce& reduce = reduces_.at(transfer.segment.first);
-  const uint32_t map = transfer.segment.second;
-  Segment& segment = reduce.segments[map];
-  if (event.index != nullptr && segment.verifier == nullptr) {
-    if (!Place(reduce, map, *event.index)) {
-      transfer.attached = false;  // Done; the transfer has nothing to bring.
-      return;
-    }
-    transfer.placement = segment.placement;
-  }
-  if (segment.verifier == nullptr ||
-      event.partition_bytes != segment.section.bytes()) {
-    // Without what the transfer asked for, or of another length: it ends
-    // without WriteTo, and is blamed for it.
-    return;
-  }
-  effects_.push_back(fetch::WriteTo{
-      event.transfer, reduce.input.attempt, reduce.input.directory,
-      SectionTarget{*segment.placement, segment.verifier}});
-}
-
-void FetchCore::On(const fetch::Stored& event) {
-  const auto it = transfers_.find(event.transfer);
-  if (it == transfers_.end()) return;
-  it->second.last_activity = now_;
-  Source& source = sources_.at(it->second.source);
-  source.failures = 0;
-  if (!it->second.attached) return;
-  Reduce& reduce = reduces_.at(it->second.segment.first);
-  reduce.segments[it->second.segment.second].failures = 0;
-  reduce.fetched_bytes += event.bytes;
-  reduce.progress_due = true;
-}
-
-void FetchCore::On(const fetch::TransferEnded& event) {
-  const auto it = transfers_.find(event.transfer);
-  if (it == transfers_.end()) return;
-  const Transfer transfer = std::move(it->second);
-  transfers_.erase(it);
-  if (transfer.brings_index) index_under_way_.erase(transfer.uid);
-  Source& source = sources_.at(transfer.source);
-  --source.active;
-  const auto found = reduces_.find(transfer.segment.first);
-  if (found == reduces_.end()) return;
-  Reduce& reduce = found->second;
-  const uint32_t map = transfer.segment.second;
-  Segment& segment = reduce.segments[map];
-  if (!transfer.attached) {
-    // Nobody writes there any more.
-    if (!segment.placement.has_value() && !reduce.ended) {
-      segment.placement = transfer.placement;
-    }
-    return;
-  }
-  segment.activity = 0;
-  switch (event.blame) {
-    case fetch::TransferEnded::Blame::kLocal:
-      segment.state = State::kNoLocation;
-      Abort(reduce, event.status);
-      return;
-    case fetch::TransferEnded::Blame::kData:
-      EndedByData(reduce, map, event.status);
-      return;
-    case fetch::TransferEnded::Blame::kSource:
-      break;
-  }
-  if (event.status.ok() && segment.verifier != nullptr &&
-      segment.verifier->complete()) {
-    source.failures = 0;
-    Finish(reduce, map);
-    return;
-  }
-  absl::Status status = event.status;
-  if (transfer.idle) {
-    status = absl::DeadlineExceededError(Av(
-        Cat("nothing came for ", absl::FormatDuration(options_.idle_limit))));
-  } else if (status.ok()) {
-    status = absl::UnavailableError("the transfer ended before its time");
-  }
-  EndedBySource(reduce, map, &source, transfer.source, std::move(status));
-}
-
-// What came is not what was announced. Once may be the network; twice is the
-// holder's file.
-void FetchCore::EndedByData(Reduce& reduce, uint32_t map,
-                            const absl::Status& status) {
-  Segment& segment = reduce.segments[map];
-  segment.verifier.reset();
-  if (++segment.damaged >= 2) {
-    segment.state = State::kGone;
-    Fail(reduce, map, true, status);
-    return;
-  }
-  Assign(reduce, map);
-}
-
-void FetchCore::EndedBySource(Reduce& reduce, uint32_t map, Source* source,
-                              const WorkerIncarnation& incarnation,
-                              absl::Status status) {
-  Segment& segment = reduce.segments[map];
-  status = Annotate(status, Cat("from ", source->address));
-  if (absl::IsNotFound(status) || absl::IsDataLoss(status)) {
-    segment.state = State::kGone;
-    segment.verifier.reset();
-    Fail(reduce, map, true, status);
-    return;
-  }
-  Assign(reduce, map);
-  // The wait doubles with each failure; jitter keeps reducers apart that were
-  // cut off together.
-  ++source->failures;
-  rpc::Backoff backoff(options_.retry, random_);
-  for (int i = 1; i < std::min(source->failures, 32); ++i) backoff.Skip();
-  source->not_before = now_ + backoff.Next();
-  // A holder that is busy is there.
-  if (absl::IsResourceExhausted(status)) {
-    if (++segment.failures >= 20 * options_.tries) {
-      Fail(reduce, map, false, status);
-    }
-    return;
-  }
-  ++segment.failures;
-  if (segment.failures < options_.tries && source->failures < options_.tries) {
-    return;
-  }
-  Fail(reduce, map, false, status);
-  if (source->failures < options_.tries) return;
-  // What else is there is out of reach just as well; one try for each would
-  // take for ever.
-  int reports = 1;
-  const auto pending = pending_.find(incarnation);
-  if (pending == pending_.end()) return;
-  for (const Key& key : pending->second) {
-    Reduce& other = reduces_.at(key.first);
-    if (other.segments[key.second].not_before > now_) continue;
-    Fail(other, key.second, false, status);
-    if (++reports == kReportsAtOnceMax) break;
-  }
 }
 
 void FetchCore::EndIdleTransfers() {
   for (auto& [id, transfer] : transfers_) {
-    if (transfer.idle) continue;
+    if (transfer.idle || transfer.left) continue;
     const absl::Duration limit = transfer.last_activity + options_.idle_limit;
     if (now_ < limit) {
       WakeBy(limit);

@@ -1,4 +1,4 @@
-// What FetchCore remembers. For its two sources alone.
+// What FetchCore remembers. For its sources alone.
 #ifndef MILLRACE_WORKER_SHUFFLE_FETCH_STATE_H_
 #define MILLRACE_WORKER_SHUFFLE_FETCH_STATE_H_
 
@@ -47,6 +47,9 @@ struct FetchCore::Reduce {
 
   uint64_t memory_end = 0;  // Of the containers.
   uint64_t disk_end = 0;
+  // Sections whose length has become known, and all of it.
+  uint64_t placed = 0;
+  uint64_t placed_bytes = 0;
   bool progress_due = false;
   absl::Duration progress_told = -absl::InfiniteDuration();
 };
@@ -58,6 +61,7 @@ struct FetchCore::Source {
   int active = 0;
   int failures = 0;  // In a row.
   absl::Duration not_before;
+  absl::Duration gather_until;  // What is pending.
 };
 
 struct FetchCore::Job {
@@ -74,14 +78,21 @@ struct FetchCore::Job {
 };
 
 struct FetchCore::Transfer {
-  Key segment;
-  bool attached = true;  // False: the segment has gone on without it.
+  struct Section {
+    uint32_t map = 0;
+    AttemptUid uid;
+    // False: it is complete or refused, or its segment has gone on without it.
+    bool attached = true;
+    bool brings_index = false;
+    // Where the transfer may write, also when the segment has gone on.
+    std::optional<Placement> placement;
+  };
+  uint64_t reduce = 0;
   JobId job;
-  AttemptUid uid;
   WorkerIncarnation source;
-  bool brings_index = false;
-  std::optional<Placement> placement;
-  bool idle = false;  // Cancelled for that.
+  std::vector<Section> sections;  // In the order asked for.
+  bool idle = false;              // Cancelled for that.
+  bool left = false;              // Cancelled without anybody's fault.
   absl::Duration last_activity;
 };
 

@@ -11,7 +11,7 @@
 
 namespace millrace::worker {
 
-// One transfer. Confined to one thread but for Cancel().
+// One call. Confined to one thread but for Cancel().
 class FetchStream {
  public:
   virtual ~FetchStream() = default;
@@ -19,8 +19,8 @@ class FetchStream {
   // Blocks. False: the stream has ended, Finish() says how.
   virtual bool Read(proto::FetchSlice* slice) = 0;
 
-  // After Read() was false, or after Cancel(); once. OK: the holder has sent
-  // all. kNotFound, kDataLoss and kResourceExhausted are the holder's own words
+  // After Read() was false, or after Cancel(); once. OK: the holder has said
+  // all. kResourceExhausted is the holder's own word
   // (proto/services/worker.proto); the rest means that it was not reached.
   virtual absl::Status Finish() = 0;
 

@@ -7,6 +7,36 @@
 #include "engine/format/index.h"
 
 namespace millrace::worker {
+namespace {
+
+// Its errors say what it is, and not where: the path is nobody else's business.
+class NamedFile final : public ReadFile {
+ public:
+  NamedFile(std::string name, std::unique_ptr<ReadFile> file)
+      : name_(std::move(name)), file_(std::move(file)) {}
+
+  absl::StatusOr<size_t> ReadAt(uint64_t offset, char* buffer,
+                                size_t size) override {
+    absl::StatusOr<size_t> got = file_->ReadAt(offset, buffer, size);
+    if (!got.ok()) return Unreadable(got.status());
+    return got;
+  }
+  absl::StatusOr<FileInfo> Stat() override {
+    absl::StatusOr<FileInfo> info = file_->Stat();
+    if (!info.ok()) return Unreadable(info.status());
+    return info;
+  }
+
+ private:
+  absl::Status Unreadable(const absl::Status& why) const {
+    return absl::Status(why.code(), Av(Cat(name_, " cannot be read")));
+  }
+
+  const std::string name_;
+  const std::unique_ptr<ReadFile> file_;
+};
+
+}  // namespace
 
 absl::StatusOr<std::string> OpenOutput::ReadIndexBytes() const {
   const uint64_t offset = index->index_offset;
@@ -33,7 +63,7 @@ absl::StatusOr<OpenOutput> OpenOutputs::Open(const JobId& job,
                                                      : " cannot be opened")));
   }
   OpenOutput output;
-  output.file = *std::move(file);
+  output.file = std::make_unique<NamedFile>(name, *std::move(file));
   MR_ASSIGN_OR_RETURN(const FileInfo info, output.file->Stat());
   output.index = Find(job, uid, info.identity);
   if (output.index == nullptr) {

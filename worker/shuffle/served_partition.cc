@@ -5,23 +5,38 @@
 
 #include "common/status_macros.h"
 #include "common/strings.h"
+#include "worker/shuffle/wire.h"
 
 namespace millrace::worker {
 
-absl::StatusOr<FetchTarget> TargetOf(const proto::FetchRequest& request) {
+absl::StatusOr<std::vector<FetchTarget>> TargetsOf(
+    const proto::FetchRequest& request) {
   const auto job = JobId::FromBytes(request.job_id());
-  const auto uid = AttemptUid::FromBytes(request.attempt_uid());
-  if (!job.has_value() || !uid.has_value()) {
+  if (!job.has_value()) {
     return absl::InvalidArgumentError("an id is not 16 bytes long");
   }
-  FetchTarget target;
-  target.job = *job;
-  target.map_index = request.map_index();
-  target.uid = *uid;
-  target.partition = request.partition();
-  target.offset = request.offset();
-  target.want_index = request.want_index();
-  return target;
+  const int sections = request.sections_size();
+  if (sections == 0 || sections > kFetchSectionsMax) {
+    return absl::InvalidArgumentError(
+        Av(Cat(sections, " sections in a request; 1 to ", kFetchSectionsMax,
+               " can be asked for")));
+  }
+  std::vector<FetchTarget> targets;
+  targets.reserve(static_cast<size_t>(sections));
+  for (const proto::FetchRequest::Section& section : request.sections()) {
+    const auto uid = AttemptUid::FromBytes(section.attempt_uid());
+    if (!uid.has_value()) {
+      return absl::InvalidArgumentError("an id is not 16 bytes long");
+    }
+    FetchTarget& target = targets.emplace_back();
+    target.job = *job;
+    target.map_index = section.map_index();
+    target.uid = *uid;
+    target.partition = request.partition();
+    target.offset = section.offset();
+    target.want_index = section.want_index();
+  }
+  return targets;
 }
 
 absl::Status ServedPartition::Open(OpenOutputs& outputs,

@@ -1,10 +1,11 @@
-// What a holder does for one transfer, but for the network: finds the map
+// What a holder does for one section, but for the network: finds the map
 // output, says what it is, reads it piece by piece.
 #ifndef MILLRACE_WORKER_SHUFFLE_SERVED_PARTITION_H_
 #define MILLRACE_WORKER_SHUFFLE_SERVED_PARTITION_H_
 
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -14,7 +15,7 @@
 
 namespace millrace::worker {
 
-// What a valid request names.
+// A section that a valid request names.
 struct FetchTarget {
   JobId job;
   uint32_t map_index = 0;
@@ -24,16 +25,17 @@ struct FetchTarget {
   bool want_index = false;
 };
 
-// kInvalidArgument: an id is not 16 bytes long.
-absl::StatusOr<FetchTarget> TargetOf(const proto::FetchRequest& request);
+// In their order. kInvalidArgument: an id is not 16 bytes long, or there are no
+// sections or too many.
+absl::StatusOr<std::vector<FetchTarget>> TargetsOf(
+    const proto::FetchRequest& request);
 
 // Blocks for the disk. Messages name ids, no path. Thread-compatible.
 class ServedPartition {
  public:
   explicit ServedPartition(const FetchTarget& target) : target_(target) {}
 
-  bool is_open() const { return output_.file != nullptr; }
-  // Fills the header of the first slice. Once, first. Errors of
+  // Fills the header of the first piece. Once, first. Errors of
   // OpenOutputs::Open, and kInvalidArgument: the request is beyond the output.
   absl::Status Open(OpenOutputs& outputs, proto::FetchHeader* header);
 

@@ -19,9 +19,8 @@
 #include "rpc/status.h"
 #include "worker/shuffle/open_outputs.h"
 #include "worker/shuffle/pump.h"
-#include "worker/shuffle/served_partition.h"
+#include "worker/shuffle/served_transfer.h"
 #include "worker/shuffle/slice_pool.h"
-#include "worker/shuffle/wire.h"
 #include "worker/spool/log_labels.h"
 
 namespace millrace::worker {
@@ -29,76 +28,55 @@ namespace {
 
 // Of what a log stream reads at once.
 constexpr size_t kLogSliceBytes = 64 << 10;
-// An index beyond this goes in a message of its own, without data beside it.
-constexpr size_t kIndexBesideDataMax = 1 << 20;
 
-absl::StatusOr<FetchTarget> ParseFetch(const grpc::ByteBuffer& bytes) {
+absl::StatusOr<std::vector<FetchTarget>> ParseFetch(
+    const grpc::ByteBuffer& bytes) {
   grpc::Slice slice;
   proto::FetchRequest request;
   if (!bytes.DumpToSingleSlice(&slice).ok() ||
       !request.ParseFromArray(slice.begin(), static_cast<int>(slice.size()))) {
     return absl::InvalidArgumentError("the request cannot be read");
   }
-  return TargetOf(request);
+  return TargetsOf(request);
 }
 
+void DestroyText(void* text) { delete static_cast<std::string*>(text); }
 void DestroyBuffer(void* buffer) {
   delete static_cast<SlicePool::Buffer*>(buffer);
 }
 
-// One transfer of one partition.
+// Without copies.
+grpc::ByteBuffer AsMessage(ServedMessage served) {
+  auto head = std::make_unique<std::string>(std::move(served.head));
+  grpc::Slice parts[2];
+  char* const text = head->data();
+  const size_t size = head->size();
+  parts[0] = grpc::Slice(text, size, &DestroyText, head.release());
+  if (served.data == nullptr) return grpc::ByteBuffer(parts, 1);
+  char* const data = served.data->data();
+  parts[1] = grpc::Slice(data, served.data_bytes, &DestroyBuffer,
+                         served.data.release());
+  return grpc::ByteBuffer(parts, 2);
+}
+
+// One call for some sections.
 class FetchPump final : public Pump<grpc::ByteBuffer> {
  public:
   FetchPump(ThreadPool& pool, std::function<void()> on_done,
-            const FetchTarget& target, OpenOutputs& outputs, SlicePool& slices)
+            std::vector<FetchTarget> targets, OpenOutputs& outputs,
+            SlicePool& slices)
       : Pump(pool, std::move(on_done)),
-        outputs_(outputs),
-        slices_(slices),
-        partition_(target) {}
+        transfer_(std::move(targets), outputs, slices) {}
 
  private:
   Item Produce() override {
-    absl::StatusOr<grpc::ByteBuffer> message = Next();
-    if (!message.ok()) return Item::End(message.status());
-    if (!message->Valid()) return Item::End(absl::OkStatus());
-    return Item{Item::Kind::kMessage, *std::move(message), absl::OkStatus()};
+    ServedMessage message;
+    if (!transfer_.Next(&message)) return Item::End(absl::OkStatus());
+    return Item{Item::Kind::kMessage, AsMessage(std::move(message)),
+                absl::OkStatus()};
   }
 
-  // An invalid buffer: there is no more.
-  absl::StatusOr<grpc::ByteBuffer> Next() {
-    proto::FetchHeader header;
-    const bool first = !partition_.is_open();
-    if (first) MR_RETURN_IF_ERROR(partition_.Open(outputs_, &header));
-    if (!first && partition_.left() == 0) return grpc::ByteBuffer();
-    const uint64_t offset = partition_.offset();
-    if (header.index().size() > kIndexBesideDataMax) {
-      return Encode(&header, offset, nullptr, 0);
-    }
-    const size_t size =
-        std::min<uint64_t>(partition_.left(), slices_.slice_bytes());
-    std::unique_ptr<SlicePool::Buffer> buffer;
-    if (size > 0) {
-      buffer = slices_.Take();
-      MR_RETURN_IF_ERROR(partition_.Read(buffer->data(), size));
-    }
-    return Encode(first ? &header : nullptr, offset, std::move(buffer), size);
-  }
-
-  static grpc::ByteBuffer Encode(const proto::FetchHeader* header,
-                                 uint64_t offset,
-                                 std::unique_ptr<SlicePool::Buffer> buffer,
-                                 size_t size) {
-    const std::string prefix = EncodeSlicePrefix(header, offset, size);
-    grpc::Slice parts[2] = {grpc::Slice(prefix), grpc::Slice()};
-    if (size == 0) return grpc::ByteBuffer(parts, 1);
-    char* const data = buffer->data();
-    parts[1] = grpc::Slice(data, size, &DestroyBuffer, buffer.release());
-    return grpc::ByteBuffer(parts, 2);
-  }
-
-  OpenOutputs& outputs_;
-  SlicePool& slices_;
-  ServedPartition partition_;  // Confined to Produce().
+  ServedTransfer transfer_;  // Confined to Produce().
 };
 
 // The log of one attempt, to its end or for as long as it may grow.
@@ -242,8 +220,8 @@ class ShuffleServer::Service final
 
   grpc::ServerWriteReactor<grpc::ByteBuffer>* Fetch(
       grpc::CallbackServerContext*, const grpc::ByteBuffer* request) override {
-    const absl::StatusOr<FetchTarget> target = ParseFetch(*request);
-    if (!target.ok()) return new Refusal<grpc::ByteBuffer>(target.status());
+    absl::StatusOr<std::vector<FetchTarget>> targets = ParseFetch(*request);
+    if (!targets.ok()) return new Refusal<grpc::ByteBuffer>(targets.status());
     // Two buffers are what one more stream may add.
     if (slices_->bytes_out() + 2 * options_.slice_bytes >
             options_.buffer_bytes_max ||
@@ -252,7 +230,8 @@ class ShuffleServer::Service final
           "too many transfers at once; try again"));
     }
     auto* pump = new FetchPump(
-        pool_, [this] { fetches_.Leave(); }, *target, outputs_, *slices_);
+        pool_, [this] { fetches_.Leave(); }, *std::move(targets), outputs_,
+        *slices_);
     pump->Begin();
     return pump;
   }

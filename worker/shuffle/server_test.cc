@@ -6,7 +6,6 @@
 #include <grpcpp/support/channel_arguments.h>
 #include <gtest/gtest.h>
 
-#include <fstream>
 #include <memory>
 #include <string>
 #include <thread>
@@ -15,47 +14,110 @@
 #include "rpc/call.h"
 #include "rpc/limits.h"
 #include "rpc/status.h"
+#include "worker/shuffle/served_transfer.h"
 #include "worker/shuffle/testing/served_spool.h"
 #include "worker/shuffle/wire.h"
 
 namespace millrace::worker {
 namespace {
 
+void AddSection(const TestOutput& output, uint64_t offset, bool want_index,
+                proto::FetchRequest* request) {
+  proto::FetchRequest::Section* section = request->add_sections();
+  section->set_map_index(output.identity.map_index);
+  section->set_attempt_uid(std::string(output.identity.attempt.bytes()));
+  section->set_offset(offset);
+  section->set_want_index(want_index);
+}
+
 proto::FetchRequest RequestFor(const TestOutput& output, uint32_t partition,
                                uint64_t offset = 0, bool want_index = false) {
   proto::FetchRequest request;
   request.set_job_id(std::string(output.identity.job.bytes()));
-  request.set_map_index(output.identity.map_index);
-  request.set_attempt_uid(std::string(output.identity.attempt.bytes()));
   request.set_partition(partition);
-  request.set_offset(offset);
-  request.set_want_index(want_index);
+  AddSection(output, offset, want_index, &request);
   return request;
 }
 
+struct FetchedSection {
+  absl::Status status;  // Of its own.
+  proto::FetchHeader header;
+  std::string bytes;
+};
 struct Fetched {
+  absl::Status status;  // Of the call.
+  std::vector<FetchedSection> sections;
+  int slices = 0;
+};
+
+// What a call brings; that it is in order is expected.
+Fetched FetchSections(ServedSpool& spool, const proto::FetchRequest& request) {
+  Fetched fetched;
+  grpc::ClientContext context;
+  rpc::SetTimeout(context, absl::Seconds(60));
+  const auto reader = spool.stub_->Fetch(&context, request);
+  proto::FetchSlice slice;
+  int at = 0;  // The section that is due or under way.
+  bool under_way = false;
+  while (reader->Read(&slice)) {
+    ++fetched.slices;
+    size_t bytes = 0;
+    EXPECT_GT(slice.pieces_size(), 0);
+    for (const proto::FetchPiece& piece : slice.pieces()) {
+      if (at >= request.sections_size()) {
+        ADD_FAILURE() << "more than was asked for";
+        break;
+      }
+      if (!under_way) fetched.sections.emplace_back();
+      FetchedSection& section = fetched.sections.back();
+      bytes += piece.data().size();
+      if (piece.has_refusal()) {
+        EXPECT_TRUE(piece.data().empty());
+        section.status =
+            absl::Status(static_cast<absl::StatusCode>(piece.refusal().code()),
+                         Av(piece.refusal().message()));
+        EXPECT_FALSE(section.status.ok());
+        under_way = false;
+        ++at;
+        continue;
+      }
+      EXPECT_EQ(piece.has_header(), !under_way);
+      if (piece.has_header()) section.header = piece.header();
+      const uint64_t asked = request.sections(at).offset();
+      if (!piece.data().empty()) {
+        EXPECT_EQ(piece.offset(), asked + section.bytes.size());
+      }
+      section.bytes += piece.data();
+      under_way =
+          asked + section.bytes.size() < section.header.partition_bytes();
+      if (!under_way) ++at;
+    }
+    EXPECT_LE(bytes, rpc::kChunkBytesMax + ServedTransfer::kSharedBytes);
+  }
+  fetched.status = rpc::FromGrpc(reader->Finish());
+  if (fetched.status.ok()) {
+    EXPECT_EQ(at, request.sections_size());
+    EXPECT_FALSE(under_way);
+  }
+  return fetched;
+}
+
+// Of a request for one section; the status is the call's or its own.
+struct FetchedOne {
   absl::Status status;
   proto::FetchHeader header;
   std::string bytes;
   int slices = 0;
 };
 
-Fetched FetchAll(ServedSpool& spool, const proto::FetchRequest& request) {
-  Fetched fetched;
-  grpc::ClientContext context;
-  rpc::SetTimeout(context, absl::Seconds(60));
-  const auto reader = spool.stub_->Fetch(&context, request);
-  proto::FetchSlice slice;
-  while (reader->Read(&slice)) {
-    EXPECT_EQ(slice.has_header(), fetched.slices == 0);
-    if (slice.has_header()) fetched.header = slice.header();
-    EXPECT_EQ(slice.offset(), request.offset() + fetched.bytes.size());
-    EXPECT_LE(slice.data().size(), rpc::kChunkBytesMax);
-    fetched.bytes += slice.data();
-    ++fetched.slices;
-  }
-  fetched.status = rpc::FromGrpc(reader->Finish());
-  return fetched;
+FetchedOne FetchAll(ServedSpool& spool, const proto::FetchRequest& request) {
+  Fetched fetched = FetchSections(spool, request);
+  FetchedOne one{fetched.status, {}, "", fetched.slices};
+  if (fetched.sections.empty()) return one;
+  one.header = fetched.sections[0].header;
+  one.bytes = std::move(fetched.sections[0].bytes);
+  if (one.status.ok()) one.status = fetched.sections[0].status;
+  return one;
 }
 
 TEST(Wire, IsWhatProtobufWouldHaveWritten) {
@@ -63,23 +125,34 @@ TEST(Wire, IsWhatProtobufWouldHaveWritten) {
   header.set_index(std::string(300, 'i'));
   header.set_index_offset(1ull << 40);
   header.set_partition_bytes(77);
+  proto::FetchRefusal refusal;
+  refusal.set_code(5);
+  refusal.set_message("no \xff text");
+  std::string all;
+  std::vector<proto::FetchPiece> pieces;
   for (const proto::FetchHeader* h :
        {static_cast<proto::FetchHeader*>(nullptr), &header}) {
     for (uint64_t offset : {uint64_t{0}, uint64_t{1}, uint64_t{1} << 35}) {
       for (size_t size : {0, 1, 127, 128, 1 << 20}) {
         const std::string data(size, 'd');
-        proto::FetchSlice slice;
-        ASSERT_TRUE(
-            slice.ParseFromString(EncodeSlicePrefix(h, offset, size) + data));
-        EXPECT_EQ(slice.has_header(), h != nullptr);
-        if (h != nullptr) {
-          EXPECT_EQ(slice.header().SerializeAsString(),
-                    header.SerializeAsString());
-        }
-        EXPECT_EQ(slice.offset(), offset);
-        EXPECT_EQ(slice.data(), data);
+        std::string bytes;
+        AppendPiece(h, offset, size, &bytes);
+        all += bytes + data;
+        proto::FetchPiece& piece = pieces.emplace_back();
+        if (h != nullptr) *piece.mutable_header() = *h;
+        piece.set_offset(offset);
+        piece.set_data(data);
       }
     }
+    AppendRefusal(refusal, &all);
+    *pieces.emplace_back().mutable_refusal() = refusal;
+  }
+  proto::FetchSlice slice;
+  ASSERT_TRUE(slice.ParseFromString(all));
+  ASSERT_EQ(slice.pieces_size(), pieces.size());
+  for (size_t i = 0; i < pieces.size(); ++i) {
+    EXPECT_EQ(slice.pieces(static_cast<int>(i)).SerializeAsString(),
+              pieces[i].SerializeAsString());
   }
 }
 
@@ -88,7 +161,8 @@ TEST(ShuffleServer, SendsPartitionsWithAndWithoutTheIndex) {
   const TestOutput output = MakeTestOutput({});
   spool.Hold(output);
   for (uint32_t p = 0; p < 3; ++p) {
-    const Fetched fetched = FetchAll(spool, RequestFor(output, p, 0, p == 1));
+    const FetchedOne fetched =
+        FetchAll(spool, RequestFor(output, p, 0, p == 1));
     ASSERT_TRUE(fetched.status.ok()) << fetched.status;
     EXPECT_EQ(fetched.bytes, output.partition(p));
     EXPECT_EQ(fetched.header.SerializeAsString(),
@@ -109,11 +183,110 @@ TEST(ShuffleServer, LargePartitionsComeInSlicesFromAnyOffset) {
   for (uint64_t offset :
        {uint64_t{0}, uint64_t{1}, uint64_t{65'536},
         uint64_t{bytes.size() / 2 + 7}, bytes.size() - 1, bytes.size()}) {
-    const Fetched fetched = FetchAll(spool, RequestFor(output, 2, offset));
+    const FetchedOne fetched = FetchAll(spool, RequestFor(output, 2, offset));
     ASSERT_TRUE(fetched.status.ok()) << fetched.status;
     EXPECT_EQ(fetched.bytes, bytes.substr(offset));
     EXPECT_EQ(fetched.slices,
               std::max<size_t>(1, (bytes.size() - offset + 65'535) / 65'536));
+  }
+}
+
+// Sections of all lengths behind each other, each with what it would have got
+// alone.
+TEST(ShuffleServer, SectionsOfACallComeInTheOrderAskedFor) {
+  ServedSpool spool;
+  std::vector<TestOutput> outputs;
+  for (uint32_t map = 0; map < 40; ++map) {
+    TestOutputOptions options;
+    options.map_index = map;
+    // 0, some hundred bytes, some 10 KB, 100 KB, 1.3 MB.
+    options.records = map % 5 == 4 ? 40'000 : map % 5 == 3 ? 3000 : 300;
+    if (map % 5 == 1) options.records = 3;
+    if (map % 5 == 2) options.empty_partitions = {1};
+    outputs.push_back(MakeTestOutput(options));
+    spool.Hold(outputs.back());
+  }
+  proto::FetchRequest request = RequestFor(outputs[0], 1, 7, true);
+  for (uint32_t map = 1; map < 40; ++map) {
+    const uint64_t size = outputs[map].partition(1).size();
+    AddSection(outputs[map], map % 3 == 0 ? size / 2 : 0, map % 2 == 0,
+               &request);
+  }
+  const Fetched fetched = FetchSections(spool, request);
+  ASSERT_TRUE(fetched.status.ok()) << fetched.status;
+  ASSERT_EQ(fetched.sections.size(), 40);
+  for (uint32_t map = 0; map < 40; ++map) {
+    const auto& asked = request.sections(static_cast<int>(map));
+    const FetchedSection& section = fetched.sections[map];
+    EXPECT_TRUE(section.status.ok());
+    EXPECT_TRUE(section.bytes ==
+                outputs[map].partition(1).substr(asked.offset()))
+        << map;
+    EXPECT_EQ(section.header.SerializeAsString(),
+              outputs[map].header(1, asked.want_index()).SerializeAsString());
+  }
+}
+
+TEST(ShuffleServer, SmallSectionsShareMessages) {
+  ServedSpool spool;
+  std::vector<TestOutput> outputs;
+  proto::FetchRequest request;
+  for (uint32_t map = 0; map < 64; ++map) {
+    TestOutputOptions options;
+    options.map_index = map;
+    options.records = 5;
+    outputs.push_back(MakeTestOutput(options));
+    spool.Hold(outputs.back());
+    if (map == 0) {
+      request = RequestFor(outputs[0], 2, 0, true);
+    } else {
+      AddSection(outputs[map], 0, true, &request);
+    }
+  }
+  const Fetched fetched = FetchSections(spool, request);
+  ASSERT_TRUE(fetched.status.ok()) << fetched.status;
+  ASSERT_EQ(fetched.sections.size(), 64);
+  for (uint32_t map = 0; map < 64; ++map) {
+    EXPECT_EQ(fetched.sections[map].bytes, outputs[map].partition(2));
+  }
+  EXPECT_EQ(fetched.slices, 64 / ServedTransfer::kSharedSections);
+}
+
+// What is wrong with one does not concern the others.
+TEST(ShuffleServer, ASectionThatCannotBeSentIsRefusedAlone) {
+  ServedSpool spool;
+  std::vector<TestOutput> outputs;
+  for (uint32_t map = 0; map < 6; ++map) {
+    TestOutputOptions options;
+    options.map_index = map;
+    // The last ones are longer than a buffer.
+    options.records = map < 3 ? 60 : 60'000;
+    outputs.push_back(MakeTestOutput(options));
+    if (map % 3 != 1) spool.Hold(outputs.back());
+  }
+  proto::FetchRequest request = RequestFor(outputs[0], 0);
+  AddSection(outputs[1], 0, true, &request);
+  AddSection(outputs[2], outputs[2].partition(0).size() + 1, false, &request);
+  AddSection(outputs[3], 0, false, &request);
+  AddSection(outputs[4], 0, false, &request);
+  request.add_sections()->set_attempt_uid(
+      std::string(outputs[5].identity.attempt.bytes()));  // Of another map.
+  AddSection(outputs[5], 0, false, &request);
+  const Fetched fetched = FetchSections(spool, request);
+  ASSERT_TRUE(fetched.status.ok()) << fetched.status;
+  ASSERT_EQ(fetched.sections.size(), 7);
+  EXPECT_TRUE(absl::IsNotFound(fetched.sections[1].status));
+  EXPECT_TRUE(absl::IsInvalidArgument(fetched.sections[2].status));
+  EXPECT_TRUE(absl::IsNotFound(fetched.sections[4].status));
+  EXPECT_TRUE(absl::IsDataLoss(fetched.sections[5].status));
+  for (const size_t good : {0, 3, 6}) {
+    EXPECT_TRUE(fetched.sections[good].status.ok());
+    EXPECT_TRUE(fetched.sections[good].bytes ==
+                outputs[good == 6 ? 5 : good].partition(0));
+  }
+  for (const FetchedSection& section : fetched.sections) {
+    EXPECT_EQ(section.status.message().find(spool.dir_.path()),
+              std::string::npos);
   }
 }
 
@@ -123,7 +296,7 @@ TEST(ShuffleServer, AnEmptyPartitionIsAHeaderAlone) {
   options.empty_partitions = {1};
   const TestOutput output = MakeTestOutput(options);
   spool.Hold(output);
-  const Fetched fetched = FetchAll(spool, RequestFor(output, 1, 0, true));
+  const FetchedOne fetched = FetchAll(spool, RequestFor(output, 1, 0, true));
   ASSERT_TRUE(fetched.status.ok());
   EXPECT_EQ(fetched.slices, 1);
   EXPECT_EQ(fetched.header.index(), output.index());
@@ -137,7 +310,8 @@ TEST(ShuffleServer, AnIndexOfManyPartitionsStillFitsAMessage) {
   const TestOutput output = MakeTestOutput(options);
   ASSERT_GT(output.index().size(), 1 << 20);
   spool.Hold(output);
-  const Fetched fetched = FetchAll(spool, RequestFor(output, 39'999, 0, true));
+  const FetchedOne fetched =
+      FetchAll(spool, RequestFor(output, 39'999, 0, true));
   ASSERT_TRUE(fetched.status.ok()) << fetched.status;
   EXPECT_EQ(fetched.header.index(), output.index());
   EXPECT_EQ(fetched.bytes, output.partition(39'999));
@@ -161,7 +335,7 @@ TEST(ShuffleServer, RightIdsInTheWrongPlaceAreDataLoss) {
   const TestOutput output = MakeTestOutput({});
   spool.Hold(output);
   proto::FetchRequest request = RequestFor(output, 0);
-  request.set_map_index(8);
+  request.mutable_sections(0)->set_map_index(8);
   EXPECT_TRUE(absl::IsDataLoss(FetchAll(spool, request).status));
 }
 
@@ -178,8 +352,20 @@ TEST(ShuffleServer, RequestsThatMakeNoSenseAreRefused) {
   EXPECT_TRUE(refused(RequestFor(output, 0, output.partition(0).size() + 1)));
   EXPECT_TRUE(refused(RequestFor(output, 0, ~uint64_t{0})));
   proto::FetchRequest path = RequestFor(output, 0);
-  path.set_attempt_uid("../../../../etc/passwd");
+  path.mutable_sections(0)->set_attempt_uid("../../../../etc/passwd");
   EXPECT_TRUE(refused(path));
+  path = RequestFor(output, 0);
+  path.set_job_id("../../../../etc/passwd");
+  EXPECT_TRUE(refused(path));
+  proto::FetchRequest many = RequestFor(output, 0);
+  while (many.sections_size() < kFetchSectionsMax) {
+    AddSection(output, 0, false, &many);
+  }
+  EXPECT_EQ(FetchSections(spool, many).sections.size(), kFetchSectionsMax);
+  AddSection(output, 0, false, &many);
+  EXPECT_TRUE(refused(many));
+  many.clear_sections();
+  EXPECT_TRUE(refused(many));
   EXPECT_TRUE(FetchAll(spool, RequestFor(output, 0)).status.ok());
 }
 
@@ -272,7 +458,7 @@ TEST(ShuffleServer, BeyondItsStreamsItSaysSoAndRecovers) {
   }
   // The places come back when the server has seen the ends.
   for (;;) {
-    const Fetched fetched = FetchAll(spool, RequestFor(output, 0));
+    const FetchedOne fetched = FetchAll(spool, RequestFor(output, 0));
     if (fetched.status.ok()) {
       EXPECT_EQ(fetched.bytes, output.partition(0));
       break;
@@ -323,192 +509,13 @@ TEST(ShuffleServer, ManyAtOnceGetWhatIsTheirs) {
   for (uint32_t p = 0; p < 8; ++p) {
     clients.emplace_back([&, p] {
       for (int i = 0; i < 5; ++i) {
-        const Fetched fetched = FetchAll(spool, RequestFor(output, p));
+        const FetchedOne fetched = FetchAll(spool, RequestFor(output, p));
         EXPECT_TRUE(fetched.status.ok()) << fetched.status;
         EXPECT_EQ(fetched.bytes, output.partition(p));
       }
     });
   }
   for (std::thread& client : clients) client.join();
-}
-
-class LogTest : public testing::Test {
- protected:
-  proto::ReadLogRequest Request(uint64_t offset, bool follow) {
-    proto::ReadLogRequest request;
-    request.set_job_id(std::string(job_.bytes()));
-    request.set_attempt_uid(std::string(uid_.bytes()));
-    request.set_offset(offset);
-    request.set_follow(follow);
-    return request;
-  }
-  absl::StatusOr<std::string> ReadLog(uint64_t offset, bool follow = false) {
-    grpc::ClientContext context;
-    rpc::SetTimeout(context, absl::Seconds(60));
-    const auto reader =
-        spool_.stub_->ReadLog(&context, Request(offset, follow));
-    std::string bytes;
-    proto::LogSlice slice;
-    while (reader->Read(&slice)) bytes += slice.data();
-    const absl::Status status = rpc::FromGrpc(reader->Finish());
-    if (!status.ok()) return status;
-    return bytes;
-  }
-  void Append(const std::string& text) {
-    const std::string name = Cat("logs/", job_.ToHex(), "/", uid_.ToHex());
-    if (text_.empty()) spool_.dir_.Write(name, "");
-    text_ += text;
-    std::ofstream(spool_.dir_ / name, std::ios::app) << text;
-  }
-
-  static ShuffleServerOptions ShortPages() {
-    ShuffleServerOptions options;
-    options.list_bytes = 1000;
-    return options;
-  }
-
-  ServedSpool spool_{ShortPages()};
-  const JobId job_ = TestId<JobId>(1);
-  const AttemptUid uid_ = TestId<AttemptUid>(2);
-  std::string text_;
-};
-
-TEST_F(LogTest, IsReadFromAnyOffset) {
-  EXPECT_TRUE(absl::IsNotFound(ReadLog(0).status()));
-  Append(std::string(200'000, 'a') + "end\n");
-  EXPECT_EQ(*ReadLog(0), text_);
-  EXPECT_EQ(*ReadLog(200'000), "end\n");
-  EXPECT_EQ(*ReadLog(1'000'000), "");
-}
-
-TEST_F(LogTest, IsFollowedUntilTheAttemptEnds) {
-  spool_.live_.Add(uid_);
-  grpc::ClientContext context;
-  rpc::SetTimeout(context, absl::Seconds(60));
-  const auto reader = spool_.stub_->ReadLog(&context, Request(0, true));
-  proto::LogSlice slice;
-  std::string got;
-  for (const char* line : {"one\n", "two\n", "three\n"}) {
-    Append(line);
-    while (got != text_) {
-      ASSERT_TRUE(reader->Read(&slice));
-      got += slice.data();
-    }
-  }
-  Append("last\n");
-  spool_.live_.Remove(uid_);
-  while (reader->Read(&slice)) got += slice.data();
-  EXPECT_TRUE(reader->Finish().ok());
-  EXPECT_EQ(got, text_);
-}
-
-// There is no file before it prints.
-TEST_F(LogTest, AnAttemptThatRunsMayBeSilent) {
-  spool_.live_.Add(uid_);
-  EXPECT_EQ(*ReadLog(0), "");
-  spool_.live_.Remove(uid_);
-  EXPECT_TRUE(absl::IsNotFound(ReadLog(0).status()));
-}
-
-TEST_F(LogTest, FollowingEndsAtOnceForAnAttemptThatDoesNotRun) {
-  Append("text\n");
-  EXPECT_EQ(*ReadLog(0, true), "text\n");
-}
-
-TEST_F(LogTest, AFollowerThatLeavesIsLetGo) {
-  spool_.live_.Add(uid_);
-  Append("x");
-  for (int i = 0; i < 40; ++i) {  // More than there are places.
-    grpc::ClientContext context;
-    const auto reader = spool_.stub_->ReadLog(&context, Request(0, true));
-    proto::LogSlice slice;
-    if (!reader->Read(&slice)) {
-      // Nobody leaves here: to cancel it now could hide what the server said.
-      const absl::Status status = rpc::FromGrpc(reader->Finish());
-      EXPECT_TRUE(absl::IsResourceExhausted(status)) << status;
-      continue;
-    }
-    context.TryCancel();
-    while (reader->Read(&slice)) {
-    }
-    EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::CANCELLED);
-  }
-  spool_.live_.Remove(uid_);
-  for (;;) {
-    const auto text = ReadLog(0, true);
-    if (text.ok()) break;
-    ASSERT_TRUE(absl::IsResourceExhausted(text.status()));
-  }
-}
-
-// What a pool thread, an alarm and gRPC have to say of one stream comes in any
-// order. (With a sanitizer this finds an end that comes too early.)
-TEST_F(LogTest, AStreamMayBeLeftAtAnyMoment) {
-  spool_.live_.Add(uid_);
-  Append(std::string(300'000, 'x'));
-  std::vector<std::thread> readers;
-  for (int thread = 0; thread < 4; ++thread) {
-    readers.emplace_back([this, thread] {
-      for (int i = 0; i < 200; ++i) {
-        grpc::ClientContext context;
-        const auto reader =
-            spool_.stub_->ReadLog(&context, Request(0, (i + thread) % 2 == 0));
-        proto::LogSlice slice;
-        // At most four of five: a follower of the last would wait for more.
-        for (int n = i % 5; n > 0 && reader->Read(&slice); --n) {
-        }
-        context.TryCancel();
-        while (reader->Read(&slice)) {
-        }
-        EXPECT_FALSE(reader->Finish().error_code() ==
-                     grpc::StatusCode::INTERNAL);
-      }
-    });
-  }
-  for (std::thread& reader : readers) reader.join();
-}
-
-TEST_F(LogTest, ThoseOfAJobAreListedInPages) {
-  constexpr uint32_t kAttempts = 100;
-  for (uint32_t i = 0; i < kAttempts; ++i) {
-    const std::string uid = TestId<AttemptUid>(i + 1).ToHex();
-    spool_.dir_.Write(Cat("logs/", job_.ToHex(), "/m", i, "-0-", uid), "");
-  }
-  proto::ListLogsRequest request;
-  request.set_job_id(std::string(job_.bytes()));
-  uint32_t listed = 0;
-  int pages = 0;
-  proto::ListLogsReply page;
-  do {
-    grpc::ClientContext context;
-    rpc::SetTimeout(context, absl::Seconds(60));
-    const grpc::Status status =
-        spool_.stub_->ListLogs(&context, request, &page);
-    ASSERT_TRUE(status.ok()) << status.error_message();
-    for (const proto::AttemptRef& attempt : page.attempts()) {
-      ASSERT_EQ(attempt.task().index(), listed);
-      ASSERT_EQ(attempt.attempt_uid(), TestId<AttemptUid>(++listed).bytes());
-    }
-    ASSERT_GT(page.attempts_size(), 0);
-    *request.mutable_after() = *page.attempts().rbegin();
-    ++pages;
-  } while (page.more());
-  EXPECT_EQ(listed, kAttempts);
-  EXPECT_GT(pages, 2);
-  grpc::ClientContext context;
-  request.set_job_id("../x");
-  EXPECT_EQ(spool_.stub_->ListLogs(&context, request, &page).error_code(),
-            grpc::StatusCode::INVALID_ARGUMENT);
-}
-
-TEST_F(LogTest, BadIdsAreRefused) {
-  grpc::ClientContext context;
-  proto::ReadLogRequest request = Request(0, false);
-  request.set_job_id("../x");
-  const auto reader = spool_.stub_->ReadLog(&context, request);
-  proto::LogSlice slice;
-  EXPECT_FALSE(reader->Read(&slice));
-  EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::INVALID_ARGUMENT);
 }
 
 }  // namespace

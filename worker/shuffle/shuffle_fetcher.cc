@@ -88,6 +88,9 @@ class ShuffleFetcher final : public Fetcher, private TransferReceiver::Edge {
     return Step(arrived, arrived.transfer);
   }
   void OnStored(const fetch::Stored& stored) override { Step(stored); }
+  void OnRefused(const fetch::SectionRefused& refused) override {
+    Step(refused);
+  }
 
   // One step of the core, and all that follows from it. Returns where transfer
   // `self` is to write, if the core said so.
@@ -231,12 +234,15 @@ void ShuffleFetcher::RunCheck(const fetch::CheckLocal& check) {
 
 void ShuffleFetcher::RunTransfer(const StartTransfer& start) {
   proto::FetchRequest request;
-  request.set_job_id(std::string(start.identity.job.bytes()));
-  request.set_map_index(start.identity.map_index);
-  request.set_attempt_uid(std::string(start.identity.attempt.bytes()));
+  request.set_job_id(std::string(start.job.bytes()));
   request.set_partition(start.partition);
-  request.set_offset(start.offset);
-  request.set_want_index(start.want_index);
+  for (const StartTransfer::Section& wanted : start.sections) {
+    proto::FetchRequest::Section* section = request.add_sections();
+    section->set_map_index(wanted.identity.map_index);
+    section->set_attempt_uid(std::string(wanted.identity.attempt.bytes()));
+    section->set_offset(wanted.offset);
+    section->set_want_index(wanted.want_index);
+  }
   const std::unique_ptr<FetchStream> stream =
       transport_.Open(start.address, request);
   {
@@ -269,8 +275,7 @@ TransferEnded ShuffleFetcher::Receive(const StartTransfer& start,
     stream.Finish().IgnoreError();
     return *std::move(ended);
   }
-  return TransferEnded{start.transfer, TransferEnded::Blame::kSource,
-                       stream.Finish()};
+  return receiver.Ended(stream.Finish());
 }
 
 absl::StatusOr<std::shared_ptr<Container>> ShuffleFetcher::ContainerFor(

@@ -34,10 +34,12 @@ class MemoryTransport final : public FetchTransport {
     return std::make_unique<Stream>(*this, address, request);
   }
 
-  // In percent of slices.
+  // In percent of slices,
   int cuts = 0;
-  int damages = 0;
   int stalls = 0;
+  // and of pieces.
+  int damages = 0;
+  int refusals = 0;
   bool all_stall = false;
   std::atomic<int> opened{0};
 
@@ -48,7 +50,6 @@ class MemoryTransport final : public FetchTransport {
            const proto::FetchRequest& request)
         : transport_(transport),
           request_(request),
-          offset_(request.offset()),
           dice_(Random::Seeded(static_cast<uint64_t>(transport.opened))) {
       if (address == "nobody:1") status_ = absl::UnavailableError("refused");
     }
@@ -56,38 +57,20 @@ class MemoryTransport final : public FetchTransport {
     bool Read(proto::FetchSlice* slice) override {
       slice->Clear();
       if (!status_.ok() || cancelled_.HasBeenNotified()) return false;
-      const auto it = transport_.held_.find(request_.attempt_uid());
-      if (it == transport_.held_.end()) {
-        status_ = absl::NotFoundError("no such output");
-        return false;
-      }
-      const auto dice = [&](int percent) {
-        return dice_->Uniform(100) < static_cast<uint64_t>(percent);
-      };
-      if (dice(transport_.cuts)) {
+      if (Roll(transport_.cuts)) {
         status_ = absl::UnavailableError("cut");
         return false;
       }
-      if (transport_.all_stall || dice(transport_.stalls)) {
+      if (transport_.all_stall || Roll(transport_.stalls)) {
         cancelled_.WaitForNotification();
         return false;
       }
-      const TestOutput& output = it->second;
-      const std::string bytes = output.partition(request_.partition());
-      if (first_) {
-        *slice->mutable_header() =
-            output.header(request_.partition(), request_.want_index());
-      } else if (offset_ == bytes.size()) {
-        return false;
-      }
-      first_ = false;
-      slice->set_offset(offset_);
-      slice->set_data(bytes.substr(offset_, 1 + dice_->Uniform(700)));
-      offset_ += slice->data().size();
-      if (!slice->data().empty() && dice(transport_.damages)) {
-        (*slice->mutable_data())[0] ^= 1;
-      }
-      return true;
+      // One piece or several, of one section or several.
+      do {
+        if (section_ == request_.sections_size()) break;
+        AddPiece(slice);
+      } while (dice_->Uniform(3) > 0);
+      return slice->pieces_size() > 0;
     }
     absl::Status Finish() override {
       if (cancelled_.HasBeenNotified()) return absl::CancelledError("");
@@ -98,9 +81,45 @@ class MemoryTransport final : public FetchTransport {
     }
 
    private:
+    bool Roll(int percent) {
+      return dice_->Uniform(100) < static_cast<uint64_t>(percent);
+    }
+    void AddPiece(proto::FetchSlice* slice) {
+      const auto& asked = request_.sections(section_);
+      proto::FetchPiece* piece = slice->add_pieces();
+      const auto it = transport_.held_.find(asked.attempt_uid());
+      if (it == transport_.held_.end() || Roll(transport_.refusals)) {
+        const bool held = it != transport_.held_.end();
+        piece->mutable_refusal()->set_code(static_cast<uint32_t>(
+            held ? absl::StatusCode::kInternal : absl::StatusCode::kNotFound));
+        piece->mutable_refusal()->set_message("no");
+        return NextSection();
+      }
+      const TestOutput& output = it->second;
+      const std::string bytes = output.partition(request_.partition());
+      if (first_) {
+        offset_ = asked.offset();
+        *piece->mutable_header() =
+            output.header(request_.partition(), asked.want_index());
+      }
+      first_ = false;
+      piece->set_offset(offset_);
+      piece->set_data(bytes.substr(offset_, 1 + dice_->Uniform(700)));
+      offset_ += piece->data().size();
+      if (!piece->data().empty() && Roll(transport_.damages)) {
+        (*piece->mutable_data())[0] ^= 1;
+      }
+      if (offset_ == bytes.size()) NextSection();
+    }
+    void NextSection() {
+      ++section_;
+      first_ = true;
+    }
+
     MemoryTransport& transport_;
     const proto::FetchRequest request_;
-    uint64_t offset_;
+    int section_ = 0;
+    uint64_t offset_ = 0;
     bool first_ = true;
     absl::Status status_;
     const std::unique_ptr<Random> dice_;
@@ -210,6 +229,7 @@ TEST_F(ShuffleFetcherTest, ComesThroughCutsDamageAndStalls) {
   transport_.cuts = 8;
   transport_.damages = 1;
   transport_.stalls = 1;
+  transport_.refusals = 1;
   MakeIt();
   for (uint32_t partition = 0; partition < 3; ++partition) {
     fetcher_->StartReduce(

@@ -3,10 +3,12 @@
 #ifndef MILLRACE_WORKER_SHUFFLE_TRANSFER_RECEIVER_H_
 #define MILLRACE_WORKER_SHUFFLE_TRANSFER_RECEIVER_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <optional>
 #include <string_view>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -34,6 +36,7 @@ class TransferReceiver {
     virtual std::optional<Target> OnHeader(
         const fetch::HeaderArrived& arrived) = 0;
     virtual void OnStored(const fetch::Stored& stored) = 0;
+    virtual void OnRefused(const fetch::SectionRefused& refused) = 0;
   };
 
   // Borrows both.
@@ -43,16 +46,24 @@ class TransferReceiver {
   // The next slice. Nothing: go on. Else the transfer is over, whatever the
   // holder has still to say; call no more.
   std::optional<fetch::TransferEnded> Take(const proto::FetchSlice& slice);
+  // The stream has ended, so.
+  fetch::TransferEnded Ended(absl::Status status) const {
+    return End(fetch::TransferEnded::Blame::kSource, std::move(status));
+  }
 
  private:
+  std::optional<fetch::TransferEnded> TakePiece(const proto::FetchPiece& piece);
   std::optional<fetch::TransferEnded> TakeHeader(
-      const proto::FetchHeader& header);
+      const proto::FetchPiece& piece);
+  void NextSection();
+  fetch::TransferEnded Wrong(std::string_view what) const;
   fetch::TransferEnded End(fetch::TransferEnded::Blame blame,
                            absl::Status status) const;
 
   const fetch::StartTransfer& start_;
   Edge& edge_;
-  std::optional<Target> target_;  // Once the header is here.
+  size_t section_ = 0;            // Under way or due.
+  std::optional<Target> target_;  // Of it, once its header is here.
 };
 
 }  // namespace millrace::worker

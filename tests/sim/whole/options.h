@@ -81,6 +81,9 @@ struct SimResult {
   uint64_t compared = 0;  // Outputs, byte by byte with the reference.
   uint64_t attempts = 0;  // Of job processes.
   uint64_t transfers = 0;
+  uint64_t sections = 0;          // Asked for in them.
+  uint64_t shared_transfers = 0;  // That were to bring several.
+  uint64_t broken_shared = 0;     // And ended with some of them.
   uint64_t epochs = 0;
   uint64_t speculative = 0;      // Attempts,
   uint64_t speculative_won = 0;  // and those of them that won.

@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include "common/logging.h"
 #include "common/strings.h"
 #include "engine/format/index.h"
 #include "engine/format/map_output_reader.h"
@@ -14,7 +15,6 @@ namespace millrace::wholesim {
 
 namespace fetch = worker::fetch;
 using worker::TransferReceiver;
-using Blame = fetch::TransferEnded::Blame;
 
 std::string PristinePath(const AttemptUid& uid) {
   return Cat("/pristine/", uid.ToHex());
@@ -41,19 +41,38 @@ class Shuffle::Transfer final : public TransferReceiver::Edge {
   void OnStored(const fetch::Stored& stored) override {
     shuffle_.StepFor(stored, 0);
   }
+  void OnRefused(const fetch::SectionRefused& refused) override {
+    shuffle_.StepFor(refused, 0);
+  }
 
-  std::optional<fetch::TransferEnded> Take(const proto::FetchSlice& slice,
-                                           std::string on_wire) {
-    on_wire_ = std::move(on_wire);
-    return receiver_.Take(slice);
+  // `on_wire`: of each piece, or nothing if they are as they are.
+  std::optional<fetch::TransferEnded> Take(
+      const proto::FetchSlice& slice, const std::vector<std::string>& on_wire) {
+    if (on_wire.empty()) return receiver_.Take(slice);
+    for (int i = 0; i < slice.pieces_size() && !ended; ++i) {
+      on_wire_ = on_wire[static_cast<size_t>(i)];
+      proto::FetchSlice one;
+      *one.add_pieces() = slice.pieces(i);
+      if (auto end = receiver_.Take(one)) return end;
+    }
+    return std::nullopt;
+  }
+  fetch::TransferEnded Ended(absl::Status status) const {
+    return receiver_.Ended(std::move(status));
   }
 
   const fetch::StartTransfer& start() const { return start_; }
 
   bool ended = false;
   absl::Duration arrival;  // Of the last slice sent.
-  std::optional<worker::ServedPartition> served;
-  // Another partition, whose bytes are sent in its place.
+  // At the holder.
+  std::shared_ptr<worker::SlicePool> buffers;
+  std::optional<worker::ServedTransfer> served;
+  size_t begun = 0;  // Sections.
+  bool under_way = false;
+  uint64_t section_bytes = 0;
+  // Another partition of the section's output, whose bytes are sent in place of
+  // its own.
   std::optional<worker::ServedPartition> swapped;
 
  private:
@@ -248,38 +267,36 @@ void Shuffle::Begin(const fetch::StartTransfer& start) {
     DeliverEnd(transfer, absl::UnavailableError("nobody answers"));
     return;
   }
-  worker::FetchTarget target;
-  target.job = start.identity.job;
-  target.map_index = start.identity.map_index;
-  target.uid = start.identity.attempt;
-  target.partition = start.partition;
-  target.offset = start.offset;
-  target.want_index = start.want_index;
-  transfer->served.emplace(target);
-  if (start.num_partitions > 1 && world_.May(Fault::kFetchSwapped) &&
-      world_.Chance(0.02)) {
-    target.partition = (start.partition + 1) % start.num_partitions;
-    target.want_index = false;
-    transfer->swapped.emplace(target);
+  std::vector<worker::FetchTarget> targets;
+  for (const fetch::StartTransfer::Section& section : start.sections) {
+    targets.push_back(TargetOf(start, section));
   }
+  world_.result.sections += targets.size();
+  // Buffers that take a section or two, or a part of one.
+  transfer->buffers = worker::SlicePool::Create(64 + world_.Pick(4000), 0);
+  transfer->served.emplace(std::move(targets), holder->outputs(),
+                           *transfer->buffers);
   holder->Later(world_.Between(0.2, 20), [this, transfer, holder] {
     if (!transfer->ended) Serve(transfer, *holder);
   });
 }
 
+worker::FetchTarget Shuffle::TargetOf(
+    const fetch::StartTransfer& start,
+    const fetch::StartTransfer::Section& section) {
+  worker::FetchTarget target;
+  target.job = start.job;
+  target.map_index = section.identity.map_index;
+  target.uid = section.identity.attempt;
+  target.partition = start.partition;
+  target.offset = section.offset;
+  target.want_index = section.want_index;
+  return target;
+}
+
 void Shuffle::Serve(const std::shared_ptr<Transfer>& transfer, Worker& holder) {
-  worker::ServedPartition& served = *transfer->served;
-  proto::FetchSlice slice;
-  if (!served.is_open()) {
-    absl::Status opened = served.Open(holder.outputs(), slice.mutable_header());
-    if (!opened.ok()) return DeliverEnd(transfer, std::move(opened));
-    if (transfer->swapped.has_value()) {
-      proto::FetchHeader other;
-      if (!transfer->swapped->Open(holder.outputs(), &other).ok()) {
-        transfer->swapped.reset();
-      }
-    }
-  } else if (served.left() == 0) {
+  worker::ServedMessage message;
+  if (!transfer->served->Next(&message)) {
     return DeliverEnd(transfer, absl::OkStatus());
   }
   if (world_.May(Fault::kFetchReset) && world_.Chance(0.02)) {
@@ -290,39 +307,77 @@ void Shuffle::Serve(const std::shared_ptr<Transfer>& transfer, Worker& holder) {
     world_.Hit(Fault::kFetchStalled, worker_.FetchSteps());
     return;  // The receiver will lose its patience.
   }
-  const size_t size = std::min<uint64_t>(served.left(), 64 + world_.Pick(2000));
-  std::string data(size, '\0');
-  slice.set_offset(served.offset());
-  if (size > 0) {
-    absl::Status read = served.Read(data.data(), size);
-    if (!read.ok()) return DeliverEnd(transfer, std::move(read));
+  std::string bytes = std::move(message.head);
+  if (message.data != nullptr) {
+    bytes.append(message.data->data(), message.data_bytes);
   }
-  std::string on_wire = data;
-  if (transfer->swapped.has_value() && size > 0) {
-    const size_t other = std::min<uint64_t>(size, transfer->swapped->left());
-    if (other > 0 && transfer->swapped->Read(on_wire.data(), other).ok() &&
-        on_wire != data) {
-      world_.Hit(Fault::kFetchSwapped, worker_.FetchSteps());
-    }
-  } else if (size > 0 && world_.May(Fault::kFetchFlipped) &&
-             world_.Chance(0.02)) {
-    world_.Hit(Fault::kFetchFlipped, worker_.FetchSteps());
-    char& byte = on_wire[world_.Pick(size)];
-    byte = static_cast<char>(byte ^ (1 << world_.Pick(8)));
+  proto::FetchSlice slice;
+  CHECK(slice.ParseFromString(bytes));
+  std::vector<std::string> on_wire;
+  bool blind = false;
+  for (proto::FetchPiece& piece : *slice.mutable_pieces()) {
+    blind |= Damage(*transfer, holder, &piece, &on_wire);
   }
-  const EdgeMutant& mutant = world_.options.mutant.edge;
-  const bool blind = transfer->swapped.has_value() ? mutant.skip_partition_id
-                                                   : mutant.skip_checksums;
-  slice.set_data(blind ? data : on_wire);
-  Deliver(transfer, std::move(slice), blind ? on_wire : "");
+  if (!blind) on_wire.clear();
+  Deliver(transfer, std::move(slice), std::move(on_wire));
   holder.Later(holder.Slowed(world_.Between(0.05, 6)),
                [this, transfer, holder = &holder] {
                  if (!transfer->ended) Serve(transfer, *holder);
                });
 }
 
+// True: a receiver that does not look believes the piece as it was sent; what
+// it stores is on the wire.
+bool Shuffle::Damage(Transfer& transfer, Worker& holder,
+                     proto::FetchPiece* piece,
+                     std::vector<std::string>* on_wire) {
+  std::string& wire = on_wire->emplace_back(piece->data());
+  const fetch::StartTransfer& start = transfer.start();
+  if (piece->has_refusal()) {
+    if (!std::exchange(transfer.under_way, false)) ++transfer.begun;
+    return false;
+  }
+  if (piece->has_header()) {
+    worker::FetchTarget target =
+        TargetOf(start, start.sections[transfer.begun++]);
+    transfer.section_bytes = piece->header().partition_bytes();
+    transfer.swapped.reset();
+    if (start.num_partitions > 1 && world_.May(Fault::kFetchSwapped) &&
+        world_.Chance(0.02)) {
+      target.partition = (start.partition + 1) % start.num_partitions;
+      target.want_index = false;
+      proto::FetchHeader other;
+      transfer.swapped.emplace(target);
+      if (!transfer.swapped->Open(holder.outputs(), &other).ok()) {
+        transfer.swapped.reset();
+      }
+    }
+  }
+  transfer.under_way =
+      piece->offset() + piece->data().size() < transfer.section_bytes;
+  if (wire.empty()) return false;
+  if (transfer.swapped.has_value()) {
+    const size_t other =
+        std::min<uint64_t>(wire.size(), transfer.swapped->left());
+    if (other > 0 && transfer.swapped->Read(wire.data(), other).ok() &&
+        wire != piece->data()) {
+      world_.Hit(Fault::kFetchSwapped, worker_.FetchSteps());
+    }
+  } else if (world_.May(Fault::kFetchFlipped) && world_.Chance(0.02)) {
+    world_.Hit(Fault::kFetchFlipped, worker_.FetchSteps());
+    char& byte = wire[world_.Pick(wire.size())];
+    byte = static_cast<char>(byte ^ (1 << world_.Pick(8)));
+  }
+  const EdgeMutant& mutant = world_.options.mutant.edge;
+  const bool blind = transfer.swapped.has_value() ? mutant.skip_partition_id
+                                                  : mutant.skip_checksums;
+  if (!blind) piece->set_data(wire);
+  return blind;
+}
+
 void Shuffle::Deliver(const std::shared_ptr<Transfer>& transfer,
-                      proto::FetchSlice slice, std::string on_wire) {
+                      proto::FetchSlice slice,
+                      std::vector<std::string> on_wire) {
   transfer->arrival =
       std::max(transfer->arrival, world_.queue.now() + world_.Between(0.1, 15));
   worker_.Later(
@@ -338,16 +393,18 @@ void Shuffle::DeliverEnd(const std::shared_ptr<Transfer>& transfer,
                          absl::Status status) {
   transfer->arrival =
       std::max(transfer->arrival, world_.queue.now() + world_.Between(0.1, 15));
-  worker_.Later(
-      transfer->arrival - world_.queue.now(),
-      [this, transfer, status = std::move(status)] {
-        End(transfer, {transfer->start().transfer, Blame::kSource, status});
-      });
+  worker_.Later(transfer->arrival - world_.queue.now(),
+                [this, transfer, status = std::move(status)] {
+                  End(transfer, transfer->Ended(status));
+                });
 }
 
 void Shuffle::End(const std::shared_ptr<Transfer>& transfer,
                   const fetch::TransferEnded& ended) {
   if (std::exchange(transfer->ended, true)) return;
+  const size_t sections = transfer->start().sections.size();
+  world_.result.shared_transfers += sections > 1;
+  world_.result.broken_shared += ended.section > 0 && ended.section < sections;
   transfers_.erase(transfer->start().transfer);
   Step(ended);
 }

@@ -1,5 +1,5 @@
 // The fetcher of a simulated worker, and the other end: production FetchCore,
-// TransferReceiver, OpenOutputs and ServedPartition on streams that break.
+// TransferReceiver, OpenOutputs and ServedTransfer on streams that break.
 #ifndef MILLRACE_TESTS_SIM_WHOLE_SHUFFLE_H_
 #define MILLRACE_TESTS_SIM_WHOLE_SHUFFLE_H_
 
@@ -8,12 +8,13 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "common/random.h"
 #include "tests/sim/whole/world.h"
 #include "worker/shuffle/fetch_core.h"
 #include "worker/shuffle/fetcher.h"
-#include "worker/shuffle/served_partition.h"
+#include "worker/shuffle/served_transfer.h"
 #include "worker/shuffle/transfer_receiver.h"
 
 namespace millrace::wholesim {
@@ -49,8 +50,13 @@ class Shuffle {
   void Begin(const worker::fetch::StartTransfer& start);
   // At the holder.
   void Serve(const std::shared_ptr<Transfer>& transfer, Worker& holder);
+  static worker::FetchTarget TargetOf(
+      const worker::fetch::StartTransfer& start,
+      const worker::fetch::StartTransfer::Section& section);
+  bool Damage(Transfer& transfer, Worker& holder, proto::FetchPiece* piece,
+              std::vector<std::string>* on_wire);
   void Deliver(const std::shared_ptr<Transfer>& transfer,
-               proto::FetchSlice slice, std::string on_wire);
+               proto::FetchSlice slice, std::vector<std::string> on_wire);
   void DeliverEnd(const std::shared_ptr<Transfer>& transfer,
                   absl::Status status);
   void End(const std::shared_ptr<Transfer>& transfer,

@@ -42,6 +42,9 @@ TEST(WholeSimTest, InvariantsHoldUnderRandomFaults) {
     sum.compared += result.compared;
     sum.attempts += result.attempts;
     sum.transfers += result.transfers;
+    sum.sections += result.sections;
+    sum.shared_transfers += result.shared_transfers;
+    sum.broken_shared += result.broken_shared;
     sum.epochs += result.epochs;
     sum.speculative += result.speculative;
     sum.speculative_won += result.speculative_won;
@@ -52,7 +55,9 @@ TEST(WholeSimTest, InvariantsHoldUnderRandomFaults) {
   std::cout << "jobs: " << sum.succeeded << " succeeded, " << sum.failed
             << " failed, " << sum.killed << " killed; " << sum.compared
             << " outputs compared, " << sum.attempts << " attempts, "
-            << sum.transfers << " transfers, " << sum.epochs
+            << sum.transfers << " transfers of " << sum.sections
+            << " sections, " << sum.shared_transfers << " of several, of which "
+            << sum.broken_shared << " broke in the middle, " << sum.epochs
             << " epochs raised, " << sum.speculative
             << " speculative attempts, of which " << sum.speculative_won
             << " won, workers excluded for " << sum.excluded << " s, "
@@ -69,6 +74,8 @@ TEST(WholeSimTest, InvariantsHoldUnderRandomFaults) {
   EXPECT_LE(thin, seeds / 20);
   EXPECT_GT(sum.compared, seeds);
   EXPECT_GT(sum.succeeded, seeds);
+  EXPECT_GT(sum.shared_transfers, seeds);
+  EXPECT_GT(sum.broken_shared, seeds / 50);
   EXPECT_GT(sum.epochs, seeds / 50);
   EXPECT_GT(sum.speculative, seeds / 10);
   EXPECT_GT(sum.speculative_won, seeds / 50);

@@ -115,6 +115,11 @@ void Worker::Start(bool keep_spool) {
   fetch.host_id = host_;
   fetch.spool_dir = layout_.Spool();
   fetch.memory_bytes = world_.Chance(0.5) ? 600 : 1 << 20;
+  // One call for all there is of a source, or two that share it.
+  fetch.transfers_per_source_max = world_.Chance(0.5) ? 1 : 2;
+  fetch.sections_max = world_.Chance(0.3) ? 2 : 64;
+  if (world_.Chance(0.8)) fetch.unknown_bytes = 0;
+  fetch.gather = world_.Between(0, 200);
   life_->shuffle = std::make_unique<Shuffle>(world_, *this, fetch);
   const std::shared_ptr<Life> life = life_;
   for (const worker::Effect& effect : life->core->Start()) {

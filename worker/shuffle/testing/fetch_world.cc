@@ -112,17 +112,38 @@ void FetchWorld::Pass(absl::Duration time) {
 }
 
 const TestOutput& FetchWorld::OutputOf(const Wire& wire) const {
-  return *outputs_.at(wire.start.identity.attempt);
+  return *outputs_.at(wire.section().identity.attempt);
+}
+
+size_t FetchWorld::SectionsAskedFor() const {
+  size_t count = 0;
+  for (const auto& start : started_) count += start.sections.size();
+  return count;
+}
+
+size_t FetchWorld::IndexesAskedFor() const {
+  size_t count = 0;
+  for (const auto& start : started_) {
+    for (const auto& section : start.sections) count += section.want_index;
+  }
+  return count;
+}
+
+void FetchWorld::NextSection(Wire& wire) {
+  ++wire.at;
+  wire.header_sent = false;
+  wire.target.reset();
 }
 
 bool FetchWorld::SendThisHeader(Wire& wire, const proto::FetchHeader& header) {
+  const fetch::StartTransfer::Section& section = wire.section();
   wire.header_sent = true;
-  fetch::HeaderArrived arrived{wire.start.transfer, nullptr,
+  fetch::HeaderArrived arrived{wire.start.transfer, wire.at, nullptr,
                                header.partition_bytes()};
-  if (wire.start.want_index) {
+  if (section.want_index) {
     auto index = VerifyRemoteIndex(header.index(), header.index_offset(),
-                                   wire.start.identity,
-                                   wire.start.num_partitions, wire.start.root);
+                                   section.identity, wire.start.num_partitions,
+                                   section.root);
     if (!index.ok()) {
       End(wire.start.transfer, index.status(),
           fetch::TransferEnded::Blame::kData);
@@ -132,24 +153,28 @@ bool FetchWorld::SendThisHeader(Wire& wire, const proto::FetchHeader& header) {
         std::make_shared<const engine::MapOutputSummary>(*std::move(index));
   }
   Step(arrived);
-  if (wire.target.has_value()) return true;
+  if (wire.target.has_value()) {
+    if (wire.target->verifier->complete()) NextSection(wire);
+    return true;
+  }
   End(wire.start.transfer, absl::DataLossError("not wanted"),
       fetch::TransferEnded::Blame::kData);
   return false;
 }
 
 void FetchWorld::SendHeader(Wire& wire, const TestOutput& output) {
-  SendThisHeader(wire,
-                 output.header(wire.start.partition, wire.start.want_index));
+  SendThisHeader(
+      wire, output.header(wire.start.partition, wire.section().want_index));
 }
 
 void FetchWorld::SendBytes(Wire& wire, const TestOutput& output, uint64_t n,
                            uint64_t damage) {
   const TransferId id = wire.start.transfer;
-  if (!wire.header_sent &&
-      !SendThisHeader(
-          wire, output.header(wire.start.partition, wire.start.want_index))) {
-    return;
+  const size_t at = wire.at;
+  if (!wire.header_sent) {
+    const auto header =
+        output.header(wire.start.partition, wire.section().want_index);
+    if (!SendThisHeader(wire, header) || wire.at != at) return;
   }
   BlockVerifier& verifier = *wire.target->verifier;
   const uint64_t offset = verifier.bytes();
@@ -163,26 +188,41 @@ void FetchWorld::SendBytes(Wire& wire, const TestOutput& output, uint64_t n,
   }
   std::string& file =
       containers_[{wire.attempt, wire.target->placement.container}];
-  const uint64_t at = wire.target->placement.offset + offset;
-  if (file.size() < at + bytes.size()) file.resize(at + bytes.size());
-  file.replace(at, bytes.size(), bytes);
-  Step(fetch::Stored{id, bytes.size()});
+  const uint64_t to = wire.target->placement.offset + offset;
+  if (file.size() < to + bytes.size()) file.resize(to + bytes.size());
+  file.replace(to, bytes.size(), bytes);
+  const std::shared_ptr<BlockVerifier> mine = wire.target->verifier;
+  Step(fetch::Stored{id, at, bytes.size()});
+  if (mine->complete()) NextSection(wire);
+}
+
+void FetchWorld::SendSection(Wire& wire) {
+  SendBytes(wire, OutputOf(wire), ~uint64_t{0});
+}
+
+void FetchWorld::Refuse(Wire& wire, const absl::Status& why) {
+  Step(fetch::SectionRefused{wire.start.transfer, wire.at, why});
+  NextSection(wire);
 }
 
 void FetchWorld::End(TransferId id, const absl::Status& status,
                      fetch::TransferEnded::Blame blame) {
+  const size_t at = wires_.at(id).at;
   wires_.erase(id);
-  Step(fetch::TransferEnded{id, blame, status});
+  Step(fetch::TransferEnded{id, at, blame, status});
 }
 
 void FetchWorld::Complete(TransferId id) {
-  Wire& wire = wires_.at(id);
-  if (wire.cancelled) {
-    End(id, absl::CancelledError("cancelled"));
-    return;
+  while (wires_.contains(id)) {
+    Wire& wire = wires_.at(id);
+    if (wire.cancelled) {
+      End(id, absl::CancelledError("cancelled"));
+    } else if (wire.over()) {
+      End(id, absl::OkStatus());
+    } else {
+      SendSection(wire);
+    }
   }
-  SendBytes(wire, OutputOf(wire), ~uint64_t{0});
-  if (wires_.contains(id)) End(id, absl::OkStatus());
 }
 
 void FetchWorld::CompleteAll() {

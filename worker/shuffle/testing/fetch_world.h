@@ -24,10 +24,16 @@ class FetchWorld {
   // A transfer that the core began and that has not ended.
   struct Wire {
     fetch::StartTransfer start;
+    size_t at = 0;  // The section under way or due.
     bool header_sent = false;
     std::optional<SectionTarget> target;
     AttemptUid attempt;
     bool cancelled = false;
+
+    bool over() const { return at == start.sections.size(); }
+    const fetch::StartTransfer::Section& section() const {
+      return start.sections[at];
+    }
   };
 
   explicit FetchWorld(const FetchOptions& options = Options());
@@ -44,7 +50,8 @@ class FetchWorld {
   void Step(const fetch::Event& event);
   void Pass(absl::Duration time);
 
-  // What the holder and the network do next for a transfer.
+  // What the holder and the network do next for the section under way. It may
+  // end the wire; a section that is complete makes way for the next one.
   void SendHeader(Wire& wire, const TestOutput& output);
   // With a header made by the test; false: the core does not want the rest.
   bool SendThisHeader(Wire& wire, const proto::FetchHeader& header);
@@ -52,6 +59,9 @@ class FetchWorld {
   // `damage` of the partition is flipped on the way.
   void SendBytes(Wire& wire, const TestOutput& output, uint64_t n,
                  uint64_t damage = ~uint64_t{0});
+  // All that is left of the section under way.
+  void SendSection(Wire& wire);
+  void Refuse(Wire& wire, const absl::Status& why);
   void End(
       TransferId id, const absl::Status& status,
       fetch::TransferEnded::Blame blame = fetch::TransferEnded::Blame::kSource);
@@ -62,7 +72,11 @@ class FetchWorld {
 
   // The one transfer under way.
   Wire& Only();
+  // Of the section under way.
   const TestOutput& OutputOf(const Wire& wire) const;
+  // In all transfers so far: sections, and those that were to bring an index.
+  size_t SectionsAskedFor() const;
+  size_t IndexesAskedFor() const;
   // Bytes of a finished section.
   std::string Section(const AttemptUid& attempt,
                       const fetch::ReadyMap& map) const;
@@ -86,6 +100,8 @@ class FetchWorld {
   std::map<std::pair<AttemptUid, ContainerKind>, std::string> containers_;
 
  private:
+  static void NextSection(Wire& wire);
+
   uint64_t next_attempt_ = 1;
 };
 

@@ -85,8 +85,8 @@ struct SchedulerOptions {
   absl::Duration locations_batch = absl::Milliseconds(20);
   size_t locations_message_max = 10'000;
   // Those who know nothing of a job yet are told by and by: a job of a million
-  // maps has as many locations for each worker with a reduce of it. So many maps
-  // are looked at in each `locations_batch`, for all of them together.
+  // maps has as many locations for each worker with a reduce of it. So many
+  // maps are looked at in each `locations_batch`, for all of them together.
   uint32_t locations_round_maps = 20'000;
 
   // When reports of failed fetches count.

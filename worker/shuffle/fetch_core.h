@@ -307,6 +307,7 @@ class FetchCore {
   void ReportProgress();
 
   // fetch_transfers.cc: what comes of a transfer, and what its end means.
+  Transfer* Heard(TransferId id, size_t section);
   Segment* SegmentOf(const Transfer& transfer, size_t section);
   void Leave(TransferId id, Transfer& transfer);
   void Complete(Transfer& transfer, size_t at);

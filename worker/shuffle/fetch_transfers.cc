@@ -27,6 +27,17 @@ FetchCore::Segment* FetchCore::SegmentOf(const Transfer& transfer,
   return &reduces_.at(transfer.reduce).segments[transfer.sections[section].map];
 }
 
+// The transfer from which something of that section has come now; null: it has
+// ended, or has no such section.
+FetchCore::Transfer* FetchCore::Heard(TransferId id, size_t section) {
+  const auto it = transfers_.find(id);
+  if (it == transfers_.end() || section >= it->second.sections.size()) {
+    return nullptr;
+  }
+  it->second.last_activity = now_;
+  return &it->second;
+}
+
 // Ends it for a reason that is nobody's fault.
 void FetchCore::Leave(TransferId id, Transfer& transfer) {
   if (!transfer.left && !transfer.idle) {
@@ -36,13 +47,10 @@ void FetchCore::Leave(TransferId id, Transfer& transfer) {
 }
 
 void FetchCore::On(const fetch::HeaderArrived& event) {
-  const auto it = transfers_.find(event.transfer);
-  if (it == transfers_.end() || event.section >= it->second.sections.size()) {
-    return;
-  }
-  Transfer& transfer = it->second;
+  Transfer* const heard = Heard(event.transfer, event.section);
+  if (heard == nullptr) return;
+  Transfer& transfer = *heard;
   Transfer::Section& section = transfer.sections[event.section];
-  transfer.last_activity = now_;
   if (event.index != nullptr) {
     // Good for others even if nobody waits for this section any more.
     if (section.brings_index) index_under_way_.erase(section.uid);
@@ -73,10 +81,9 @@ void FetchCore::On(const fetch::HeaderArrived& event) {
 }
 
 void FetchCore::On(const fetch::Stored& event) {
-  const auto it = transfers_.find(event.transfer);
-  if (it == transfers_.end()) return;
-  Transfer& transfer = it->second;
-  transfer.last_activity = now_;
+  Transfer* const heard = Heard(event.transfer, event.section);
+  if (heard == nullptr) return;
+  Transfer& transfer = *heard;
   sources_.at(transfer.source).failures = 0;
   Segment* const segment = SegmentOf(transfer, event.section);
   if (segment == nullptr) return;
@@ -96,13 +103,10 @@ void FetchCore::Complete(Transfer& transfer, size_t at) {
 }
 
 void FetchCore::On(const fetch::SectionRefused& event) {
-  const auto it = transfers_.find(event.transfer);
-  if (it == transfers_.end() || event.section >= it->second.sections.size()) {
-    return;
-  }
-  Transfer& transfer = it->second;
+  Transfer* const heard = Heard(event.transfer, event.section);
+  if (heard == nullptr) return;
+  Transfer& transfer = *heard;
   Transfer::Section& section = transfer.sections[event.section];
-  transfer.last_activity = now_;
   if (std::exchange(section.brings_index, false)) {
     index_under_way_.erase(section.uid);
   }

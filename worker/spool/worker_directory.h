@@ -29,8 +29,8 @@ struct WorkerDirectoryOptions {
 class WorkerDirectory {
  public:
   // Makes what is missing. What lies in the spool goes, but for the directories
-  // of jobs, if the host has been started since: it was never synced, so a power
-  // cut may have left holes that look like data.
+  // of jobs, if the host has been started since: it was never synced, so a
+  // power cut may have left holes that look like data.
   //   kFailedPrecondition  another worker uses the directory; or programs
   //                        cannot be executed there
   //   kDataLoss            its identity cannot be read

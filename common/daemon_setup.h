@@ -1,11 +1,16 @@
 // What a daemon, a process of many threads that runs for months, asks of the
-// libraries below it.
+// system and of the libraries below it.
 #ifndef MILLRACE_COMMON_DAEMON_SETUP_H_
 #define MILLRACE_COMMON_DAEMON_SETUP_H_
+
+#include "absl/time/time.h"
 
 namespace millrace {
 
 // Called once from main, before there are threads.
+//
+// Signals: SIGINT, SIGTERM and SIGHUP are left to AwaitEndSignal() by this
+// thread and all that come of it; SIGPIPE is an error of the write.
 //
 // malloc: few arenas. By default there are eight for each processor, and what
 // one thread has freed in its own does not serve the others, so that a daemon
@@ -17,6 +22,12 @@ namespace millrace {
 // release, gRPC's included, is entered into one graph of all locks under a lock
 // of its own.
 void SetUpDaemon();
+
+// Waits for a signal that asks the daemon to end, and returns its number.
+// Meanwhile, each `give_back`, what malloc keeps of freed memory goes back to
+// the system: it would keep all that lies below the last block in use, so that
+// one large job's memory stayed the daemon's for good. One thread at a time.
+int AwaitEndSignal(absl::Duration give_back = absl::Minutes(1));
 
 }  // namespace millrace
 

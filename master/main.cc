@@ -1,5 +1,4 @@
 // The program `millrace-master`.
-#include <signal.h>
 
 #include <CLI/CLI.hpp>
 #include <cstdint>
@@ -93,16 +92,6 @@ absl::Status CheckAddresses(const MasterOptions& options) {
 }
 
 int Serve(const Flags& flags) {
-  // Before any thread starts, so that all of them leave the signals to
-  // sigwait().
-  sigset_t signals;
-  sigemptyset(&signals);
-  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
-    sigaddset(&signals, signal);
-  }
-  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-  signal(SIGPIPE, SIG_IGN);
-
   if (const absl::Status faults = TakeFaultsFromEnvironment(); !faults.ok()) {
     return Complain(kUsage, ToStd(faults.message()));
   }
@@ -120,8 +109,7 @@ int Serve(const Flags& flags) {
   LOG(INFO) << "listening on " << (*master)->listening() << " from "
             << flags.master.directory << ", reached at "
             << (*master)->address();
-  int signal_number = 0;
-  sigwait(&signals, &signal_number);
+  const int signal_number = AwaitEndSignal();
   LOG(INFO) << "stopping: signal " << signal_number;
   return kOk;
 }

@@ -283,16 +283,6 @@ class Reason {
 };
 
 int Serve(const Flags& flags, const std::vector<std::string>& masters) {
-  // Before any thread starts, so that all of them leave the signals to
-  // sigwait().
-  sigset_t signals;
-  sigemptyset(&signals);
-  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
-    sigaddset(&signals, signal);
-  }
-  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-  signal(SIGPIPE, SIG_IGN);
-
   Reason reason;
   auto process = std::make_unique<Process>();
   const absl::Status started =
@@ -302,8 +292,7 @@ int Serve(const Flags& flags, const std::vector<std::string>& masters) {
       });
   if (!started.ok()) return Complain(kRefused, ToStd(started.message()));
 
-  int signal_number = 0;
-  sigwait(&signals, &signal_number);
+  const int signal_number = AwaitEndSignal();
   const std::string why = reason.Get();
   const int exit_code = why.empty() ? kOk : Complain(kRefused, why);
   if (why.empty()) LOG(INFO) << "stopping: signal " << signal_number;

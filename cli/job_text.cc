@@ -281,7 +281,9 @@ std::vector<std::string> SizesOf(const proto::GetJobReply& job) {
   // A program's own wish is not in the spec, but seen in the plan. How much a
   // sequence would count for is not known here.
   if (spec.inputs_size() > 0 && sizing.reduces > 0) {
-    if (sizing.reduces != storage::ChooseReducers(sizing.input_bytes)) {
+    if (status.has_map_output_estimate()) {
+      sizing.map_output_estimate = status.map_output_estimate();
+    } else if (sizing.reduces != storage::ChooseReducers(sizing.input_bytes)) {
       sizing.reducers_of_job = sizing.reduces;
     }
     sizes.push_back(storage::WhyReduces(sizing));

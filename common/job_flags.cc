@@ -70,8 +70,10 @@ void JobFlagSet::AddDataFlags(CLI::App& app,
                  "Directory to make; must not exist")
       ->type_name("DIR");
   if (!shape.has_value() || shape->reduces) {
-    AddNumber(app, "--reducers,-r", values_.reducers,
-              "Number of part files; 0: from the input's size", 0, 10'000);
+    AddNumber(
+        app, "--reducers,-r", values_.reducers,
+        "Number of part files; 0: from the input's size and a sample of it", 0,
+        10'000);
   }
   if (!shape.has_value() || !shape->sequence_input) {
     AddBytes(app, "--split-bytes", split_,

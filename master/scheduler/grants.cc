@@ -118,7 +118,11 @@ void GrantPlan(SoftState& soft, SoftJob& job, SoftWorker& worker) {
   Attempt* attempt = nullptr;
   proto::MasterMessage message =
       NewGrant(soft, job, {proto::PLAN_TASK, 0}, worker, &attempt);
-  message.mutable_grant()->mutable_plan();
+  // What crashes or hangs in a sample does so once. An attempt that was lost
+  // says nothing of the program, and the next one is to plan the same.
+  const Trouble* trouble = job.job->FindTrouble({proto::PLAN_TASK, 0});
+  message.mutable_grant()->mutable_plan()->set_sample_map_output(
+      trouble == nullptr || trouble->user_failures == 0);
   soft.SendTo(worker, std::move(message));
 }
 

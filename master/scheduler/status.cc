@@ -155,6 +155,9 @@ void FillTotals(const SoftState& soft, const Job& job,
     }
   }
   status->set_input_bytes(job.plan->input_bytes());
+  if (job.plan->has_map_output_estimate()) {
+    status->set_map_output_estimate(job.plan->map_output_estimate());
+  }
   status->set_input_bytes_done(std::min(input, job.plan->input_bytes()));
   if (job.reduces.total > 0) {
     status->set_shuffle_bytes_total(job.totals.map_output_bytes);

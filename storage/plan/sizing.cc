@@ -32,6 +32,16 @@ uint32_t ChooseReducers(uint64_t input_bytes) {
       input_bytes > kOneReducerBytes ? 2 : 1, kReducersMax));
 }
 
+uint32_t ChooseReducersFor(uint64_t input_bytes, uint64_t map_output_bytes) {
+  // To the nearest: what is added to records on their way is no reason for one
+  // more than the input has.
+  const uint64_t shares =
+      map_output_bytes / kReducerBytes +
+      (map_output_bytes % kReducerBytes) / (kReducerBytes / 2);
+  return static_cast<uint32_t>(std::clamp<uint64_t>(
+      shares, input_bytes > kOneReducerBytes ? 2 : 1, kReducersMax));
+}
+
 std::string WhyMaps(const Sizing& sizing) {
   const std::string maps = Counted(sizing.maps, "map");
   if (sizing.input_bytes == 0) {
@@ -69,6 +79,13 @@ std::string WhyReduces(const Sizing& sizing) {
   }
   if (sizing.reduces >= kReducersMax) {
     return Cat(reduces, ": as many as it gets by itself (--reducers)");
+  }
+  if (sizing.map_output_estimate.has_value()) {
+    return Cat(
+        reduces, ": ", sizing.reduces == 2 ? "enough input to share, " : "",
+        HumanBytes(*sizing.map_output_estimate), " of map output by a sample",
+        sizing.reduces == 2 ? "" : Cat(", one per ", HumanBytes(kReducerBytes)),
+        " (--reducers)");
   }
   if (sizing.reduces == 2) {
     return Cat(reduces, ": enough input to share (--reducers)");

@@ -4,6 +4,7 @@
 #define MILLRACE_STORAGE_PLAN_SIZING_H_
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 namespace millrace::storage {
@@ -20,6 +21,12 @@ uint64_t ChooseSplitBytes(uint64_t input_bytes);
 // partitions, the number of segments to fetch, in hand.
 uint32_t ChooseReducers(uint64_t input_bytes);
 
+// The same when the maps are known to give about `map_output_bytes`, which is
+// what reduces read: one for 128 MiB of those, and yet two at the least when
+// there is input to share, for how much work a record of theirs is nobody
+// knows.
+uint32_t ChooseReducersFor(uint64_t input_bytes, uint64_t map_output_bytes);
+
 // What a plan came to, and what was asked for: 0 where nothing was.
 struct Sizing {
   uint64_t input_bytes = 0;  // 0: of a sequence of numbers, or of no input.
@@ -29,6 +36,8 @@ struct Sizing {
   uint32_t splits_asked = 0;
   uint32_t reducers_asked = 0;   // By a flag.
   uint32_t reducers_of_job = 0;  // By the program.
+  // Of all maps, by a sample, if it was what the reduces were chosen by.
+  std::optional<uint64_t> map_output_estimate = {};
 };
 
 // One line each, without a newline, that names the flag to pin it with: "8 maps

@@ -24,6 +24,17 @@ TEST(SizingTest, ReducersFollowTheInput) {
   EXPECT_EQ(ChooseReducers(uint64_t{1} << 60), 1024u);
 }
 
+TEST(SizingTest, ReducersFollowTheMapOutputWhereItIsKnown) {
+  const uint64_t input = 1024 * kMebibyte;
+  EXPECT_EQ(ChooseReducersFor(input, 0), 2u);
+  EXPECT_EQ(ChooseReducersFor(input, 300 * kMebibyte), 2u);
+  EXPECT_EQ(ChooseReducersFor(input, 320 * kMebibyte), 3u);
+  EXPECT_EQ(ChooseReducersFor(input, 1044 * kMebibyte), 8u);
+  EXPECT_EQ(ChooseReducersFor(input, 4096 * kMebibyte), 32u);
+  EXPECT_EQ(ChooseReducersFor(input, ~uint64_t{0}), 1024u);
+  EXPECT_EQ(ChooseReducersFor(16 * kMebibyte, 0), 1u);
+}
+
 // What is chosen, and what is said of it, at the bounds.
 TEST(SizingTest, ReasonsAreThoseOfTheChoice) {
   Sizing sizing = {.input_bytes = 512 * kMebibyte, .maps = 8, .reduces = 4};
@@ -45,6 +56,25 @@ TEST(SizingTest, ReasonsAreThoseOfTheChoice) {
   EXPECT_EQ(WhyReduces(sizing), "1 reduce: little input (--reducers)");
   sizing = {.maps = 3, .reduces = 1024};
   EXPECT_EQ(WhyMaps(sizing), "3 maps: one per million rows (--splits)");
+  EXPECT_EQ(WhyReduces(sizing),
+            "1024 reduces: as many as it gets by itself (--reducers)");
+}
+
+TEST(SizingTest, ASampleIsTheReasonWhereItDecided) {
+  Sizing sizing = {.input_bytes = 1024 * kMebibyte,
+                   .maps = 8,
+                   .reduces = 2,
+                   .map_output_estimate = 57 * kMebibyte};
+  EXPECT_EQ(WhyReduces(sizing),
+            "2 reduces: enough input to share, 57 MiB of map output by a "
+            "sample (--reducers)");
+  sizing.reduces = 20;
+  sizing.map_output_estimate = 2560 * kMebibyte;
+  EXPECT_EQ(WhyReduces(sizing),
+            "20 reduces: 2.5 GiB of map output by a sample, one per 128 MiB "
+            "(--reducers)");
+  sizing.reduces = 1024;
+  sizing.map_output_estimate = uint64_t{1} << 60;
   EXPECT_EQ(WhyReduces(sizing),
             "1024 reduces: as many as it gets by itself (--reducers)");
 }

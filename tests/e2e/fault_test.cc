@@ -52,6 +52,42 @@ class FaultTest : public LocalRunTest {
   WordCounts expected_;
 };
 
+// -------------------------------------------------------------- in a sample
+
+// Maps that give little, of so much input that by itself it would have three
+// reduces. The trigger is wherever a sample may be taken.
+class SampleTest : public FaultTest {
+ protected:
+  SampleTest() {
+    std::filesystem::remove(Input("a"));
+    std::string block;
+    while (block.size() < (1 << 20)) {
+      block += "trigger\n" + std::string(2000, ' ') + "word\n";
+    }
+    std::ofstream file(Input("b"), std::ios::binary);
+    for (int i = 0; i < 258; ++i) file << block;
+    EXPECT_TRUE(file.flush().good()) << "disk full?";
+  }
+};
+
+TEST_F(SampleTest, ReducesFollowWhatMapsGive) {
+  const ProgramResult result = RunFault({"none"});
+  ExpectSuccess(result);
+  EXPECT_THAT(result.err, HasSubstr("2 reduces: enough input to share, "));
+  EXPECT_THAT(result.err, HasSubstr(" of map output by a sample (--reducers)"));
+}
+
+TEST_F(SampleTest, ACrashInTheSampleCostsTheSampleAlone) {
+  const ProgramResult result = RunFault({"first-segfault"});
+  ExpectSuccess(result);
+  EXPECT_THAT(result.err,
+              HasSubstr("3 reduces: one per 128 MiB of input (--reducers)"));
+}
+
+TEST_F(SampleTest, AnExceptionInTheSampleIsTheMapsToTell) {
+  ExpectFailure(RunFault({"throw"}), kJobFailed, {"map 0", Input("b")});
+}
+
 // --------------------------------------------------------------- exceptions
 
 TEST_F(FaultTest, WithoutFaultTheJobCounts) {

@@ -169,6 +169,7 @@ TEST_F(AgentBadRecordsTest, APlanBeginsAnewUnasked) {
   Tell(AttemptPrepared{Uid(1), Job('a'), std::nullopt});
   const ChildNumber child = Of<StartChild>()[0].child;
   Tell(ChildReady{child});
+  EXPECT_TRUE(Of<RunTask>()[0].task.plan().sample_map_output());
   Crash(child, 30);
   EXPECT_THAT(Asked(), IsEmpty());
   ASSERT_THAT(Of<PrepareAttempt>(), SizeIs(1));
@@ -177,6 +178,7 @@ TEST_F(AgentBadRecordsTest, APlanBeginsAnewUnasked) {
   const ChildNumber next = RunAgain(1);
   ASSERT_THAT(Of<RunTask>(), SizeIs(1));
   EXPECT_THAT(Of<RunTask>()[0].task.plan().bad_records(), SizeIs(1));
+  EXPECT_FALSE(Of<RunTask>()[0].task.plan().sample_map_output());
   Crash(next, 40);
   ASSERT_THAT(Outcomes(), SizeIs(1)) << "more than the job may pass over";
   EXPECT_EQ(Outcomes()[0].failed().cause(), proto::CRASHED);

@@ -133,6 +133,8 @@ proto::RunTask MakeRunTask(const proto::Grant& grant, const JobId& job,
     plan->set_sequence_rows(spec.sequence_rows());
     plan->set_sequence_splits(spec.sequence_splits());
     plan->mutable_bad_records()->Add(bad_records.begin(), bad_records.end());
+    plan->set_sample_map_output(grant.plan().sample_map_output() &&
+                                bad_records.empty());
   } else if (grant.has_map()) {
     proto::MapTask* map = run.mutable_map();
     map->set_plan_path(layout.Blob(grant.map().plan_sha256()));

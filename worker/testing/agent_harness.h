@@ -103,7 +103,7 @@ class AgentTest : public testing::Test {
     ref->set_number(1);
     switch (kind) {
       case proto::PLAN_TASK:
-        grant.mutable_plan();
+        grant.mutable_plan()->set_sample_map_output(true);
         break;
       case proto::MAP_TASK:
         grant.mutable_map()->set_plan_sha256(Sha('P'));

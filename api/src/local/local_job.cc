@@ -229,6 +229,8 @@ proto::RunTask LocalJob::MakeRunTask(const RunAttempt& run) const {
       plan->set_sequence_splits(flags_.sequence_splits);
       plan->mutable_bad_records()->Add(run.bad_records.begin(),
                                        run.bad_records.end());
+      // What crashes or hangs in a sample does so once.
+      plan->set_sample_map_output(run.attempt == 0 && run.bad_records.empty());
       break;
     }
   }
@@ -236,13 +238,18 @@ proto::RunTask LocalJob::MakeRunTask(const RunAttempt& run) const {
 }
 
 storage::Sizing LocalJob::sizing() const {
-  return {.input_bytes = core_.plan().input_bytes(),
-          .maps = core_.num_maps(),
-          .reduces = core_.num_partitions(),
-          .split_bytes_asked = flags_.split_bytes,
-          .splits_asked = flags_.sequence_splits,
-          .reducers_asked = flags_.reducers,
-          .reducers_of_job = job_.default_reducers};
+  const proto::TaskDone& plan = core_.plan();
+  storage::Sizing sizing = {.input_bytes = plan.input_bytes(),
+                            .maps = core_.num_maps(),
+                            .reduces = core_.num_partitions(),
+                            .split_bytes_asked = flags_.split_bytes,
+                            .splits_asked = flags_.sequence_splits,
+                            .reducers_asked = flags_.reducers,
+                            .reducers_of_job = job_.default_reducers};
+  if (plan.has_map_output_estimate()) {
+    sizing.map_output_estimate = plan.map_output_estimate();
+  }
+  return sizing;
 }
 
 void LocalJob::Drop(const AttemptUid& uid) {

@@ -122,8 +122,7 @@ proto::TaskFailed UserFailure(
   return failed;
 }
 
-AttemptOutcome RunAttempt(TaskEnvironment& env, const proto::RunTask& run) {
-  supervisor::StatusPage& page = env.page();
+void ClearPosition(supervisor::StatusPage& page) {
   page.file.Set("");
   page.key.Set("");
   page.record_offset.store(~uint64_t{0}, std::memory_order_relaxed);
@@ -131,7 +130,11 @@ AttemptOutcome RunAttempt(TaskEnvironment& env, const proto::RunTask& run) {
   page.record_ordinal.store(0, std::memory_order_relaxed);
   page.value_ordinal.store(0, std::memory_order_relaxed);
   page.input_bytes.store(0, std::memory_order_relaxed);
+}
 
+AttemptOutcome RunAttempt(TaskEnvironment& env, const proto::RunTask& run) {
+  supervisor::StatusPage& page = env.page();
+  ClearPosition(page);
   AttemptOutcome outcome;
   switch (run.task_case()) {
     case proto::RunTask::kPlan:

@@ -75,8 +75,14 @@ proto::TaskFailed UserFailure(
     const UserCodeFailure& failure,
     const std::function<proto::TaskFailed()>& aborted);
 
+// Forgets where in its input the process was.
+void ClearPosition(supervisor::StatusPage& page);
+
 AttemptOutcome RunPlanAttempt(TaskEnvironment& env, const proto::RunTask& run);
 AttemptOutcome RunMapAttempt(TaskEnvironment& env, const proto::RunTask& run);
+// As RunMapAttempt, by a plan that no file holds, with another codec.
+AttemptOutcome RunMapOf(TaskEnvironment& env, const proto::Plan& plan,
+                        const proto::RunTask& run, engine::Codec codec);
 AttemptOutcome RunReduceAttempt(TaskEnvironment& env,
                                 const proto::RunTask& run);
 

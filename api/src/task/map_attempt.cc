@@ -250,24 +250,29 @@ AttemptOutcome RunWithBuffer(
 }  // namespace
 
 AttemptOutcome RunMapAttempt(TaskEnvironment& env, const proto::RunTask& run) {
-  const proto::MapTask& map = run.map();
   env.page().phase.store(TaskPhase::kPlan, std::memory_order_relaxed);
   absl::StatusOr<std::shared_ptr<const proto::Plan>> plan =
-      env.LoadPlan(map.plan_path());
+      env.LoadPlan(run.map().plan_path());
   if (!plan.ok()) {
     return MakeFailure(proto::INTERNAL, plan.status().ToString(), true);
   }
-  if (static_cast<int>(run.index()) >= (*plan)->splits_size()) {
+  return RunMapOf(env, **plan, run, env.codec());
+}
+
+AttemptOutcome RunMapOf(TaskEnvironment& env, const proto::Plan& plan,
+                        const proto::RunTask& run, engine::Codec codec) {
+  const proto::MapTask& map = run.map();
+  if (static_cast<int>(run.index()) >= plan.splits_size()) {
     return MakeFailure(proto::INTERNAL, "map index beyond the plan", false);
   }
   env.page().phase.store(TaskPhase::kMap, std::memory_order_relaxed);
   TaskContext context(env.job().name, env.configure(), run,
                       static_cast<int>(map.num_partitions()), env.page());
-  MapInput input(env, **plan, run, context);
+  MapInput input(env, plan, run, context);
   if (map.num_partitions() == 0) return RunMapOnly(env, run, context, input);
 
   absl::StatusOr<std::unique_ptr<PartitionerAdapter>> partitioner =
-      MakePartitioner(env.job(), **plan);
+      MakePartitioner(env.job(), plan);
   if (!partitioner.ok()) return EngineFailure(partitioner.status());
   std::unique_ptr<FolderAdapter> folder;
   if (env.job().make_folder != nullptr) {
@@ -285,7 +290,7 @@ AttemptOutcome RunMapAttempt(TaskEnvironment& env, const proto::RunTask& run) {
       AttemptUid::FromBytes(run.attempt_uid()).value_or(AttemptUid());
   options.num_partitions = map.num_partitions();
   options.memory_bytes = env.buffer_bytes();
-  options.codec = env.codec();
+  options.codec = codec;
   options.scratch_dir = map.scratch_dir();
   options.output_path = map.output_path();
   options.fan_in_max = MergeFanIn(DescriptorLimit());

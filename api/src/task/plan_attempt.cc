@@ -3,10 +3,12 @@
 #include <algorithm>
 
 #include "api/src/task/attempt.h"
+#include "api/src/task/output_estimate.h"
 #include "api/src/task/partitioning.h"
 #include "api/src/task/sampler.h"
 #include "common/hash.h"
 #include "storage/plan/planner.h"
+#include "storage/plan/sizing.h"
 
 namespace millrace::task {
 namespace {
@@ -44,6 +46,18 @@ AttemptOutcome RunPlanAttempt(TaskEnvironment& env, const proto::RunTask& run) {
   absl::StatusOr<proto::Plan> plan = storage::MakePlan(env.fs(), request);
   if (!plan.ok()) return InputFailure(plan.status());
 
+  proto::TaskDone done;
+  if (task.sample_map_output() && request.num_reducers == 0 &&
+      !request.map_only && plan->input_bytes() >= kEstimatedInputBytesMin) {
+    const auto estimate = EstimateMapOutput(env, run, *plan);
+    env.page().phase.store(supervisor::TaskPhase::kPlan,
+                           std::memory_order_relaxed);
+    if (estimate.has_value()) {
+      plan->set_num_partitions(
+          storage::ChooseReducersFor(plan->input_bytes(), *estimate));
+      done.set_map_output_estimate(*estimate);
+    }
+  }
   if (job.total_order && plan->num_partitions() > 1) {
     if (auto failed = SampleSplitKeys(env, run, *plan)) return *failed;
   }
@@ -60,7 +74,6 @@ AttemptOutcome RunPlanAttempt(TaskEnvironment& env, const proto::RunTask& run) {
     return EngineFailure(status);
   }
 
-  proto::TaskDone done;
   done.set_num_maps(static_cast<uint32_t>(plan->splits_size()));
   done.set_num_partitions(plan->num_partitions());
   done.set_plan_hash(RootBytes(Hash128(bytes)));

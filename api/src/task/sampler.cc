@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "api/src/task/bad_records.h"
+#include "api/src/task/sample_plan.h"
 #include "api/src/task/task_context.h"
 #include "storage/input/split_reader.h"
 
@@ -14,8 +15,8 @@ using supervisor::TaskPhase;
 
 // 128 ranges of 64 KiB: with records of 100 bytes 80,000 keys, which puts the
 // share of a partition of 64 within some 3 % of even (one standard deviation).
-constexpr uint64_t kSampleRanges = 128;
-constexpr uint64_t kSampleRangeBytes = 64 << 10;
+constexpr SampleShape kShape = {
+    .ranges = 128, .range_bytes = 64 << 10, .rows = 65536};
 
 // Keeps the keys of what a mapper emits, and nothing else.
 class KeyCollector final : public internal::RecordPort {
@@ -56,46 +57,6 @@ class KeyCollector final : public internal::RecordPort {
   std::vector<std::string> keys_;
 };
 
-// One split whose ranges are the sample: cuts fall anywhere, the reader moves
-// them to record bounds.
-proto::Plan SamplePlan(const proto::Plan& plan) {
-  proto::Plan sample = plan;
-  sample.clear_splits();
-  proto::Split* split = sample.add_splits();
-  if (plan.input_kind() == proto::SEQUENCE) {
-    const uint64_t rows = plan.sequence_rows();
-    const uint64_t step = std::max<uint64_t>(1, rows / 65536);
-    for (uint64_t row = 0; row < rows; row += step) {
-      proto::Range* range = split->add_ranges();
-      range->set_offset(row);
-      range->set_length(1);
-    }
-    return sample;
-  }
-  uint64_t total = 0;
-  for (const proto::PlannedFile& file : plan.files()) total += file.size();
-  const uint64_t align =
-      plan.input_kind() == proto::FIXED_RECORDS ? plan.record_bytes() : 1;
-  const uint64_t step = std::max(total / kSampleRanges, kSampleRangeBytes);
-  uint64_t next = 0;  // Where the next range begins, in the files end to end.
-  uint64_t base = 0;  // Where the present file begins.
-  for (int i = 0; i < plan.files_size(); ++i) {
-    const uint64_t size = plan.files(i).size();
-    while (next < base + size) {
-      const uint64_t offset = (next - base) / align * align;
-      uint64_t length = std::min(kSampleRangeBytes, size - offset);
-      length = std::max(length / align * align, std::min(align, size - offset));
-      proto::Range* range = split->add_ranges();
-      range->set_file(static_cast<uint32_t>(i));
-      range->set_offset(offset);
-      range->set_length(length);
-      next += step;
-    }
-    base += size;
-  }
-  return sample;
-}
-
 }  // namespace
 
 std::vector<std::string> ChooseSplitKeys(std::vector<std::string> keys,
@@ -121,7 +82,7 @@ std::vector<std::string> ChooseSplitKeys(std::vector<std::string> keys,
 std::optional<proto::TaskFailed> SampleSplitKeys(TaskEnvironment& env,
                                                  const proto::RunTask& run,
                                                  proto::Plan& plan) {
-  const proto::Plan sample = SamplePlan(plan);
+  const proto::Plan sample = SamplePlan(plan, kShape);
   supervisor::StatusPage& page = env.page();
   TaskContext context(env.job().name, env.configure(), run,
                       static_cast<int>(plan.num_partitions()), page);

@@ -12,7 +12,7 @@
 
 namespace millrace::task {
 
-// Runs the job's mapper over a sample of the planned input (kSampleRanges
+// Runs the job's mapper over a sample of the planned input (128
 // ranges spread evenly over all bytes, the same for the same listing) and sets
 // plan.split_keys to num_partitions - 1 strictly increasing encoded keys. An
 // input with fewer distinct keys than that leaves the last partitions empty.

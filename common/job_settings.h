@@ -26,7 +26,7 @@ inline constexpr uint32_t kSkipBadRecordsMax = 1000;
 struct JobSettings {
   std::vector<std::string> inputs;
   std::string output;
-  uint32_t reducers = 0;            // 0: from the input's size.
+  uint32_t reducers = 0;            // 0: from the input's size and a sample.
   uint64_t split_bytes = 0;         // 0: from the input's size.
   uint64_t memory_bytes = 0;        // Budget of one attempt.
   uint64_t memory_limit_bytes = 0;  // Resident memory at which it is killed.

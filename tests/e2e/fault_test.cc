@@ -88,6 +88,11 @@ TEST_F(SampleTest, AnExceptionInTheSampleIsTheMapsToTell) {
   ExpectFailure(RunFault({"throw"}), kJobFailed, {"map 0", Input("b")});
 }
 
+TEST_F(SampleTest, WithOneAttemptItSaysHowToDoWithoutASample) {
+  ExpectFailure(RunFault({"throw"}, {"--max-attempts=1"}), kJobFailed,
+                {"in the sample", "--reducers"});
+}
+
 // --------------------------------------------------------------- exceptions
 
 TEST_F(FaultTest, WithoutFaultTheJobCounts) {

@@ -96,7 +96,7 @@ bool AgentCore::Ask(Attempt& attempt,
     if (SameRecord(known, *record)) return false;  // It did not pass it over.
   }
   if (attempt.grant.has_plan()) {
-    // The sample of a total order has met it; its map counts it.
+    // A sample has met it; its map counts it.
     if (attempt.bad_records.size() >= limit) return false;
     attempt.child = 0;
     attempt.bad_records.push_back(*record);

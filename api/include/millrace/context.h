@@ -47,8 +47,8 @@ class Context {
   // 32 hexadecimal digits.
   virtual std::string_view job_id() const = 0;
 
-  // Of a map task: its place among the splits. Of a reduce task: its partition,
-  // which is also the number of its part file.
+  // Of a map task: its place among the splits, 0 in a sample (mapper.h). Of a
+  // reduce task: its partition, which is also the number of its part file.
   virtual int task_index() const = 0;
   // 0 for the first execution of the task, 1 for the next: for people.
   virtual int attempt() const = 0;
@@ -56,7 +56,8 @@ class Context {
   // Millrace, such as rows in a database, that must not collide.
   virtual std::string_view attempt_uid() const = 0;
 
-  // Number of reduce tasks of the job; 0 in a job without a reduce phase.
+  // Number of reduce tasks of the job; 0 in a job without a reduce phase. In a
+  // sample, which that number is chosen by, what the input's size asks for.
   virtual int num_partitions() const = 0;
 
   // The program's own arguments, those behind "--" on the command line.

@@ -94,7 +94,8 @@ class JobOf {
   }
 
   // Number of reduce tasks, and so of part files, unless the command line says
-  // --reducers. Otherwise it is chosen from the size of the input.
+  // --reducers. Otherwise it is chosen from the size of the input and from what
+  // the mapper makes of a sample of it.
   JobOf Reducers(uint32_t count) && {
     options_.default_reducers = count;
     return std::move(*this);

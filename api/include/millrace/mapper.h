@@ -28,6 +28,10 @@ namespace millrace {
 // should emit the same pairs in the same order: a job whose maps do otherwise
 // may still finish, but is failed with NONDETERMINISTIC_MAP when a map output
 // that was already used is lost and comes back different.
+//
+// Before the maps, a mapper may be given a sample of the input, as an attempt
+// of a map task of its own whose output is used for nothing but to choose the
+// number of reduce tasks, or the keys that a total order is cut at.
 template <typename In, typename K, typename V>
 class Mapper {
  public:

@@ -229,8 +229,7 @@ proto::RunTask LocalJob::MakeRunTask(const RunAttempt& run) const {
       plan->set_sequence_splits(flags_.sequence_splits);
       plan->mutable_bad_records()->Add(run.bad_records.begin(),
                                        run.bad_records.end());
-      // What crashes or hangs in a sample does so once.
-      plan->set_sample_map_output(run.attempt == 0 && run.bad_records.empty());
+      plan->set_sample_map_output(run.sample_map_output);
       break;
     }
   }

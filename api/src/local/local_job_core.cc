@@ -225,8 +225,7 @@ bool LocalJobCore::PassOver(const Slot& slot, const Failure& failure,
       slot.task.kind == proto::REDUCE_TASK || !failure.bad_record.has_value()) {
     return false;
   }
-  // The sample of a total order meets a record before its map does; the map
-  // counts it.
+  // A sample meets a record before its map does; the map counts it.
   const bool counts = slot.task.kind == proto::MAP_TASK;
   Task& t = stage(slot.task.kind).tasks[slot.task.index];
   const proto::BadRecord& record = *failure.bad_record;
@@ -328,6 +327,9 @@ void LocalJobCore::Schedule(std::vector<Effect>& effects) {
       ++attempts_.launched;
     }
     RunAttempt run{i, *next, slot.uid, slot.attempt, {}};
+    // What crashes or hangs in a sample does so once.
+    run.sample_map_output = next->kind == proto::PLAN_TASK &&
+                            t.user_failures == 0 && t.bad_records.empty();
     for (const auto& [place, record] : t.bad_records) {
       run.bad_records.push_back(record);
     }

@@ -80,9 +80,15 @@ void ClearPosition(supervisor::StatusPage& page);
 
 AttemptOutcome RunPlanAttempt(TaskEnvironment& env, const proto::RunTask& run);
 AttemptOutcome RunMapAttempt(TaskEnvironment& env, const proto::RunTask& run);
-// As RunMapAttempt, by a plan that no file holds, with another codec.
+// What a map of a sample has otherwise than the job's maps.
+struct MapSettings {
+  engine::Codec codec = engine::Codec::kNone;
+  uint64_t buffer_bytes = 0;
+  uint32_t partitions_told = 0;  // To user code.
+};
+// As RunMapAttempt, by a plan that no file holds.
 AttemptOutcome RunMapOf(TaskEnvironment& env, const proto::Plan& plan,
-                        const proto::RunTask& run, engine::Codec codec);
+                        const proto::RunTask& run, const MapSettings& settings);
 AttemptOutcome RunReduceAttempt(TaskEnvironment& env,
                                 const proto::RunTask& run);
 

@@ -256,18 +256,22 @@ AttemptOutcome RunMapAttempt(TaskEnvironment& env, const proto::RunTask& run) {
   if (!plan.ok()) {
     return MakeFailure(proto::INTERNAL, plan.status().ToString(), true);
   }
-  return RunMapOf(env, **plan, run, env.codec());
+  return RunMapOf(env, **plan, run,
+                  {.codec = env.codec(),
+                   .buffer_bytes = env.buffer_bytes(),
+                   .partitions_told = run.map().num_partitions()});
 }
 
 AttemptOutcome RunMapOf(TaskEnvironment& env, const proto::Plan& plan,
-                        const proto::RunTask& run, engine::Codec codec) {
+                        const proto::RunTask& run,
+                        const MapSettings& settings) {
   const proto::MapTask& map = run.map();
   if (static_cast<int>(run.index()) >= plan.splits_size()) {
     return MakeFailure(proto::INTERNAL, "map index beyond the plan", false);
   }
   env.page().phase.store(TaskPhase::kMap, std::memory_order_relaxed);
   TaskContext context(env.job().name, env.configure(), run,
-                      static_cast<int>(map.num_partitions()), env.page());
+                      static_cast<int>(settings.partitions_told), env.page());
   MapInput input(env, plan, run, context);
   if (map.num_partitions() == 0) return RunMapOnly(env, run, context, input);
 
@@ -289,8 +293,8 @@ AttemptOutcome RunMapOf(TaskEnvironment& env, const proto::Plan& plan,
   options.identity.attempt =
       AttemptUid::FromBytes(run.attempt_uid()).value_or(AttemptUid());
   options.num_partitions = map.num_partitions();
-  options.memory_bytes = env.buffer_bytes();
-  options.codec = codec;
+  options.memory_bytes = settings.buffer_bytes;
+  options.codec = settings.codec;
   options.scratch_dir = map.scratch_dir();
   options.output_path = map.output_path();
   options.fan_in_max = MergeFanIn(DescriptorLimit());

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <string>
+#include <utility>
 
 #include "api/src/task/sample_plan.h"
 #include "common/strings.h"
@@ -12,30 +13,25 @@ namespace {
 
 constexpr uint64_t kInputShare = 1024;
 constexpr uint64_t kSampleBytesMin = 64 << 10;
-constexpr uint64_t kSampleBytesMax = 1 << 20;
+constexpr uint64_t kSampleBytesMax = 256 << 10;
 constexpr uint64_t kRanges = 16;
+// Of the engine's buffer: the job's own would have a say in the layout.
+constexpr uint64_t kBufferBytes = 8 << 20;
+// Above it a mapper without a combiner is taken to emit as it reads.
+constexpr double kAboutInProportion = 0.75;
+// A logarithm's last bits are not the same everywhere.
+constexpr double kExponentSteps = 64;
 // An estimate is a number of bytes that a disk could hold.
 constexpr double kEstimateMax = 9e18;
 
-SampleShape ShapeFor(const proto::Plan& plan) {
-  return {.ranges = kRanges,
-          .range_bytes = std::clamp(plan.input_bytes() / kInputShare,
-                                    kSampleBytesMin, kSampleBytesMax) /
-                         kRanges};
-}
-
-// Each second range of the sample.
-proto::Split HalfOf(const proto::Split& split) {
-  proto::Split half;
-  for (int i = 0; i < split.ranges_size(); i += 2) {
-    *half.add_ranges() = split.ranges(i);
-  }
-  return half;
-}
-
-std::optional<SampledOutput> MapSample(TaskEnvironment& env,
-                                       const proto::RunTask& run,
-                                       const proto::Plan& sample) {
+// Maps a sample. `*seen` stays as it is where it has too little in it.
+std::optional<proto::TaskFailed> MapSample(TaskEnvironment& env,
+                                           const proto::RunTask& run,
+                                           const SampleShape& shape,
+                                           proto::Plan& plan,
+                                           std::optional<SampledOutput>* seen) {
+  const uint32_t partitions = plan.num_partitions();
+  const SampledPlan sample(plan, shape);
   const proto::PlanTask& task = run.plan();
   proto::RunTask map;
   map.set_kind(proto::MAP_TASK);
@@ -44,21 +40,32 @@ std::optional<SampledOutput> MapSample(TaskEnvironment& env,
   map.mutable_map()->set_num_partitions(1);
   map.mutable_map()->set_scratch_dir(Cat(task.plan_path(), ".sample-runs"));
   map.mutable_map()->set_output_path(Cat(task.plan_path(), ".sample"));
-  const AttemptOutcome outcome =
-      RunMapOf(env, sample, map, engine::Codec::kNone);
+  AttemptOutcome outcome = RunMapOf(env, sample.plan(), map,
+                                    {.codec = engine::Codec::kNone,
+                                     .buffer_bytes = kBufferBytes,
+                                     .partitions_told = partitions});
   env.fs().RemoveTree(map.map().output_path()).IgnoreError();
   env.fs().RemoveTree(map.map().scratch_dir()).IgnoreError();
-  const auto* done = std::get_if<proto::TaskDone>(&outcome);
+  if (auto* failed = std::get_if<proto::TaskFailed>(&outcome)) {
+    failed->set_message(
+        Cat("in the sample that the number of reduces is chosen by (none is "
+            "taken with --reducers): ",
+            failed->message()));
+    failed->set_retryable(true);  // Without a sample.
+    return std::move(*failed);
+  }
   const uint64_t read = env.page().input_bytes.load(std::memory_order_relaxed);
   ClearPosition(env.page());
-  if (done == nullptr || read == 0) return std::nullopt;
-  return SampledOutput{read, done->map_output_bytes()};
+  if (read > 0 && read >= sample.bytes() / 2) {
+    *seen = {read, std::get<proto::TaskDone>(outcome).map_output_bytes()};
+  }
+  return std::nullopt;
 }
 
 }  // namespace
 
 uint64_t Extrapolate(const SampledOutput& half, const SampledOutput& all,
-                     uint64_t input_bytes, uint64_t maps) {
+                     bool combines, uint64_t input_bytes, uint64_t maps) {
   if (all.output_bytes == 0 || all.input_bytes == 0 || maps == 0) return 0;
   double exponent = 1;
   if (half.output_bytes > 0 && half.input_bytes < all.input_bytes) {
@@ -67,6 +74,8 @@ uint64_t Extrapolate(const SampledOutput& half, const SampledOutput& all,
                std::log(static_cast<double>(all.input_bytes) /
                         static_cast<double>(half.input_bytes));
     exponent = std::clamp(exponent, 0.0, 1.0);
+    exponent = std::round(exponent * kExponentSteps) / kExponentSteps;
+    if (!combines && exponent >= kAboutInProportion) exponent = 1;
   }
   const double split =
       static_cast<double>(input_bytes) / static_cast<double>(maps);
@@ -76,23 +85,27 @@ uint64_t Extrapolate(const SampledOutput& half, const SampledOutput& all,
   return static_cast<uint64_t>(std::min(estimate, kEstimateMax));
 }
 
-std::optional<uint64_t> EstimateMapOutput(TaskEnvironment& env,
-                                          const proto::RunTask& run,
-                                          const proto::Plan& plan) {
-  // Few of such records would be many bytes, or no sample.
+std::optional<proto::TaskFailed> EstimateMapOutput(
+    TaskEnvironment& env, const proto::RunTask& run, proto::Plan& plan,
+    std::optional<uint64_t>* estimate) {
+  // Few of such records would be many bytes.
   if (plan.record_bytes() > kSampleBytesMax / kRanges) return std::nullopt;
-  proto::Plan sample = SamplePlan(plan, ShapeFor(plan));
-  const std::optional<SampledOutput> all = MapSample(env, run, sample);
-  if (!all.has_value()) return std::nullopt;
-  SampledOutput half;
-  if (env.job().make_folder != nullptr) {
-    *sample.mutable_splits(0) = HalfOf(sample.splits(0));
-    const std::optional<SampledOutput> seen = MapSample(env, run, sample);
-    if (!seen.has_value()) return std::nullopt;
-    half = *seen;
+  SampleShape shape = {
+      .ranges = kRanges / 2,
+      .range_bytes = std::clamp(plan.input_bytes() / kInputShare,
+                                kSampleBytesMin, kSampleBytesMax) /
+                     kRanges};
+  std::optional<SampledOutput> half;
+  std::optional<SampledOutput> all;
+  if (auto failed = MapSample(env, run, shape, plan, &half)) return failed;
+  shape.ranges = kRanges;
+  if (auto failed = MapSample(env, run, shape, plan, &all)) return failed;
+  if (half.has_value() && all.has_value()) {
+    *estimate = Extrapolate(*half, *all, env.job().make_folder != nullptr,
+                            plan.input_bytes(),
+                            static_cast<uint64_t>(plan.splits_size()));
   }
-  return Extrapolate(half, *all, plan.input_bytes(),
-                     static_cast<uint64_t>(plan.splits_size()));
+  return std::nullopt;
 }
 
 }  // namespace millrace::task

@@ -1,6 +1,7 @@
-// The planning task: lists the inputs, samples them where the partitioner asks
-// for it, writes the plan.
+// The planning task: lists the inputs, samples them where the number of reduces
+// or the partitioner asks for it, writes the plan.
 #include <algorithm>
+#include <optional>
 
 #include "api/src/task/attempt.h"
 #include "api/src/task/output_estimate.h"
@@ -49,7 +50,10 @@ AttemptOutcome RunPlanAttempt(TaskEnvironment& env, const proto::RunTask& run) {
   proto::TaskDone done;
   if (task.sample_map_output() && request.num_reducers == 0 &&
       !request.map_only && plan->input_bytes() >= kEstimatedInputBytesMin) {
-    const auto estimate = EstimateMapOutput(env, run, *plan);
+    std::optional<uint64_t> estimate;
+    if (auto failed = EstimateMapOutput(env, run, *plan, &estimate)) {
+      return *failed;
+    }
     env.page().phase.store(supervisor::TaskPhase::kPlan,
                            std::memory_order_relaxed);
     if (estimate.has_value()) {

@@ -82,7 +82,6 @@ std::vector<std::string> ChooseSplitKeys(std::vector<std::string> keys,
 std::optional<proto::TaskFailed> SampleSplitKeys(TaskEnvironment& env,
                                                  const proto::RunTask& run,
                                                  proto::Plan& plan) {
-  const proto::Plan sample = SamplePlan(plan, kShape);
   supervisor::StatusPage& page = env.page();
   TaskContext context(env.job().name, env.configure(), run,
                       static_cast<int>(plan.num_partitions()), page);
@@ -98,8 +97,9 @@ std::optional<proto::TaskFailed> SampleSplitKeys(TaskEnvironment& env,
   auto failure = CallUserCode(page, TaskPhase::kSetup,
                               [&] { task->Setup(context, ports); });
   if (failure.has_value()) return UserFailure(*failure, never);
+  const SampledPlan sample(plan, kShape);
   const std::unique_ptr<storage::SplitReader> reader =
-      storage::SplitReader::Create(env.fs(), sample, 0);
+      storage::SplitReader::Create(env.fs(), sample.plan(), 0);
   uint64_t ordinal = 0;
   BadRecords bad_records(env.fs(), plan, run.plan().bad_records(), "");
   std::vector<internal::RawRecord> records;

@@ -12,11 +12,11 @@
 
 namespace millrace::task {
 
-// Runs the job's mapper over a sample of the planned input (128
-// ranges spread evenly over all bytes, the same for the same listing) and sets
+// Runs the job's mapper over a sample of the planned input (ranges spread
+// evenly over all bytes, the same for the same listing, 8 MiB in all) and sets
 // plan.split_keys to num_partitions - 1 strictly increasing encoded keys. An
 // input with fewer distinct keys than that leaves the last partitions empty.
-// Nothing on success. Costs the reading of at most 8 MiB.
+// Nothing on success. The plan's splits are others meanwhile.
 std::optional<proto::TaskFailed> SampleSplitKeys(TaskEnvironment& env,
                                                  const proto::RunTask& run,
                                                  proto::Plan& plan);

@@ -117,7 +117,7 @@ ExitCode RunReplay(const Globals& globals, const ReplayFlags& flags) {
 void AddReplay(CLI::App& app, Globals& globals, Action& action) {
   CLI::App* command = app.add_subcommand(
       "replay",
-      "Run a task of a job again, on this machine and its exact input");
+      "Run a task of a job again, on this machine and its input");
   auto flags = std::make_shared<ReplayFlags>();  // Shared with both callbacks.
   command
       ->add_option("ID", flags->what,

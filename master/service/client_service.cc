@@ -73,6 +73,9 @@ class ClientServiceImpl final : public proto::ClientService::CallbackService {
         if (request->with_spec()) {
           *reply->mutable_spec() = *job.spec;
           reply->set_plan_sha256(job.plan_sha256);
+          if (job.planned && job.maps.all_done() && !job.map_only()) {
+            *reply->mutable_map_written() = job.totals.ledger.written();
+          }
         }
       });
     });

@@ -125,6 +125,27 @@ TEST_F(ClusterPoisonTest, BadRecordsArePassedOverOneAttemptATask) {
   EXPECT_THAT(counters.out, testing::HasSubstr("MAP_SKIPPED_RECORDS"));
 }
 
+TEST_F(ClusterPoisonTest, AReplayPassesOverWhatTheJobDid) {
+  StartCluster({.workers = 2, .slots = 1});
+  WriteInput(200, 3);
+  const std::string job = Submit(letters_.size());
+  ASSERT_EQ(cluster_->Cli({"wait", job}).exit_code, 0);
+  for (const std::string task : {"0", "1"}) {
+    const std::string bundle = "r" + task;
+    const ProgramResult reduce =
+        cluster_->Cli({"replay", job, "r" + task, "--bundle", data_ / bundle});
+    EXPECT_EQ(reduce.exit_code, 0) << reduce;
+    const std::string part = "part-0000" + task;
+    EXPECT_EQ(data_.Read(bundle + "/run/" + part), data_.Read("out/" + part));
+  }
+  const ProgramResult map =
+      cluster_->Cli({"replay", job, "m1", "--bundle", data_ / "m1"});
+  EXPECT_EQ(map.exit_code, 0) << map;
+  EXPECT_THAT(map.err, testing::HasSubstr("passing over the record"));
+  EXPECT_EQ(data_.Read("m1/run/_dead_letter-00001"),
+            data_.Read("out/_dead_letter-00001"));
+}
+
 TEST_F(ClusterPoisonTest, OneMoreThanAllowedFailsTheJob) {
   StartCluster({.workers = 2, .slots = 1});
   WriteInput(200, 3);

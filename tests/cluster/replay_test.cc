@@ -77,6 +77,7 @@ TEST_F(ClusterReplayTest, TasksOfAJobThatWentWell) {
     const ProgramResult replayed =
         Replay({job, Cat("r", reduce), "--bundle", bundle});
     EXPECT_EQ(replayed.exit_code, 0) << replayed;
+    EXPECT_THAT(replayed.err, testing::Not(HasSubstr("other records")));
     const std::string part = Cat("part-0000", reduce);
     EXPECT_EQ(data_.Read(Cat("bundle", reduce, "/run/", part)),
               data_.Read("out/" + part));
@@ -94,6 +95,22 @@ TEST_F(ClusterReplayTest, TasksOfAJobThatWentWell) {
       Replay({job, "m1", "--bundle", data_ / "changed"});
   EXPECT_EQ(changed.exit_code, kRefused) << changed;
   EXPECT_THAT(changed.err, HasSubstr("INPUT_CHANGED")) << changed;
+}
+
+// Two reduces, so that one of them has nothing of what the maps made up.
+TEST_F(ClusterReplayTest, AReduceWhoseMapsGiveOtherRecordsIsCalledAnother) {
+  StartCluster({.workers = 2, .slots = 1});
+  data_.Write("words/a", "plain words\nmore words\n");
+  data_.Write("words/b", "one two\ntrigger\nthree\n");
+  const std::string job = Submit({"uid"}, 0);
+  for (const std::string reduce : {"r0", "r1"}) {
+    const ProgramResult replayed =
+        Replay({job, reduce, "--bundle", data_ / reduce});
+    EXPECT_EQ(replayed.exit_code, 0) << replayed;
+    EXPECT_THAT(replayed.err,
+                HasSubstr("the maps gave other records than in the job"))
+        << replayed;
+  }
 }
 
 }  // namespace

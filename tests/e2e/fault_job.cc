@@ -4,6 +4,7 @@
 // the first attempt of a task alone.
 //
 //   none                    counts words
+//   uid                     counts the attempt, too: another word in each
 //   throw, throw-odd        throws an exception, throws a number
 //   segfault, abort, stack  dies of a signal (stack: endless recursion)
 //   exit, exit-zero         ends the process
@@ -184,6 +185,7 @@ class Tokenize
  public:
   void Setup(millrace::Context& context) override {
     fault_.Setup(context);
+    uid_ = context.attempt_uid();
     if (fault_.Is("counter-bytes")) {
       context.counter("odd\xff", "n\xc3me").Increment();
     }
@@ -194,7 +196,10 @@ class Tokenize
     for (std::string_view word : millrace::SplitWords(line.text)) {
       out.Emit(word, 1);
     }
-    if (line.text == "trigger") Strike();
+    if (line.text == "trigger") {
+      if (fault_.Is("uid")) out.Emit(uid_, 1);
+      Strike();
+    }
   }
 
   void Cleanup(Output&) override {
@@ -234,6 +239,7 @@ class Tokenize
     StrikeInput(fault_.name(), fault_.path());
   }
 
+  std::string uid_;
   Fault fault_;
 };
 

@@ -2,11 +2,13 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "api/src/replay/capture.h"
+#include "api/src/replay/passed_over.h"
 #include "api/src/task/task_mode.h"
 #include "common/ids.h"
 #include "common/random.h"
@@ -42,6 +44,7 @@ class MapRunner {
     options.arguments = {task::kTaskModeArgument};
     options.memory_limit_bytes = bundle_.head().memory_limit_bytes();
     options.log_bytes_max = bundle_.head().log_bytes_max();
+    options.task_timeout = absl::Milliseconds(bundle_.head().task_timeout_ms());
     MR_ASSIGN_OR_RETURN(const ChildId child,
                         processes_.Start(options, bundle_.Configure()));
     running_[child] = {};
@@ -61,62 +64,98 @@ class MapRunner {
     return absl::OkStatus();
   }
 
+  // By all maps together.
+  const proto::RecordSum& written() const { return written_; }
+
  private:
+  struct Map {
+    proto::RunTask task;
+    std::string directory;
+  };
+
   absl::Status On(const ChildEvent& event) {
-    Map& map = running_[event.child];
+    const auto found = running_.find(event.child);
+    if (found == running_.end()) return absl::OkStatus();  // Told to go.
+    Map& map = found->second;
     switch (event.kind) {
       case ChildEvent::Kind::kReady:
         return Next(event.child);
       case ChildEvent::Kind::kDone: {
         proto::MapOutputRef ref;
-        ref.set_path(map.output);
-        ref.set_map_index(map.index);
-        ref.set_attempt_uid(map.uid);
+        ref.set_path(map.task.map().output_path());
+        ref.set_map_index(map.task.index());
+        ref.set_attempt_uid(map.task.attempt_uid());
         ref.set_root(event.done.map_output_root());
         MR_RETURN_IF_ERROR(capture_.Add(ref));
         MR_RETURN_IF_ERROR(fs_.RemoveTree(map.directory));
+        const proto::RecordSum& written = event.done.ledger().written();
+        written_.set_records(written_.records() + written.records());
+        written_.set_hash(written_.hash() + written.hash());
         ++done_;
         return Next(event.child);
       }
       case ChildEvent::Kind::kFailed:
-        return Failed(map, event.failed.message());
+        MR_RETURN_IF_ERROR(
+            BeginAnew(map, event.bad_record, event.failed.message()));
+        processes_.Stop(event.child);
+        running_.erase(found);
+        return Start();
       case ChildEvent::Kind::kExited:
-        return Failed(map, event.exit.message);
+        MR_RETURN_IF_ERROR(
+            BeginAnew(map, event.bad_record, event.exit.message));
+        running_.erase(found);
+        return Start();
     }
     return absl::OkStatus();
   }
 
-  struct Map {
-    uint32_t index = 0;
-    std::string uid;
-    std::string directory;
-    std::string output;
-  };
-
-  static absl::Status Failed(const Map& map, const std::string& message) {
-    return absl::AbortedError(
-        Av(Cat("the reduce's input cannot be made again: map ", map.index, ": ",
-               message)));
+  // Passes over one record more, in a process that is new.
+  absl::Status BeginAnew(Map& map,
+                         const std::optional<proto::BadRecord>& record,
+                         const std::string& message) {
+    const uint32_t most =
+        bundle_.head().skip_bad_records() - passed_over_ +
+        static_cast<uint32_t>(map.task.map().bad_records_size());
+    if (!PassOver(record, most, map.task.mutable_map())) {
+      return absl::AbortedError(
+          Av(Cat("the reduce's input cannot be made again: map ",
+                 map.task.index(), ": ", message)));
+    }
+    ++passed_over_;
+    map.task.mutable_map()->set_dead_letter_path(
+        JoinPath(map.directory, "dead-letters"));
+    again_.push_back(std::move(map));
+    return absl::OkStatus();
   }
 
   absl::Status Next(ChildId child) {
-    if (next_ == maps_) return absl::OkStatus();
     Map& map = running_[child];
-    map.index = next_++;
-    map.uid = std::string(AttemptUid::Generate(*random_).bytes());
-    map.directory = JoinPath(bundle_.Run(), Cat("map-", map.index));
-    map.output = JoinPath(map.directory, "map.out");
+    if (!again_.empty()) {
+      map = std::move(again_.back());
+      again_.pop_back();
+    } else if (next_ < maps_) {
+      map = NewMap(next_++);
+    } else {
+      return absl::OkStatus();
+    }
+    MR_RETURN_IF_ERROR(fs_.RemoveTree(map.directory));
     MR_RETURN_IF_ERROR(fs_.MakeDirectory(map.directory));
-    proto::RunTask run;
-    run.set_kind(proto::MAP_TASK);
-    run.set_index(map.index);
-    run.set_attempt_uid(map.uid);
-    run.mutable_map()->set_plan_path(bundle_.Plan());
-    run.mutable_map()->set_num_partitions(
-        bundle_.head().task().reduce().num_partitions());
-    run.mutable_map()->set_scratch_dir(map.directory);
-    run.mutable_map()->set_output_path(map.output);
-    return processes_.Run(child, run);
+    return processes_.Run(child, map.task);
+  }
+
+  Map NewMap(uint32_t index) const {
+    Map map;
+    map.directory = JoinPath(bundle_.Run(), Cat("map-", index));
+    map.task.set_kind(proto::MAP_TASK);
+    map.task.set_index(index);
+    map.task.set_attempt_uid(
+        std::string(AttemptUid::Generate(*random_).bytes()));
+    proto::MapTask* task = map.task.mutable_map();
+    task->set_plan_path(bundle_.Plan());
+    task->set_num_partitions(bundle_.head().task().reduce().num_partitions());
+    task->set_scratch_dir(map.directory);
+    task->set_output_path(JoinPath(map.directory, "map.out"));
+    return map;
   }
 
   FileSystem& fs_;
@@ -126,13 +165,16 @@ class MapRunner {
   MapOutputCapture& capture_;
   const std::unique_ptr<Random> random_;
   std::map<ChildId, Map> running_;
+  std::vector<Map> again_;  // Ended at a record that is passed over now.
+  uint32_t passed_over_ = 0;
+  proto::RecordSum written_;
   uint32_t next_ = 0;
   uint32_t done_ = 0;
 };
 
 }  // namespace
 
-absl::Status RemakeMapOutputs(
+absl::StatusOr<bool> RemakeMapOutputs(
     FileSystem& fs, Clock& clock, int slots,
     const std::function<void(uint32_t done, uint32_t total)>& on_done,
     Bundle* bundle) {
@@ -156,7 +198,11 @@ absl::Status RemakeMapOutputs(
     MR_RETURN_IF_ERROR(runner.Start());
   }
   MR_RETURN_IF_ERROR(runner.Run([&](uint32_t done) { on_done(done, maps); }));
-  return capture->Finish();
+  MR_RETURN_IF_ERROR(capture->Finish());
+  const proto::RecordSum& expected = bundle->head().map_written();
+  return !bundle->head().has_map_written() ||
+         (expected.records() == runner.written().records() &&
+          expected.hash() == runner.written().hash());
 }
 
 }  // namespace millrace::replay

@@ -4,7 +4,7 @@
 
 #include <functional>
 
-#include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "api/src/replay/bundle.h"
 #include "common/clock.h"
 #include "common/file_system.h"
@@ -15,9 +15,11 @@ namespace millrace::replay {
 // bundle's program, on the job's input files, and keeps the partition of the
 // bundle's reduce. Costs the map phase of the job, and room for `slots` map
 // outputs beside the partition. `on_done` is told how many maps are done, of
-// how many. The message of the bundle changes; save it.
+// how many. The message of the bundle changes; save it. False: the maps gave
+// other records than in the job, so that this is not the input that its reduce
+// had.
 //   kAborted  a map failed, or the input has changed: the message says which
-absl::Status RemakeMapOutputs(
+absl::StatusOr<bool> RemakeMapOutputs(
     FileSystem& fs, Clock& clock, int slots,
     const std::function<void(uint32_t done, uint32_t total)>& on_done,
     Bundle* bundle);

@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <cstring>
 #include <memory>
+#include <optional>
 #include <string_view>
 #include <thread>
 #include <utility>
@@ -19,6 +20,7 @@
 #include "api/src/replay/bundle.h"
 #include "api/src/replay/capture.h"
 #include "api/src/replay/make_input.h"
+#include "api/src/replay/passed_over.h"
 #include "api/src/task/attempt.h"
 #include "api/src/task/task_mode.h"
 #include "common/bundle_names.h"
@@ -66,13 +68,19 @@ absl::Status Capture(FileSystem& fs, Bundle* bundle) {
     const int slots =
         std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
     uint32_t said = 0;
-    MR_RETURN_IF_ERROR(RemakeMapOutputs(
-        fs, Clock::Real(), slots,
-        [&said](uint32_t done, uint32_t total) {
-          if (std::exchange(said, done) == done) return;
-          Say(Cat("making the reduce's input again: map ", done, "/", total));
-        },
-        bundle));
+    MR_ASSIGN_OR_RETURN(const bool same,
+                        RemakeMapOutputs(
+                            fs, Clock::Real(), slots,
+                            [&said](uint32_t done, uint32_t total) {
+                              if (std::exchange(said, done) == done) return;
+                              Say(Cat("making the reduce's input again: map ",
+                                      done, "/", total));
+                            },
+                            bundle));
+    if (!same) {
+      Say("the maps gave other records than in the job, so this is not the "
+          "input that its reduce had: they depend on more than their input");
+    }
   }
   bundle->head().set_captured(true);
   return bundle->Save(fs);
@@ -112,7 +120,13 @@ absl::StatusOr<Outcome> RunHere(FileSystem& fs, const Bundle& bundle,
                   failed.stack(), ""));
 }
 
-absl::StatusOr<Outcome> RunInProcessOfItsOwn(const Bundle& bundle) {
+struct Run {
+  Outcome outcome;
+  std::optional<proto::BadRecord> bad_record;  // Where a map ended.
+};
+
+absl::StatusOr<Run> RunInProcess(const Bundle& bundle,
+                                 const proto::RunTask& task) {
   MR_ASSIGN_OR_RETURN(const std::unique_ptr<supervisor::Supervisor> processes,
                       supervisor::Supervisor::Create(Clock::Real()));
   const proto::ReplayBundle& head = bundle.head();
@@ -124,7 +138,6 @@ absl::StatusOr<Outcome> RunInProcessOfItsOwn(const Bundle& bundle) {
   options.task_timeout = absl::Milliseconds(head.task_timeout_ms());
   MR_ASSIGN_OR_RETURN(const supervisor::ChildId child,
                       processes->Start(options, bundle.Configure()));
-  const proto::RunTask task = bundle.Task();
   for (;;) {
     MR_ASSIGN_OR_RETURN(std::vector<supervisor::ChildEvent> events,
                         processes->Wait(kWait));
@@ -135,16 +148,35 @@ absl::StatusOr<Outcome> RunInProcessOfItsOwn(const Bundle& bundle) {
           MR_RETURN_IF_ERROR(processes->Run(child, task));
           break;
         case Kind::kDone:
-          return Outcome(std::move(event.done));
+          return Run{std::move(event.done), std::nullopt};
         case Kind::kFailed:
-          return Outcome(
+          return Run{
               MakeFailure(task, event.failed.cause(), event.failed.message(),
-                          event.failed.stack(), processes->Log(child)));
+                          event.failed.stack(), processes->Log(child)),
+              std::move(event.bad_record)};
         case Kind::kExited:
-          return Outcome(MakeFailure(task, event.exit.cause, event.exit.message,
-                                     event.exit.stack, processes->Log(child)));
+          return Run{MakeFailure(task, event.exit.cause, event.exit.message,
+                                 event.exit.stack, processes->Log(child)),
+                     std::move(event.bad_record)};
       }
     }
+  }
+}
+
+// In as many as it takes to pass over what the job passed over.
+absl::StatusOr<Outcome> RunInProcessOfItsOwn(FileSystem& fs,
+                                             const Bundle& bundle) {
+  proto::RunTask task = bundle.Task();
+  for (;;) {
+    MR_ASSIGN_OR_RETURN(Run run, RunInProcess(bundle, task));
+    if (!task.has_map() ||
+        !PassOver(run.bad_record, bundle.head().skip_bad_records(),
+                  task.mutable_map())) {
+      return std::move(run.outcome);
+    }
+    Say(Cat("passing over the record, as the job did: ",
+            run.bad_record->message()));
+    MR_RETURN_IF_ERROR(MakeRun(fs, bundle));
   }
 }
 
@@ -203,7 +235,8 @@ int RunReplay(int argc, char** argv, const internal::JobDefinition& job) {
   }
   if (prepare) return kExitOk;
   const absl::StatusOr<Outcome> outcome =
-      in_process ? RunHere(fs, *bundle, job) : RunInProcessOfItsOwn(*bundle);
+      in_process ? RunHere(fs, *bundle, job)
+                 : RunInProcessOfItsOwn(fs, *bundle);
   if (!outcome.ok()) {
     Say(ToStd(outcome.status().message()));
     return ExitCodeOf(outcome.status());

@@ -227,7 +227,8 @@ int Run(int argc, char** argv) {
   ServedSpool spool;
   const TestOutput output = WriteOutput(spool, megabytes);
   const uint64_t bytes = output.summary.partitions[0].bytes;
-  const auto transport = MakeGrpcTransport(rpc::LoopbackCredentials());
+  const auto transport =
+      MakeGrpcTransport(rpc::LoopbackCredentials(), Clock::Real());
   const std::vector<std::pair<const char*, std::function<void()>>> ways = {
       {"read", [&] { ReadPlainly(spool.PathOf(output), bytes); }},
       {"same host", [&] { ReadAsReduce(spool.PathOf(output), output); }},

@@ -11,7 +11,6 @@
 #include "absl/strings/str_join.h"
 #include "common/status_macros.h"
 #include "common/strings.h"
-#include "rpc/channel.h"
 #include "rpc/status.h"
 
 namespace millrace::rpc {
@@ -26,25 +25,13 @@ constexpr size_t kChannelsMax = 16;
 LeaderChannel::LeaderChannel(const Credentials& credentials,
                              std::vector<std::string> masters, Clock& clock,
                              std::unique_ptr<Random> random, StopSignal& stop)
-    : credentials_(credentials),
-      clock_(clock),
+    : clock_(clock),
       stop_(stop),
       caller_(clock, Random::Seeded(random->Next64()), stop),
-      finder_(std::move(masters), BackoffOptions(), std::move(random)) {}
+      finder_(std::move(masters), BackoffOptions(), std::move(random)),
+      channels_(credentials, clock, kChannelsMax) {}
 
 void LeaderChannel::Attempt::Progress() { progress_(); }
-
-absl::StatusOr<std::shared_ptr<grpc::Channel>> LeaderChannel::ChannelTo(
-    const std::string& address) {
-  const absl::MutexLock lock(&mu_);
-  if (const auto it = channels_.find(address); it != channels_.end()) {
-    return it->second;
-  }
-  MR_ASSIGN_OR_RETURN(auto channel, Dial(credentials_, address));
-  if (channels_.size() >= kChannelsMax) channels_.clear();
-  channels_.emplace(address, channel);
-  return channel;
-}
 
 absl::Status LeaderChannel::Call(std::string_view what,
                                  const CallOptions& options, const Once& once) {
@@ -52,7 +39,8 @@ absl::Status LeaderChannel::Call(std::string_view what,
   absl::Duration deadline = clock_.Monotonic() + options.total_timeout;
   for (;;) {
     const std::string address = finder_.Current();
-    absl::StatusOr<std::shared_ptr<grpc::Channel>> channel = ChannelTo(address);
+    absl::StatusOr<std::shared_ptr<grpc::Channel>> channel =
+        channels_.To(address);
     absl::Status status = channel.status();
     std::string hint;
     if (channel.ok()) {
@@ -99,7 +87,7 @@ absl::Status LeaderChannel::CallOne(std::string_view what,
                                     const CallOptions& options,
                                     const Once& once) {
   MR_ASSIGN_OR_RETURN(const std::shared_ptr<grpc::Channel> channel,
-                      ChannelTo(address));
+                      channels_.To(address));
   return caller_.Call(what, options, [&](grpc::ClientContext& context) {
     Attempt attempt(context, channel, address, [] {});
     return once(attempt);

@@ -13,20 +13,17 @@
 #define MILLRACE_RPC_LEADER_CHANNEL_H_
 
 #include <functional>
-#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
-#include "absl/status/statusor.h"
-#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "common/clock.h"
 #include "common/random.h"
 #include "rpc/call.h"
+#include "rpc/channel_cache.h"
 #include "rpc/credentials.h"
 #include "rpc/leader_finder.h"
 #include "rpc/stop_signal.h"
@@ -80,18 +77,11 @@ class LeaderChannel {
   LeaderFinder& finder() { return finder_; }
 
  private:
-  absl::StatusOr<std::shared_ptr<grpc::Channel>> ChannelTo(
-      const std::string& address) ABSL_LOCKS_EXCLUDED(mu_);
-
-  const Credentials& credentials_;
   Clock& clock_;
   StopSignal& stop_;
   Caller caller_;
   LeaderFinder finder_;
-
-  absl::Mutex mu_;
-  std::map<std::string, std::shared_ptr<grpc::Channel>> channels_
-      ABSL_GUARDED_BY(mu_);
+  ChannelCache channels_;
 };
 
 }  // namespace millrace::rpc

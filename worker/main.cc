@@ -192,7 +192,7 @@ class Process {
     fetch.host_id = options.host_id;
     fetch.spool_dir = layout.Spool();
     fetch.memory_bytes = *ParseBytes(flags.shuffle_memory);
-    transport_ = MakeGrpcTransport(credentials);
+    transport_ = MakeGrpcTransport(credentials, Clock::Real());
     fetcher_ = MakeFetcher(fetch, clock, fs, Random::Entropy(), *transport_);
     blob_client_ =
         MakeBlobClient(credentials, masters, clock, fs, Random::Entropy());

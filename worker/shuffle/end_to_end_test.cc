@@ -34,7 +34,7 @@ class EndToEndTest : public testing::Test {
     options.spool_dir = dir_ / "spool";
     options.retry = {absl::Milliseconds(5), absl::Milliseconds(50), 2.0};
     options.report = {absl::Milliseconds(50), absl::Milliseconds(50), 2.0};
-    transport_ = MakeGrpcTransport(rpc::LoopbackCredentials());
+    transport_ = MakeGrpcTransport(rpc::LoopbackCredentials(), Clock::Real());
     fetcher_ = MakeFetcher(options, Clock::Real(), FileSystem::Posix(),
                            Random::Seeded(1), *transport_);
     fetcher_->Start(observer_);

@@ -3,21 +3,16 @@
 #include <grpcpp/channel.h>
 #include <grpcpp/client_context.h>
 
-#include <map>
 #include <string>
 #include <utility>
 
-#include "absl/base/thread_annotations.h"
-#include "absl/synchronization/mutex.h"
-#include "common/status_macros.h"
 #include "proto/services/worker.grpc.pb.h"
-#include "rpc/channel.h"
+#include "rpc/channel_cache.h"
 #include "rpc/status.h"
 
 namespace millrace::worker {
 namespace {
 
-// Connections that are kept; beyond it those that nothing uses are closed.
 constexpr size_t kChannelsMax = 256;
 
 class GrpcStream final : public FetchStream {
@@ -59,45 +54,26 @@ class FailedStream final : public FetchStream {
 
 class GrpcTransport final : public FetchTransport {
  public:
-  explicit GrpcTransport(const rpc::Credentials& credentials)
-      : credentials_(credentials) {}
+  GrpcTransport(const rpc::Credentials& credentials, Clock& clock)
+      : channels_(credentials, clock, kChannelsMax) {}
 
   std::unique_ptr<FetchStream> Open(
       const std::string& address, const proto::FetchRequest& request) override {
-    absl::StatusOr<std::shared_ptr<grpc::Channel>> channel = ChannelTo(address);
+    absl::StatusOr<std::shared_ptr<grpc::Channel>> channel =
+        channels_.To(address);
     if (!channel.ok()) return std::make_unique<FailedStream>(channel.status());
     return std::make_unique<GrpcStream>(*std::move(channel), request);
   }
 
  private:
-  absl::StatusOr<std::shared_ptr<grpc::Channel>> ChannelTo(
-      const std::string& address) ABSL_LOCKS_EXCLUDED(mu_) {
-    const absl::MutexLock lock(&mu_);
-    if (const auto it = channels_.find(address); it != channels_.end()) {
-      return it->second;
-    }
-    MR_ASSIGN_OR_RETURN(auto channel, rpc::Dial(credentials_, address));
-    if (channels_.size() >= kChannelsMax) {
-      std::erase_if(channels_, [](const auto& kept) {
-        return kept.second.use_count() == 1;
-      });
-    }
-    channels_.emplace(address, channel);
-    return channel;
-  }
-
-  const rpc::Credentials& credentials_;
-  absl::Mutex mu_;
-  // Second owners: the streams under way.
-  std::map<std::string, std::shared_ptr<grpc::Channel>> channels_
-      ABSL_GUARDED_BY(mu_);
+  rpc::ChannelCache channels_;  // Held by the streams under way, too.
 };
 
 }  // namespace
 
 std::unique_ptr<FetchTransport> MakeGrpcTransport(
-    const rpc::Credentials& credentials) {
-  return std::make_unique<GrpcTransport>(credentials);
+    const rpc::Credentials& credentials, Clock& clock) {
+  return std::make_unique<GrpcTransport>(credentials, clock);
 }
 
 }  // namespace millrace::worker

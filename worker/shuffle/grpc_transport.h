@@ -4,14 +4,15 @@
 
 #include <memory>
 
+#include "common/clock.h"
 #include "rpc/credentials.h"
 #include "worker/shuffle/fetch_transport.h"
 
 namespace millrace::worker {
 
-// Credentials are borrowed.
+// Credentials and clock are borrowed.
 std::unique_ptr<FetchTransport> MakeGrpcTransport(
-    const rpc::Credentials& credentials);
+    const rpc::Credentials& credentials, Clock& clock);
 
 }  // namespace millrace::worker
 

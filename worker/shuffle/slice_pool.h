@@ -3,6 +3,7 @@
 #ifndef MILLRACE_WORKER_SHUFFLE_SLICE_POOL_H_
 #define MILLRACE_WORKER_SHUFFLE_SLICE_POOL_H_
 
+#include <algorithm>
 #include <cstddef>
 #include <memory>
 #include <utility>
@@ -16,7 +17,10 @@ namespace millrace::worker {
 // Thread-safe. Lives until its last buffer has come back.
 class SlicePool : public std::enable_shared_from_this<SlicePool> {
  public:
-  // Keeps up to `keep` free buffers of `slice_bytes`.
+  // Keeps up to `keep` free buffers of `slice_bytes`, and of those what it has
+  // needed in the last kRound times that one was taken: what a burst has filled
+  // is not held for ever.
+  static constexpr size_t kRound = 256;
   static std::shared_ptr<SlicePool> Create(size_t slice_bytes, size_t keep) {
     return std::shared_ptr<SlicePool>(new SlicePool(slice_bytes, keep));
   }
@@ -46,6 +50,13 @@ class SlicePool : public std::enable_shared_from_this<SlicePool> {
         data = std::move(free_.back());
         free_.pop_back();
       }
+      idle_ = std::min(idle_, free_.size());
+      if (++taken_ == kRound) {
+        free_.erase(free_.begin(),
+                    free_.begin() + static_cast<ptrdiff_t>(idle_));
+        idle_ = free_.size();
+        taken_ = 0;
+      }
     }
     if (data == nullptr) {
       data = std::make_unique_for_overwrite<char[]>(slice_bytes_);
@@ -58,6 +69,10 @@ class SlicePool : public std::enable_shared_from_this<SlicePool> {
   size_t bytes_out() const ABSL_LOCKS_EXCLUDED(mu_) {
     const absl::MutexLock lock(&mu_);
     return out_ * slice_bytes_;
+  }
+  size_t bytes_kept() const ABSL_LOCKS_EXCLUDED(mu_) {
+    const absl::MutexLock lock(&mu_);
+    return free_.size() * slice_bytes_;
   }
 
  private:
@@ -74,7 +89,11 @@ class SlicePool : public std::enable_shared_from_this<SlicePool> {
   const size_t keep_;
   mutable absl::Mutex mu_;
   size_t out_ ABSL_GUARDED_BY(mu_) = 0;
+  // The last one is taken first.
   std::vector<std::unique_ptr<char[]>> free_ ABSL_GUARDED_BY(mu_);
+  // Of this round: how often one was taken, and the fewest that were left.
+  size_t taken_ ABSL_GUARDED_BY(mu_) = 0;
+  size_t idle_ ABSL_GUARDED_BY(mu_) = 0;
 };
 
 }  // namespace millrace::worker

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <stdlib.h>
 
+#include <algorithm>
+#include <filesystem>
 #include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -57,6 +59,8 @@ class PoisonTest : public LocalRunTest {
                           const std::string& shape = "combine") {
     ProgramOptions options = Command("poison_job", flags);
     options.environment.push_back(Cat("MILLRACE_TEST_SHAPE=", shape));
+    options.environment.push_back(
+        Cat("MILLRACE_TEST_STARTS=", temp_ / "starts"));
     options.deadline = absl::Minutes(10);
     return RunProgram(options);
   }
@@ -86,6 +90,27 @@ class PoisonTest : public LocalRunTest {
       EXPECT_EQ(line["bytes"], at->second.size());
     }
     EXPECT_EQ(found, letters_);
+  }
+
+  // Each map began once and once more for each of its bad records.
+  void ExpectStarts(size_t maps) const {
+    std::map<std::string, int> extra;  // By the map's index.
+    for (const absl::string_view line :
+         absl::StrSplit(temp_.Read("starts"), '\n', absl::SkipEmpty())) {
+      const auto [at, is_new] = extra.emplace(line, 0);
+      at->second += !is_new;
+    }
+    EXPECT_EQ(extra.size(), maps);
+    for (const auto& [map, restarts] : extra) {
+      const std::string letters =
+          Cat("work/out/_dead_letter-", std::string(5 - map.size(), '0'), map);
+      int bad = 0;
+      if (std::filesystem::exists(temp_ / letters)) {
+        const std::string text = temp_.Read(letters);
+        bad = static_cast<int>(std::count(text.begin(), text.end(), '\n'));
+      }
+      EXPECT_EQ(restarts, bad) << "map " << map;
+    }
   }
 
   Letters letters_;
@@ -252,6 +277,7 @@ TEST_F(PoisonTest, ThirtySevenAmongTenMillion) {
   ExpectSuccess(result);
   EXPECT_EQ(ReadCounts(), counts_);
   ExpectLetters();
+  ExpectStarts(8);
   EXPECT_THAT(result.err, Not(HasSubstr("failed attempt"))) << result;
   RemoveOutput();
 

@@ -172,6 +172,10 @@ TEST(ClusterSimTest, MutantsAreCaught) {
                [](SimOptions* options) {
                  options->scheduler_mutant.speculate_freely = true;
                });
+  ExpectCaught("reduces keep their slots while a lost map waits for one",
+               [](SimOptions* options) {
+                 options->scheduler_mutant.never_preempt = true;
+               });
   ExpectCaught("no worker is ever excluded", [](SimOptions* options) {
     options->scheduler_mutant.never_exclude = true;
   });

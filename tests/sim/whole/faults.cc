@@ -8,18 +8,16 @@ namespace millrace::wholesim {
 namespace {
 
 constexpr std::string_view kFaultNames[kFaults] = {
-    "worker killed",    "worker paused",    "host restarted",
-    "worker slow",      "process crashed",  "process hung",
-    "process exited",   "spawn failed",     "stream broken",
-    "stream half open", "messages delayed", "fetch cut",
-    "fetch reset",      "fetch stalled",    "fetch flipped",
-    "fetch swapped",    "disk full",        "write error",
-    "output flipped",   "output cut",       "output deleted",
-    "store away",       "store stalls",     "clock jump",
-    "clock rate",       "master killed",    "leader deposed",
-    "master stalled",   "log slow",         "blob missing",
-    "blob lost",        "other records",    "input changed",
-    "client repeats",   "client kills",     "worker drained"};
+    "worker killed",   "worker paused",    "host restarted",   "worker slow",
+    "process crashed", "process hung",     "process exited",   "spawn failed",
+    "stream broken",   "stream half open", "messages delayed", "fetch cut",
+    "fetch reset",     "fetch stalled",    "fetch flipped",    "fetch swapped",
+    "disk full",       "write error",      "read error",       "output flipped",
+    "output cut",      "output deleted",   "store away",       "store stalls",
+    "clock jump",      "clock rate",       "master killed",    "leader deposed",
+    "master stalled",  "log slow",         "blob missing",     "blob lost",
+    "other records",   "input changed",    "client repeats",   "client kills",
+    "worker drained"};
 
 constexpr std::string_view kStepNames[kSteps] = {
     "submit",   "plan",    "map prepare",    "map run",     "map done",
@@ -69,6 +67,10 @@ Reach ReachOf(Fault fault) {
               "nothing is written to a worker's disk (a reduce of so small an "
               "input hardly ever needs two passes); a write to the store is "
               "`store away`"};
+    case Fault::kReadError:
+      return {Steps({kPlan, kMapPrepare, kMapRun, kMapHeld, kFetch, kReduceRun,
+                     kCheck, kPublish, kSecond}),
+              "nothing is read from a worker's disk"};
     case Fault::kOutputFlipped:
     case Fault::kOutputCut:
     case Fault::kOutputDeleted:
@@ -193,7 +195,8 @@ std::string MatrixTable(const std::map<std::string, uint64_t>& cells,
       }
     }
   }
-  table.append("\n\nA dash: it cannot happen.\n\n");
+  table.append(
+      "\n\nA dash: it cannot happen, or hardly ever, where it says so.\n\n");
   for (const auto& [why, faults] : reasons) {
     std::string names;
     for (std::string_view name : faults) {

@@ -37,6 +37,7 @@ enum class Fault : uint8_t {
   // Disks.
   kDiskFull,
   kWriteError,
+  kReadError,
   kOutputFlipped,  // A bit of a map output rots.
   kOutputCut,
   kOutputDeleted,

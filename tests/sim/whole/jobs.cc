@@ -1,6 +1,7 @@
 #include "tests/sim/whole/jobs.h"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 #include <set>
 #include <stdexcept>
 #include <utility>
@@ -29,14 +30,17 @@ std::vector<std::string_view> Words(std::string_view line) {
   return words;
 }
 
-void ThrowIfTold() {
+bool IsBad(std::string_view line) { return line.substr(0, 1) == "!"; }
+
+void ThrowIfTold(std::string_view line) {
   if (CurrentUserWorld().throws) throw std::runtime_error("told to throw");
+  if (IsBad(line)) throw std::runtime_error("a bad record");
 }
 
 class CountWords : public Mapper<TextLine, std::string, int64_t> {
  public:
   void Map(const TextLine& line, Output& out) override {
-    ThrowIfTold();
+    ThrowIfTold(line.text);
     for (std::string_view word : Words(line.text)) out.Emit(word, 1);
   }
 };
@@ -45,7 +49,7 @@ class FindWords : public Mapper<TextLine, std::string, std::string> {
  public:
   void Setup(Context& context) override { context_ = &context; }
   void Map(const TextLine& line, Output& out) override {
-    ThrowIfTold();
+    ThrowIfTold(line.text);
     const std::string file = BaseName(context_->input_file());
     size_t place = 0;
     for (std::string_view word : Words(line.text)) {
@@ -90,7 +94,7 @@ class JoinPlaces : public Reducer<std::string, std::string> {
 class CopyLines : public Mapper<TextLine, std::string, NoValue> {
  public:
   void Map(const TextLine& line, Output& out) override {
-    ThrowIfTold();
+    ThrowIfTold(line.text);
     out.Emit(line.text, {});
   }
 };
@@ -101,7 +105,7 @@ class DrawNonce : public Mapper<TextLine, std::string, std::string> {
     map_ = context.task_index();
     nonce_ = Cat(CurrentUserWorld().random->Next64());
   }
-  void Map(const TextLine&, Output&) override { ThrowIfTold(); }
+  void Map(const TextLine& line, Output&) override { ThrowIfTold(line.text); }
   void Cleanup(Output& out) override {
     for (int key = 0; key < kNonceKeys; ++key) {
       out.Emit(Cat("m", map_, ".", key), nonce_);
@@ -134,6 +138,11 @@ void Refer(ClientJob* job) {
     for (size_t at = 0; at < bytes.size();) {
       const size_t end = std::min(bytes.find('\n', at), bytes.size());
       const std::string line = bytes.substr(at, end - at);
+      if (IsBad(line)) {
+        job->bad.emplace(path, at);
+        at = end + 1;
+        continue;
+      }
       if (job->partitions == 0) job->all_bytes.append(line + "\n");
       size_t place = 0;
       for (size_t from = 0; job->partitions > 0 && from < line.size();) {
@@ -157,6 +166,41 @@ void Refer(ClientJob* job) {
                       : Cat(word, "\t", joined, "\n"));
     }
   }
+}
+
+// Some lines of the input become bad ones.
+void Spoil(uint64_t lot, FileSystem& fs, ClientJob* job) {
+  uint64_t number = 0;
+  for (auto& [path, text] : job->inputs) {
+    std::string spoilt;
+    for (size_t at = 0; at < text.size();) {
+      const size_t end = text.find('\n', at) + 1;
+      if (Hash64(Cat(lot, ".", number++)) % 12 == 0) spoilt.push_back('!');
+      spoilt.append(text, at, end - at);
+      at = end;
+    }
+    text = std::move(spoilt);
+    CHECK(fs.RemoveFile(path).ok());
+    CHECK(WriteWholeFile(fs, path, text).ok());
+  }
+}
+
+// The records in a dead-letter file, which must be bad ones of the job.
+std::string JudgeLetters(const std::string& text, const ClientJob& job,
+                         std::set<std::pair<std::string, uint64_t>>* seen) {
+  for (size_t at = 0; at < text.size();) {
+    const size_t end = text.find('\n', at);
+    const auto letter = nlohmann::json::parse(text.substr(at, end - at));
+    const std::pair<std::string, uint64_t> record(letter["file"],
+                                                  letter["offset"]);
+    if (job.bad.count(record) == 0) {
+      return Cat("a good record was passed over: ", record.first, " offset ",
+                 record.second);
+    }
+    if (!seen->insert(record).second) return "a bad record is there twice";
+    at = end + 1;
+  }
+  return "";
 }
 
 // Numbers of one map are the same in all partitions.
@@ -284,7 +328,18 @@ ClientJob& Jobs::Draw(Random& random, FileSystem& fs, size_t number) {
   job.throws = chance(0.1) ? 0.1 : 0;
   job.poisoned = chance(0.04);
   job.foreign_output = chance(0.05);
+  // By a lot of its own, so that other jobs stay what they were.
+  const uint64_t lot = Hash64(job.request.bytes());
+  if (job.program != Program::kNonce && lot % 8 == 0) {
+    Spoil(lot, fs, &job);
+    job.throws = 0;  // Records that are not bad would be passed over.
+  }
   if (job.program != Program::kNonce) Refer(&job);
+  if (!job.bad.empty()) {
+    const bool one_too_few = lot / 8 % 5 == 0;
+    spec.set_skip_bad_records(
+        static_cast<uint32_t>(job.bad.size() - one_too_few));
+  }
   return job;
 }
 
@@ -298,10 +353,20 @@ std::string Jobs::Judge(FileSystem& fs, const ClientJob& job) const {
   }
   // In order: part-00000, part-00001, ...
   std::vector<std::string> parts;
+  std::set<std::pair<std::string, uint64_t>> letters;
   for (const std::string& name : names) {
     auto bytes = ReadWholeFile(fs, JoinPath(job.output, name), kPartBytesMax);
     if (!bytes.ok()) return Cat(name, " cannot be read");
-    parts.push_back(*std::move(bytes));
+    if (name[0] != '_') {
+      parts.push_back(*std::move(bytes));
+      continue;
+    }
+    std::string wrong = JudgeLetters(*bytes, job, &letters);
+    if (!wrong.empty()) return wrong;
+  }
+  if (letters != job.bad) return "bad records are not in the dead letters";
+  if (letters.size() > job.spec.skip_bad_records()) {
+    return "more records were passed over than the job allows";
   }
   if (job.program == Program::kNonce) {
     if (parts.size() != job.partitions) return "parts are missing";

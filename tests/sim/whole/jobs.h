@@ -7,8 +7,10 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/time/time.h"
@@ -44,6 +46,9 @@ struct ClientJob {
   bool foreign_output = false;  // Somebody makes the output path meanwhile.
   bool foreign_made = false;
   bool input_changed = false;
+  // Records that its mapper throws on, by file and offset. The job may pass
+  // over spec.skip_bad_records() of them: all, or one too few.
+  std::set<std::pair<std::string, uint64_t>> bad;
 
   RequestId request;
   std::optional<JobId> id;  // Acknowledged.

@@ -63,7 +63,11 @@ void Simulation::JudgeCauses() {
     bool expected = false;
     switch (job->failure->cause()) {
       case proto::USER_EXCEPTION:
-        expected = client.throws > 0;
+        expected = client.throws > 0 ||
+                   (!client.bad.empty() && client.spec.skip_bad_records() == 0);
+        break;
+      case proto::BAD_RECORD_LIMIT:
+        expected = client.spec.skip_bad_records() < client.bad.size();
         break;
       case proto::CRASHED:
         expected = client.poisoned ||
@@ -78,7 +82,8 @@ void Simulation::JudgeCauses() {
       case proto::OUTPUT_FAILED:
       case proto::INPUT_UNREADABLE:
         expected = world_.result.coverage.of(Fault::kStoreAway) > 0 ||
-                   world_.result.coverage.of(Fault::kWriteError) > 0;
+                   world_.result.coverage.of(Fault::kWriteError) > 0 ||
+                   world_.result.coverage.of(Fault::kReadError) > 0;
         break;
       case proto::OUTPUT_CONFLICT:
       case proto::OUTPUT_EXISTS:

@@ -31,7 +31,6 @@ struct EdgeMutant {
   bool collect_live_staging = false;   // M24: with a failed attempt's.
   bool adopt_unchecked = false;        // M25: spool files are believed.
   bool forget_to_delete = false;       // A dropped job's files stay.
-  bool unsealed_zombies = false;       // Processes outlive their worker.
 };
 
 struct Mutant {

@@ -6,6 +6,7 @@
 #include "common/logging.h"
 #include "common/strings.h"
 #include "engine/format/map_output_reader.h"
+#include "supervisor/exit_message.h"
 #include "supervisor/status_page.h"
 #include "tests/sim/whole/masters.h"
 #include "tests/sim/whole/shuffle.h"
@@ -22,6 +23,12 @@ bool IsLast(const ClientJob& job, const proto::RunTask& task) {
     return task.has_reduce() && task.index() + 1 == job.partitions;
   }
   return task.has_map() && task.index() == 0;
+}
+
+// Of the process that runs at the moment: they do so one after another.
+supervisor::StatusPage& Page() {
+  static const auto page = std::make_unique<supervisor::StatusPage>();
+  return *page;
 }
 
 }  // namespace
@@ -165,9 +172,8 @@ void Worker::Execute(worker::ChildNumber number,
   const ClientJob& job = *process.job;
   const uint64_t life = life_number_;
   ++world_.result.attempts;
-  static const auto page = std::make_unique<supervisor::StatusPage>();
-  task::TaskEnvironment environment(DefinitionOf(job.program), configure, *page,
-                                    disk_);
+  task::TaskEnvironment environment(DefinitionOf(job.program), configure,
+                                    Page(), disk_);
   UserWorld& user = CurrentUserWorld();
   user.random = world_.random.get();
   user.violate = [this](const std::string& what) { world_.Violate(what); };
@@ -193,7 +199,12 @@ void Worker::Report(worker::ChildNumber number, const proto::RunTask& task,
   if (failed != nullptr) {
     world_.Note(Cat(name_, ": ", job.ToShort(), " task ", task.index(),
                     " fails: ", failed->cause(), " ", failed->message()));
-    Post(worker::ChildFailed{number, *failed, ""});
+    worker::ChildFailed event{number, *failed, ""};
+    if (failed->cause() == proto::USER_EXCEPTION) {
+      event.bad_record = supervisor::RecordAtFault(
+          Page(), failed->cause(), failed->message(), failed->stack());
+    }
+    Post(std::move(event));
     return;
   }
   if (!done->map_output_root().empty()) {

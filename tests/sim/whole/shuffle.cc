@@ -296,7 +296,7 @@ worker::FetchTarget Shuffle::TargetOf(
 
 void Shuffle::Serve(const std::shared_ptr<Transfer>& transfer, Worker& holder) {
   worker::ServedMessage message;
-  if (!transfer->served->Next(&message)) {
+  if (!holder.NextServed(*transfer->served, &message)) {
     return DeliverEnd(transfer, absl::OkStatus());
   }
   if (world_.May(Fault::kFetchReset) && world_.Chance(0.02)) {

@@ -1,10 +1,8 @@
 #include "tests/sim/whole/worker.h"
 
 #include <algorithm>
-#include <cerrno>
 #include <utility>
 
-#include "common/errno_status.h"
 #include "common/logging.h"
 #include "common/strings.h"
 #include "engine/format/index.h"
@@ -21,18 +19,6 @@ constexpr double kSlowFactor = 20;
 // As the loop's: while tasks run, and else.
 constexpr absl::Duration kBusyTick = absl::Milliseconds(250);
 constexpr absl::Duration kIdleTick = absl::Seconds(1);
-
-bool IsWrite(FileOp operation) {
-  switch (operation) {
-    case FileOp::kCreate:
-    case FileOp::kAppend:
-    case FileOp::kSync:
-    case FileOp::kMakeDirectory:
-      return true;
-    default:
-      return false;
-  }
-}
 
 }  // namespace
 
@@ -266,63 +252,6 @@ void Worker::Do(StepSet steps, absl::Duration wait,
     work_ = before;
     if (number == life_number_) Post(std::move(event));
   });
-}
-
-absl::Status Worker::BeforeOperation(FileOp operation,
-                                     const std::string& path) {
-  if (!work_.has_value()) return absl::OkStatus();
-  const Work work = *work_;
-  const absl::Status gone = absl::CancelledError("the process is gone");
-  if (work.life != life_number_ || !IsThere(work.process)) return gone;
-  if (work_->operations_left.has_value() && (*work_->operations_left)-- == 0) {
-    work_->operations_left = 0;
-    return gone;
-  }
-  if (path.rfind(kStore, 0) != 0) {
-    if (!IsWrite(operation)) return absl::OkStatus();
-    if (disk_full_) {
-      world_.Hit(Fault::kDiskFull, work.steps);
-      return ErrnoStatus(ENOSPC, "write", path);
-    }
-    if (world_.May(Fault::kWriteError) &&
-        world_.Chance(world_.scenario.op_faults)) {
-      world_.Hit(Fault::kWriteError, work.steps);
-      return ErrnoStatus(EIO, "write", path);
-    }
-    return absl::OkStatus();
-  }
-  if (store_away_) {
-    world_.Hit(Fault::kStoreAway, work.steps);
-    return absl::UnavailableError(Av(Cat("stale handle: ", path)));
-  }
-  if (operation == FileOp::kRename && path.ends_with("/final")) {
-    const std::string output = path.substr(0, path.find(".millrace-"));
-    world_.before_publish(output);
-    if (world_.options.mutant.edge.rename_replaces) {
-      // As a rename without the flag.
-      world_.fs.RemoveTree(output).IgnoreError();
-    }
-  }
-  // Some steps make one operation, others hundreds.
-  const StepSet rare =
-      Only(Step::kMapPrepare) | Only(Step::kFetch) | Only(Step::kCleanup);
-  const double stalls = (work.steps & rare).any()
-                            ? 0.02
-                            : 0.001 + 0.5 * world_.scenario.op_faults;
-  if (!work.operations_left.has_value() && world_.May(Fault::kStoreStalls) &&
-      world_.Chance(stalls)) {
-    world_.Hit(Fault::kStoreStalls, work.steps);
-    world_.Note(Cat(name_, " waits for the store: ", path));
-    work_.reset();  // Whoever comes meanwhile is about something else.
-    world_.Suspend(world_.Between(1, world_.Chance(0.3) ? 15'000 : 800));
-    while ((work.process == 0 ? paused_ : processes_paused_) &&
-           work.life == life_number_ && !world_.violated()) {
-      world_.Suspend(absl::Milliseconds(200));
-    }
-    work_ = work;
-    if (work.life != life_number_ || !IsThere(work.process)) return gone;
-  }
-  return absl::OkStatus();
 }
 
 StepSet Worker::StepOf(const Seen& seen) {

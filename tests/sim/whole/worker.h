@@ -24,6 +24,7 @@
 #include "tests/testing/faulty_file_system.h"
 #include "worker/agent/agent_core.h"
 #include "worker/shuffle/open_outputs.h"
+#include "worker/shuffle/served_transfer.h"
 #include "worker/spool/blob_cache.h"
 #include "worker/spool/live_attempts.h"
 
@@ -74,6 +75,9 @@ class Worker final : public sim::CheckedWorker {
   absl::Duration UntilLocal(absl::Duration local) const;
   FileSystem& disk() { return disk_; }
   worker::OpenOutputs& outputs();
+  // The transfer's next message, from this worker's disk.
+  bool NextServed(worker::ServedTransfer& served,
+                  worker::ServedMessage* message);
   const std::string& address() const { return address_; }
   const std::string& host() const { return host_; }
   const worker::WorkerLayout& layout() const { return layout_; }
@@ -130,6 +134,8 @@ class Worker final : public sim::CheckedWorker {
   void Do(StepSet steps, absl::Duration wait,
           std::function<worker::Event(Life& life)> what);
   absl::Status BeforeOperation(FileOp operation, const std::string& path);
+  // Whether the read that comes next is to fail, which it then does.
+  bool ReadFails(const StepSet& steps);
   bool IsThere(worker::ChildNumber process) const {
     return process == 0 || processes_.contains(process);
   }
@@ -215,6 +221,7 @@ class Worker final : public sim::CheckedWorker {
   std::vector<worker::Event> own_;
   std::map<worker::ChildNumber, Process> processes_;
   std::optional<Work> work_;
+  bool serves_ = false;  // What is read goes to another worker.
 
   worker::StreamId stream_ = 0;
   bool connecting_ = false;

@@ -30,6 +30,8 @@ absl::StatusOr<std::shared_ptr<grpc::Channel>> Dial(
   grpc::ChannelArguments args;
   args.SetMaxReceiveMessageSize(static_cast<int>(kMessageBytesMax));
   args.SetMaxSendMessageSize(static_cast<int>(kMessageBytesMax));
+  args.SetInt(GRPC_ARG_TCP_MAX_READ_CHUNK_SIZE,
+              static_cast<int>(kReadBytesMax));
   args.SetInt(GRPC_ARG_MAX_METADATA_SIZE, static_cast<int>(kMetadataBytesMax));
   args.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, Millis(kKeepaliveInterval));
   args.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, Millis(kKeepaliveTimeout));

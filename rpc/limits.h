@@ -19,6 +19,10 @@ inline constexpr size_t kPartBytes = 1 << 20;
 // Of a Hello, all parts together: some four million map outputs.
 inline constexpr size_t kHelloBytesMax = 256 << 20;
 
+// Most that is read from a connection at once. Each keeps buffers for as much
+// as it has lately read at once, idle or not: by default up to 4 MiB.
+inline constexpr size_t kReadBytesMax = 256 << 10;
+
 // Longest text of a status that crosses the wire; the rest is cut off.
 inline constexpr size_t kStatusTextBytesMax = 4 << 10;
 // Of all headers and trailers of a call: a status text of bytes that are no

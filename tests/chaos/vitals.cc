@@ -17,6 +17,11 @@ namespace {
 
 constexpr std::string_view kThreads = "Threads:";
 
+// "master" of "master-2".
+std::string KindOf(const std::string& name) {
+  return name.substr(0, name.rfind('-'));
+}
+
 }  // namespace
 
 bool ReadVitalSigns(pid_t pid, VitalSigns* signs) {
@@ -44,13 +49,21 @@ void Vitals::Add(const std::string& name, pid_t pid, absl::Duration at,
 
 std::vector<Growth> Vitals::Of(absl::Duration from) const {
   std::vector<Growth> all;
+  const absl::Duration middle = from + (last_ - from) / 2;
+  std::map<std::string, VitalSigns> most;  // By kind, in the first half.
+  for (const auto& [process, samples] : samples_) {
+    VitalSigns& kind = most[KindOf(process.first)];
+    for (const Sample& sample : samples) {
+      if (sample.at < from || sample.at >= middle) continue;
+      kind.descriptors = std::max(kind.descriptors, sample.signs.descriptors);
+      kind.threads = std::max(kind.threads, sample.signs.threads);
+    }
+  }
   for (const auto& [process, samples] : samples_) {
     if (samples.front().at > from || samples.back().at < last_) continue;
     Growth growth;
     growth.name = process.first;
-    const absl::Duration middle = from + (last_ - from) / 2;
-    int descriptors[2] = {0, 0};
-    int threads[2] = {0, 0};
+    VitalSigns later;  // The most of the second half.
     double n = 0;
     double t = 0;
     double m = 0;
@@ -70,9 +83,9 @@ std::vector<Growth> Vitals::Of(absl::Duration from) const {
       m += mib;
       tt += hours * hours;
       tm += hours * mib;
-      const size_t half = sample.at < middle ? 0 : 1;
-      descriptors[half] = std::max(descriptors[half], sample.signs.descriptors);
-      threads[half] = std::max(threads[half], sample.signs.threads);
+      if (sample.at < middle) continue;
+      later.descriptors = std::max(later.descriptors, sample.signs.descriptors);
+      later.threads = std::max(later.threads, sample.signs.threads);
     }
     for (size_t i = 0; i < in_eighth.size(); ++i) {
       if (in_eighth[i] > 0) growth.course[i] /= in_eighth[i];
@@ -81,8 +94,9 @@ std::vector<Growth> Vitals::Of(absl::Duration from) const {
     growth.samples = static_cast<int>(n);
     growth.resident_mib = samples.back().signs.resident_mib;
     growth.mib_per_hour = spread > 0 ? (n * tm - t * m) / spread : 0;
-    growth.more_descriptors = descriptors[1] - descriptors[0];
-    growth.more_threads = threads[1] - threads[0];
+    const VitalSigns& before = most[KindOf(growth.name)];
+    growth.more_descriptors = later.descriptors - before.descriptors;
+    growth.more_threads = later.threads - before.threads;
     all.push_back(std::move(growth));
   }
   return all;

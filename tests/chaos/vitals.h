@@ -32,7 +32,9 @@ struct Growth {
   // Mean resident MiB in each eighth of the time from the first sample of all,
   // those that do not count included: whether it grows on. 0: no sample.
   std::array<double, 8> course = {};
-  // The most in the second half of the time beyond the most in the first.
+  // The most in the second half of the time beyond the most that a process of
+  // its kind, "master" or "worker", had in the first: a leader has more than
+  // those that follow it, and who leads changes.
   int more_descriptors = 0;
   int more_threads = 0;
 };

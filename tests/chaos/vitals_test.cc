@@ -50,5 +50,22 @@ TEST(VitalsTest, GrowthIsThatAfterTheBeginning) {
   EXPECT_EQ(growths[2].more_descriptors, 0);
 }
 
+TEST(VitalsTest, WhoLeadsHasAsManyAsWhoHasLed) {
+  Vitals vitals;
+  for (int minute = 0; minute <= 120; ++minute) {
+    const absl::Duration at = absl::Minutes(minute);
+    const bool first = minute < 80;
+    vitals.Add("master-1", 1, at, {50, first ? 60 : 40, first ? 38 : 35});
+    vitals.Add("master-2", 2, at, {50, first ? 40 : 61, first ? 35 : 38});
+    vitals.Add("worker-1", 3, at, {50, first ? 40 : 50, 35});
+  }
+  const std::vector<Growth> growths = vitals.Of(absl::Minutes(30));
+  ASSERT_EQ(growths.size(), 3u);
+  EXPECT_LT(growths[0].more_descriptors, 1);
+  EXPECT_EQ(growths[1].more_descriptors, 1);
+  EXPECT_EQ(growths[1].more_threads, 0);
+  EXPECT_EQ(growths[2].more_descriptors, 10);
+}
+
 }  // namespace
 }  // namespace millrace::chaostest

@@ -188,10 +188,9 @@ TEST(JobTextTest, DetailsSayWhySizesAreWhatTheyAre) {
   job.mutable_status()->mutable_reduces()->set_total(8);
   EXPECT_THAT(JobDetailText(job, kNow),
               HasSubstr("8 reduces: one per 128 MiB of input (--reducers)"));
-  job.mutable_status()->mutable_reduces()->set_total(2);
   job.mutable_status()->set_map_output_estimate(57 << 20);
   EXPECT_THAT(JobDetailText(job, kNow),
-              HasSubstr("2 reduces: enough input to share, 57 MiB of map "
+              HasSubstr("8 reduces: enough to share the work, 57 MiB of map "
                         "output by a sample (--reducers)"));
   job.mutable_status()->set_planned(false);
   EXPECT_THAT(JobDetailText(job, kNow), Not(HasSubstr("sizes")));

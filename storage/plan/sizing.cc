@@ -15,9 +15,17 @@ constexpr uint64_t kSplitBytesMax = 128 * kMiB;
 constexpr uint64_t kReducerBytes = 128 * kMiB;
 constexpr uint64_t kOneReducerBytes = 16 * kMiB;
 constexpr uint64_t kReducersMax = 1024;
+constexpr uint32_t kReducersToShare = 8;
 
 uint64_t DividedUp(uint64_t bytes, uint64_t by) {
   return bytes / by + (bytes % by != 0);
+}
+
+// To the nearest: what is added to records on their way is no reason for one
+// more than the input has.
+uint64_t SharesOf(uint64_t map_output_bytes) {
+  return map_output_bytes / kReducerBytes +
+         (map_output_bytes % kReducerBytes) / (kReducerBytes / 2);
 }
 
 }  // namespace
@@ -33,13 +41,9 @@ uint32_t ChooseReducers(uint64_t input_bytes) {
 }
 
 uint32_t ChooseReducersFor(uint64_t input_bytes, uint64_t map_output_bytes) {
-  // To the nearest: what is added to records on their way is no reason for one
-  // more than the input has.
-  const uint64_t shares =
-      map_output_bytes / kReducerBytes +
-      (map_output_bytes % kReducerBytes) / (kReducerBytes / 2);
   return static_cast<uint32_t>(std::clamp<uint64_t>(
-      shares, input_bytes > kOneReducerBytes ? 2 : 1, kReducersMax));
+      SharesOf(map_output_bytes),
+      std::min(ChooseReducers(input_bytes), kReducersToShare), kReducersMax));
 }
 
 std::string WhyMaps(const Sizing& sizing) {
@@ -81,11 +85,13 @@ std::string WhyReduces(const Sizing& sizing) {
     return Cat(reduces, ": as many as it gets by itself (--reducers)");
   }
   if (sizing.map_output_estimate.has_value()) {
-    return Cat(
-        reduces, ": ", sizing.reduces == 2 ? "enough input to share, " : "",
-        HumanBytes(*sizing.map_output_estimate), " of map output by a sample",
-        sizing.reduces == 2 ? "" : Cat(", one per ", HumanBytes(kReducerBytes)),
-        " (--reducers)");
+    const std::string output = Cat(HumanBytes(*sizing.map_output_estimate),
+                                   " of map output by a sample");
+    return SharesOf(*sizing.map_output_estimate) < sizing.reduces
+               ? Cat(reduces, ": enough to share the work, ", output,
+                     " (--reducers)")
+               : Cat(reduces, ": ", output, ", one per ",
+                     HumanBytes(kReducerBytes), " (--reducers)");
   }
   if (sizing.reduces == 2) {
     return Cat(reduces, ": enough input to share (--reducers)");

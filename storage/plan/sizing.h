@@ -22,9 +22,10 @@ uint64_t ChooseSplitBytes(uint64_t input_bytes);
 uint32_t ChooseReducers(uint64_t input_bytes);
 
 // The same when the maps are known to give about `map_output_bytes`, which is
-// what reduces read: one for 128 MiB of those, and yet two at the least when
-// there is input to share, for how much work a record of theirs is nobody
-// knows.
+// what reduces read: one for 128 MiB of those. Where the size of the input asks
+// for eight or more, it is eight at the least, and never fewer than it asks for
+// below that: so many share the work evenly on few cores, and how much work a
+// record makes nobody knows.
 uint32_t ChooseReducersFor(uint64_t input_bytes, uint64_t map_output_bytes);
 
 // What a plan came to, and what was asked for: 0 where nothing was.

@@ -25,13 +25,17 @@ TEST(SizingTest, ReducersFollowTheInput) {
 }
 
 TEST(SizingTest, ReducersFollowTheMapOutputWhereItIsKnown) {
-  const uint64_t input = 1024 * kMebibyte;
-  EXPECT_EQ(ChooseReducersFor(input, 0), 2u);
-  EXPECT_EQ(ChooseReducersFor(input, 300 * kMebibyte), 2u);
-  EXPECT_EQ(ChooseReducersFor(input, 320 * kMebibyte), 3u);
-  EXPECT_EQ(ChooseReducersFor(input, 1044 * kMebibyte), 8u);
-  EXPECT_EQ(ChooseReducersFor(input, 4096 * kMebibyte), 32u);
+  const uint64_t input = 10240 * kMebibyte;
+  EXPECT_EQ(ChooseReducers(input), 80u);
+  EXPECT_EQ(ChooseReducersFor(input, 0), 8u);
+  EXPECT_EQ(ChooseReducersFor(input, 1080 * kMebibyte), 8u);
+  EXPECT_EQ(ChooseReducersFor(input, 1090 * kMebibyte), 9u);
+  EXPECT_EQ(ChooseReducersFor(input, 10440 * kMebibyte), 82u);
+  EXPECT_EQ(ChooseReducersFor(input, 40960 * kMebibyte), 320u);
   EXPECT_EQ(ChooseReducersFor(input, ~uint64_t{0}), 1024u);
+  EXPECT_EQ(ChooseReducersFor(1024 * kMebibyte, 0), 8u);
+  EXPECT_EQ(ChooseReducersFor(1024 * kMebibyte, 1044 * kMebibyte), 8u);
+  EXPECT_EQ(ChooseReducersFor(258 * kMebibyte, 0), 3u);
   EXPECT_EQ(ChooseReducersFor(16 * kMebibyte, 0), 1u);
 }
 
@@ -63,10 +67,10 @@ TEST(SizingTest, ReasonsAreThoseOfTheChoice) {
 TEST(SizingTest, ASampleIsTheReasonWhereItDecided) {
   Sizing sizing = {.input_bytes = 1024 * kMebibyte,
                    .maps = 8,
-                   .reduces = 2,
+                   .reduces = 8,
                    .map_output_estimate = 57 * kMebibyte};
   EXPECT_EQ(WhyReduces(sizing),
-            "2 reduces: enough input to share, 57 MiB of map output by a "
+            "8 reduces: enough to share the work, 57 MiB of map output by a "
             "sample (--reducers)");
   sizing.reduces = 20;
   sizing.map_output_estimate = 2560 * kMebibyte;

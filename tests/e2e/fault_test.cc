@@ -73,7 +73,7 @@ class SampleTest : public FaultTest {
 TEST_F(SampleTest, ReducesFollowWhatMapsGive) {
   const ProgramResult result = RunFault({"none"});
   ExpectSuccess(result);
-  EXPECT_THAT(result.err, HasSubstr("2 reduces: enough input to share, "));
+  EXPECT_THAT(result.err, HasSubstr("3 reduces: enough to share the work, "));
   EXPECT_THAT(result.err, HasSubstr(" of map output by a sample (--reducers)"));
 }
 

@@ -253,9 +253,7 @@ AttemptOutcome RunMapAttempt(TaskEnvironment& env, const proto::RunTask& run) {
   env.page().phase.store(TaskPhase::kPlan, std::memory_order_relaxed);
   absl::StatusOr<std::shared_ptr<const proto::Plan>> plan =
       env.LoadPlan(run.map().plan_path());
-  if (!plan.ok()) {
-    return MakeFailure(proto::INTERNAL, plan.status().ToString(), true);
-  }
+  if (!plan.ok()) return EngineFailure(plan.status());
   return RunMapOf(env, **plan, run,
                   {.codec = env.codec(),
                    .buffer_bytes = env.buffer_bytes(),

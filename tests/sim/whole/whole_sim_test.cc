@@ -97,8 +97,9 @@ TEST(WholeSimTest, SeedsThatFailedOnce) {
   if (only_seed != 0) GTEST_SKIP();
   // 697 and 5610: a planner that had been given up woke up in its probe and
   // took the staging directory of the running job away. 2908 and 3001: the last
-  // worker was called excluded while its disk was full.
-  for (uint64_t seed : {697, 2908, 3001, 5610}) {
+  // worker was called excluded while its disk was full. 919 and 1630: a plan
+  // that could not be read from a worker's disk was the job's own failure.
+  for (uint64_t seed : {697, 919, 1630, 2908, 3001, 5610}) {
     SimOptions options;
     options.seed = seed;
     const SimResult result = Simulate(options);

@@ -25,12 +25,6 @@ bool IsLast(const ClientJob& job, const proto::RunTask& task) {
   return task.has_map() && task.index() == 0;
 }
 
-// Of the process that runs at the moment: they do so one after another.
-supervisor::StatusPage& Page() {
-  static const auto page = std::make_unique<supervisor::StatusPage>();
-  return *page;
-}
-
 }  // namespace
 
 void Worker::ProcessLater(worker::ChildNumber number, absl::Duration wait,
@@ -172,50 +166,51 @@ void Worker::Execute(worker::ChildNumber number,
   const ClientJob& job = *process.job;
   const uint64_t life = life_number_;
   ++world_.result.attempts;
-  task::TaskEnvironment environment(DefinitionOf(job.program), configure,
-                                    Page(), disk_);
+  const auto page = std::make_unique<supervisor::StatusPage>();
+  task::TaskEnvironment environment(DefinitionOf(job.program), configure, *page,
+                                    disk_);
   UserWorld& user = CurrentUserWorld();
   user.random = world_.random.get();
   user.violate = [this](const std::string& what) { world_.Violate(what); };
-  user.throws = world_.Chance(job.throws);
+  // Another one may run while the store keeps this one waiting.
+  const bool throws = std::exchange(user.throws, world_.Chance(job.throws));
   const std::optional<Work> before =
       std::exchange(work_, Work{life, RunningStep(task), operations, number});
   const task::AttemptOutcome outcome = task::RunAttempt(environment, task);
   work_ = before;
+  user.throws = throws;
   if (life != life_number_ || operations.has_value()) return;
   // It may have been killed while the store kept it waiting.
   const auto found = processes_.find(number);
   if (found == processes_.end() || !found->second.task.has_value()) return;
   found->second.task.reset();
-  Report(number, task, std::get_if<proto::TaskDone>(&outcome),
-         std::get_if<proto::TaskFailed>(&outcome));
+  const auto* failed = std::get_if<proto::TaskFailed>(&outcome);
+  if (failed == nullptr) {
+    return Report(number, task, std::get<proto::TaskDone>(outcome));
+  }
+  world_.Note(Cat(name_, ": ", job.name, " task ", task.index(),
+                  " fails: ", failed->cause(), " ", failed->message()));
+  worker::ChildFailed event{number, *failed, ""};
+  if (failed->cause() == proto::USER_EXCEPTION) {
+    event.bad_record = supervisor::RecordAtFault(
+        *page, failed->cause(), failed->message(), failed->stack());
+  }
+  Post(std::move(event));
 }
 
 void Worker::Report(worker::ChildNumber number, const proto::RunTask& task,
-                    const proto::TaskDone* done,
-                    const proto::TaskFailed* failed) {
+                    const proto::TaskDone& done) {
   const Process& process = processes_.at(number);
   const JobId job = *JobId::FromBytes(process.start.configure.job_id());
-  if (failed != nullptr) {
-    world_.Note(Cat(name_, ": ", job.ToShort(), " task ", task.index(),
-                    " fails: ", failed->cause(), " ", failed->message()));
-    worker::ChildFailed event{number, *failed, ""};
-    if (failed->cause() == proto::USER_EXCEPTION) {
-      event.bad_record = supervisor::RecordAtFault(
-          Page(), failed->cause(), failed->message(), failed->stack());
-    }
-    Post(std::move(event));
-    return;
-  }
-  if (!done->map_output_root().empty()) {
-    KeepOutput(job, task, done->map_output_root());
+  if (!done.map_output_root().empty()) {
+    KeepOutput(job, task, done.map_output_root());
   }
   if (world_.options.mutant.edge.write_into_output && task.has_reduce()) {
     world_.fs.MakeDirectory(process.job->output).IgnoreError();
     world_.fs.SetContents(Cat(process.job->output, "/part-", task.index()),
                           world_.fs.Contents(task.reduce().output_path()));
   }
-  Post(worker::ChildDone{number, *done});
+  Post(worker::ChildDone{number, done});
 }
 
 void Worker::KeepOutput(const JobId& job, const proto::RunTask& task,

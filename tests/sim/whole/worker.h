@@ -186,7 +186,7 @@ class Worker final : public sim::CheckedWorker {
   // The task's code on the disk as it is; ends early after so many operations.
   void Execute(worker::ChildNumber number, std::optional<uint64_t> operations);
   void Report(worker::ChildNumber number, const proto::RunTask& task,
-              const proto::TaskDone* done, const proto::TaskFailed* failed);
+              const proto::TaskDone& done);
   void EndProcess(worker::ChildNumber number, proto::FailureCause cause,
                   const std::string& message);
   void KeepOutput(const JobId& job, const proto::RunTask& task,

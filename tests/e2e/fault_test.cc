@@ -70,7 +70,7 @@ class SampleTest : public FaultTest {
   }
 };
 
-TEST_F(SampleTest, ReducesFollowWhatMapsGive) {
+TEST_F(SampleTest, TheSampleIsTheReasonThatIsGiven) {
   const ProgramResult result = RunFault({"none"});
   ExpectSuccess(result);
   EXPECT_THAT(result.err, HasSubstr("3 reduces: enough to share the work, "));

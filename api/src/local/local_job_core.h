@@ -98,7 +98,8 @@ struct RunAttempt {
   // That a map passes over, by file and offset. With them the same attempt is
   // run again, after its DropAttempt.
   std::vector<proto::BadRecord> bad_records;
-  // Of the plan: no attempt of it has failed by the program's fault.
+  // Of the plan: no attempt of it has failed by the program's fault, and none
+  // has met a bad record.
   bool sample_map_output = false;
 };
 // Kill the slot's process; SlotGone follows.

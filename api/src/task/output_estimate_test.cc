@@ -119,8 +119,8 @@ class EstimateMapOutputTest : public ::testing::Test {
     configure_.set_job_id("0123456789abcdef");
     run_.set_kind(proto::PLAN_TASK);
     run_.set_attempt_uid("fedcba9876543210");
-    run_.mutable_plan()->set_plan_path("/work/plan");
-    EXPECT_TRUE(fs_.MakeDirectory("/work").ok());
+    run_.mutable_plan()->set_plan_path("/scratch/plan");
+    EXPECT_TRUE(fs_.MakeDirectory("/scratch").ok());
   }
 
   // `count` lines of `width` bytes, of which `distinct` different ones.
@@ -148,7 +148,7 @@ class EstimateMapOutputTest : public ::testing::Test {
     std::optional<uint64_t> estimate;
     failed_ = EstimateMapOutput(env, run_, plan_, &estimate);
     EXPECT_EQ(plan_.SerializeAsString(), before);
-    EXPECT_THAT(fs_.AllFiles("/work"), ElementsAre());
+    EXPECT_THAT(fs_.AllFiles("/scratch"), ElementsAre());
     return estimate;
   }
 

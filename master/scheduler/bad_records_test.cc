@@ -216,5 +216,38 @@ TEST_F(BadRecordsSchedulerTest, TheirFilesAreCheckedAndPublished) {
   EXPECT_THAT(publish.publish().dead_letters(), SizeIs(1));
 }
 
+// The part files do not need the map any more, but its records are output too.
+TEST_F(BadRecordsSchedulerTest, WhatAWinnerPassedOverStaysWhenItsWorkerIsNew) {
+  Begin(5);
+  Meet(a_, map_, 30);
+  h_.Take(a_);
+  h_.Done(a_, map_, Done(1));
+  h_.Done(a_, reduce_, testing::ReduceDone(10, "/part"));
+  for (const proto::Grant& grant : h_.TakeGrants(a_)) {
+    ASSERT_TRUE(grant.has_check());
+    h_.Done(a_, grant);
+  }
+  ASSERT_EQ(h_.Applied(proto::LogEntry::kDecided), 1u);
+  h_.Close(a_);
+  h_.Pass(absl::Seconds(2));
+  ASSERT_EQ(h_.Applied(proto::LogEntry::kWorkerLost), 1u);
+
+  proto::Hello hello = h_.HelloOf(2, "a");
+  hello.add_jobs(std::string(job_.bytes()));
+  for (const std::string& uid : {map_.attempt().attempt_uid(), Bytes(88)}) {
+    proto::HeldOutput* held = hello.add_held();
+    held->set_job_id(std::string(job_.bytes()));
+    held->set_attempt_uid(uid);
+    held->set_root(std::string(h_.job(job_).maps.tasks[0].root_bytes()));
+  }
+  std::vector<std::string> dropped;
+  for (const auto& message : h_.Take(h_.Open(hello))) {
+    if (message.has_drop_attempt()) {
+      dropped.push_back(message.drop_attempt().attempt_uid());
+    }
+  }
+  EXPECT_THAT(dropped, ElementsAre(Bytes(88)));
+}
+
 }  // namespace
 }  // namespace millrace::master

@@ -201,7 +201,8 @@ void ReadHeld(SoftState& soft, SoftWorker& worker,
   if (job == nullptr || job->ended()) return;  // DropJob follows.
   if (reported.count(held.attempt_uid()) > 0) return;
   if (soft.FindAttempt(*uid) != nullptr) return;
-  const Task* task = job->FindTask({proto::MAP_TASK, held.map_index()});
+  const TaskId map{proto::MAP_TASK, held.map_index()};
+  const Task* task = job->FindTask(map);
   if (task != nullptr && task->had_winner && task->uid == *uid &&
       task->root_bytes() == held.root()) {
     if (task->has_winner) {
@@ -218,7 +219,7 @@ void ReadHeld(SoftState& soft, SoftWorker& worker,
       return;
     }
   }
-  soft.Drop(worker.entry->number, *job_id, *uid);
+  soft.Drop(worker.entry->number, *job_id, map, *uid);
 }
 
 void Activate(SoftState& soft, SessionId session, const proto::Hello& hello,

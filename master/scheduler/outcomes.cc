@@ -52,10 +52,8 @@ bool Settled(const Job& job, const TaskId& id, const AttemptUid& uid) {
 }
 
 // It is over for this attempt; the log has nothing of it.
-void AckAndForget(SoftState& soft, WorkerNumber worker, const JobId& job,
-                  const AttemptUid& uid, bool drop) {
+void AckAndForget(SoftState& soft, WorkerNumber worker, const AttemptUid& uid) {
   soft.Ack(worker, uid);
-  if (drop) soft.Drop(worker, job, uid);
   ForgetAttempt(soft, uid);
 }
 
@@ -164,11 +162,12 @@ void OnDone(SoftState& soft, SoftWorker& worker, SoftJob& job, Attempt& attempt,
             proto::AttemptOutcome outcome) {
   const std::string incarnation(worker.entry->incarnation.bytes());
   const AttemptUid uid = attempt.uid;
-  switch (attempt.task.kind) {
+  const TaskId task = attempt.task;
+  switch (task.kind) {
     case proto::PLAN_TASK:
       if (!HasRoom(soft, job, outcome.done())) {
-        return AckAndForget(soft, worker.entry->number, job.job->id, uid,
-                            /*drop=*/true);
+        AckAndForget(soft, worker.entry->number, uid);
+        return soft.Drop(worker.entry->number, job.job->id, task, uid);
       }
       ProposePlanned(soft, job, attempt, std::move(outcome), incarnation);
       break;
@@ -186,8 +185,8 @@ void OnDone(SoftState& soft, SoftWorker& worker, SoftJob& job, Attempt& attempt,
     case proto::REDUCE_TASK: {
       if (outcome.epoch() != job.job->epoch &&
           !soft.options.mutant.believe_reports) {
-        return AckAndForget(soft, worker.entry->number, job.job->id, uid,
-                            /*drop=*/true);
+        AckAndForget(soft, worker.entry->number, uid);
+        return soft.Drop(worker.entry->number, job.job->id, task, uid);
       }
       proto::LogEntry entry;
       proto::ReduceWon* won = entry.mutable_reduce_won();
@@ -202,8 +201,7 @@ void OnDone(SoftState& soft, SoftWorker& worker, SoftJob& job, Attempt& attempt,
     }
     case proto::CHECK_TASK: {
       if (attempt.winners_hash.empty()) {  // Another leader's.
-        return AckAndForget(soft, worker.entry->number, job.job->id, uid,
-                            /*drop=*/false);
+        return AckAndForget(soft, worker.entry->number, uid);
       }
       proto::LogEntry entry;
       proto::Decided* decided = entry.mutable_decided();
@@ -239,8 +237,7 @@ void OnPublishFailed(SoftState& soft, SoftWorker& worker, SoftJob& job,
   ++job.publish_failures;
   job.publish_error = failure.message();
   const TaskId task = attempt.task;
-  AckAndForget(soft, worker.entry->number, job.job->id, attempt.uid,
-               /*drop=*/false);
+  AckAndForget(soft, worker.entry->number, attempt.uid);
   soft.MakeRunnableAt(&job, task, soft.now + wait);
 }
 
@@ -250,8 +247,7 @@ void OnFailed(SoftState& soft, SoftWorker& worker, SoftJob& job,
   // Told to stop, by this leader or another.
   if ((attempt.killed || failure.cause() == proto::CANCELLED) &&
       !soft.options.mutant.blame_beaten) {
-    return AckAndForget(soft, worker.entry->number, job.job->id, attempt.uid,
-                        /*drop=*/false);
+    return AckAndForget(soft, worker.entry->number, attempt.uid);
   }
   if (attempt.task.kind == proto::PUBLISH_TASK) {
     return OnPublishFailed(soft, worker, job, attempt, failure);
@@ -308,7 +304,7 @@ void Resolve(SoftState& soft, const proto::AttemptRef& ref,
       soft.RemoveAttempt(*uid);
     } else {
       if (result.refusal != Refusal::kRepeated) {
-        soft.Drop(worker, *job_id, *uid);
+        soft.Drop(worker, *job_id, task, *uid);
       }
       ForgetAttempt(soft, *uid);
     }
@@ -393,18 +389,16 @@ void OnOutcome(SoftState& soft, SoftWorker& worker,
   const WorkerNumber number = worker.entry->number;
   SoftJob* job = soft.FindJob(*job_id);
   if (job == nullptr) {  // Ended or forgotten; DropJob clears what is left.
-    return AckAndForget(soft, number, *job_id, *uid, /*drop=*/false);
+    return AckAndForget(soft, number, *uid);
   }
   const TaskId task = TaskId::From(outcome.attempt().task());
   if (task.kind < proto::PLAN_TASK || task.kind > proto::PUBLISH_TASK) return;
   Attempt* known = soft.FindAttempt(*uid);
   if (known != nullptr && known->reported) return;  // Acked when applied.
   if (Settled(*job->job, task, *uid) && !soft.options.mutant.believe_reports) {
-    const Task* found = job->job->FindTask(task);
-    const bool won =
-        found != nullptr && found->has_winner && found->uid == *uid;
-    return AckAndForget(soft, number, *job_id, *uid,
-                        outcome.has_done() && !won);
+    AckAndForget(soft, number, *uid);
+    if (outcome.has_done()) soft.Drop(number, *job_id, task, *uid);
+    return;
   }
   Attempt* attempt =
       KnownOrAdopted(soft, worker, outcome, known, *uid, *job_id);
@@ -451,7 +445,7 @@ void OnWinnersLost(SoftState& soft, const ApplyResult& result) {
     SoftJob* job = soft.FindJob(lost.job);
     if (job == nullptr || job->job->ended()) continue;
     soft.changed.insert(lost.job);
-    soft.Drop(lost.worker, lost.job, lost.uid);
+    soft.Drop(lost.worker, lost.job, lost.task, lost.uid);
     if (lost.task.kind == proto::MAP_TASK) {
       job->fetch_evidence.Forget(lost.task.index);
       job->losing.erase(lost.task.index);
@@ -503,7 +497,7 @@ void OnTaskEntry(SoftState& soft, const proto::LogEntry& entry,
           WorkerIncarnation::FromBytes(entry.map_reoffered().worker());
       if (result.refusal == Refusal::kRepeated || !uid || !worker) break;
       if (const Worker* from = soft.state.FindWorker(*worker)) {
-        soft.Drop(from->number, result.job, *uid);
+        soft.Drop(from->number, result.job, {proto::MAP_TASK, map}, *uid);
       }
       break;
     }

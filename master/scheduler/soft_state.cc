@@ -57,10 +57,13 @@ void SoftState::Ack(WorkerNumber number, const AttemptUid& uid) {
   SendTo(*worker, std::move(message));
 }
 
-void SoftState::Drop(WorkerNumber number, const JobId& job,
+void SoftState::Drop(WorkerNumber number, const JobId& job, const TaskId& task,
                      const AttemptUid& uid) {
   SoftWorker* worker = FindWorker(number);
   if (worker == nullptr) return;
+  const Job* known = state.FindJob(job);
+  const Task* of = known == nullptr ? nullptr : known->FindTask(task);
+  if (of != nullptr && of->has_winner && of->uid == uid) return;
   proto::MasterMessage message;
   message.mutable_drop_attempt()->set_job_id(std::string(job.bytes()));
   message.mutable_drop_attempt()->set_attempt_uid(std::string(uid.bytes()));

@@ -355,8 +355,11 @@ struct SoftState {
   std::shared_ptr<const proto::MasterMessage> Shared(
       proto::MasterMessage message) const;
   void Ack(WorkerNumber worker, const AttemptUid& uid);
-  // Nobody will need what the attempt wrote.
-  void Drop(WorkerNumber worker, const JobId& job, const AttemptUid& uid);
+  // Nobody will need what the attempt wrote, unless it is the task's winner:
+  // then nothing is done. What a map has passed over is part of the output,
+  // also when no reduce will read the map again.
+  void Drop(WorkerNumber worker, const JobId& job, const TaskId& task,
+            const AttemptUid& uid);
   void WakeAt(absl::Duration when) { wakeups.insert(when); }
 
   // ---------------------------------------------------------------- lookup

@@ -10,14 +10,14 @@ namespace {
 constexpr std::string_view kFaultNames[kFaults] = {
     "worker killed",   "worker paused",    "host restarted",   "worker slow",
     "process crashed", "process hung",     "process exited",   "spawn failed",
-    "stream broken",   "stream half open", "messages delayed", "fetch cut",
-    "fetch reset",     "fetch stalled",    "fetch flipped",    "fetch swapped",
-    "disk full",       "write error",      "read error",       "output flipped",
-    "output cut",      "output deleted",   "store away",       "store stalls",
-    "clock jump",      "clock rate",       "master killed",    "leader deposed",
-    "master stalled",  "log slow",         "blob missing",     "blob lost",
-    "other records",   "input changed",    "client repeats",   "client kills",
-    "worker drained"};
+    "stream broken",   "stream half open", "messages delayed", "link cut",
+    "link one way",    "fetch cut",        "fetch reset",      "fetch stalled",
+    "fetch flipped",   "fetch swapped",    "disk full",        "write error",
+    "read error",      "output flipped",   "output cut",       "output deleted",
+    "store away",      "store stalls",     "clock jump",       "clock rate",
+    "master killed",   "leader deposed",   "master stalled",   "log slow",
+    "blob missing",    "blob lost",        "other records",    "input changed",
+    "client repeats",  "client kills",     "worker drained"};
 
 constexpr std::string_view kStepNames[kSteps] = {
     "submit",   "plan",    "map prepare",    "map run",     "map done",

@@ -29,6 +29,8 @@ enum class Fault : uint8_t {
   kStreamBroken,    // Of a worker to a master; both learn of it.
   kStreamHalfOpen,  // The master does not, for a while.
   kMessagesDelayed,
+  kLinkCut,       // Between a worker and all masters, for a while.
+  kLinkOneWay,    // What one of the two says arrives, the rest does not.
   kFetchCut,      // A worker cannot reach another one.
   kFetchReset,    // In the middle of a transfer.
   kFetchStalled,  // It never says anything again.

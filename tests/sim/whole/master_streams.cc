@@ -24,6 +24,26 @@ void Masters::Delay(Worker& worker, absl::Duration by, absl::Duration until) {
   unsettled_until_ = std::max(unsettled_until_, until + kSettled);
 }
 
+absl::Duration Masters::ArrivalAtMasters(const Worker& worker) {
+  return std::max(world_.queue.now(), cuts_[&worker].to_masters) +
+         Latency(worker);
+}
+
+absl::Duration Masters::ArrivalAtWorker(const Worker& worker) {
+  return std::max(world_.queue.now(), cuts_[&worker].to_worker) +
+         Latency(worker);
+}
+
+// As TCP has it: what is said meanwhile arrives afterwards, unless one of the
+// two has given the stream up by then.
+void Masters::CutLink(Worker& worker, absl::Duration until, bool to_masters,
+                      bool to_worker) {
+  Cut& cut = cuts_[&worker];
+  if (to_masters) cut.to_masters = std::max(cut.to_masters, until);
+  if (to_worker) cut.to_worker = std::max(cut.to_worker, until);
+  unsettled_until_ = std::max(unsettled_until_, until + kSettled);
+}
+
 bool Masters::HasStream(const Worker& worker) const {
   return std::any_of(streams_.begin(), streams_.end(), [&](const auto& one) {
     return one.second.worker == &worker && one.second.worker_open &&
@@ -47,8 +67,8 @@ worker::StreamId Masters::Connect(Worker& worker) {
   stream.worker = &worker;
   stream.worker_life = worker.life();
   stream.master = master.index;
-  stream.to_master = world_.queue.now() + Latency(worker);
-  stream.to_worker = world_.queue.now() + Latency(worker);
+  stream.to_master = ArrivalAtMasters(worker);
+  stream.to_worker = std::max(stream.to_master, ArrivalAtWorker(worker));
   world_.queue.At(stream.to_master, [this, id] {
     const auto found = streams_.find(id);
     if (found == streams_.end() || !found->second.master_open) return;
@@ -69,7 +89,7 @@ void Masters::FromWorker(worker::StreamId id, proto::WorkerMessage message) {
   if (found == streams_.end() || !found->second.worker_open) return;
   Stream& stream = found->second;
   stream.to_master =
-      std::max(stream.to_master, world_.queue.now() + Latency(*stream.worker));
+      std::max(stream.to_master, ArrivalAtMasters(*stream.worker));
   world_.queue.At(stream.to_master, [this, id, message = std::move(message)] {
     const auto at = streams_.find(id);
     // What was under way when the stream broke is lost.
@@ -88,7 +108,7 @@ void Masters::SendToWorker(SessionId id, proto::MasterMessage message) {
   if (message.has_grant()) world_.checker.OnGrantSent(id, message.grant());
   Stream& stream = found->second;
   stream.to_worker =
-      std::max(stream.to_worker, world_.queue.now() + Latency(*stream.worker));
+      std::max(stream.to_worker, ArrivalAtWorker(*stream.worker));
   world_.queue.At(stream.to_worker, [this, id, message = std::move(message)] {
     const auto at = streams_.find(id);
     if (at == streams_.end() || !at->second.worker_open) return;
@@ -101,7 +121,9 @@ void Masters::CloseFromMaster(SessionId id) {
   if (found == streams_.end()) return;
   found->second.master_open = false;
   world_.queue.At(
-      std::max(found->second.to_worker, world_.queue.now()), [this, id] {
+      std::max({found->second.to_worker, world_.queue.now(),
+                cuts_[found->second.worker].to_worker}),
+      [this, id] {
         const auto at = streams_.find(id);
         if (at == streams_.end()) return;
         const Stream stream = at->second;
@@ -131,8 +153,12 @@ void Masters::Break(Worker& worker, absl::Duration master_after) {
 void Masters::BreakStream(SessionId id, absl::Duration master_after) {
   Stream& stream = streams_.at(id);
   const bool was_open = std::exchange(stream.worker_open, false);
+  // News of an end pass a cut no sooner than anything else.
+  const Cut& cut = cuts_[stream.worker];
+  const absl::Duration now = world_.queue.now();
+  master_after = std::max(master_after, cut.to_masters - now);
   if (was_open) {
-    world_.queue.After(world_.Between(0, 50),
+    world_.queue.After(std::max(world_.Between(0, 50), cut.to_worker - now),
                        [id, worker = stream.worker, life = stream.worker_life] {
                          if (worker->life() == life) worker->OnClosed(id);
                        });

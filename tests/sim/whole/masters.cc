@@ -294,6 +294,7 @@ void Masters::Heal() {
   log_slow_until_ = absl::ZeroDuration();
   for (const auto& master : masters_) StartMaster(*master);
   slowness_.clear();
+  cuts_.clear();
   if (leader_ < 0) ElectLater(world_.Between(10, 500));
 }
 

@@ -45,6 +45,9 @@ class Masters {
   bool HasStream(const Worker& worker) const;
   // What is sent to and from it takes so long more.
   void Delay(Worker& worker, absl::Duration by, absl::Duration until);
+  // Nothing arrives on the way to the masters, or from them, or both.
+  void CutLink(Worker& worker, absl::Duration until, bool to_masters,
+               bool to_worker);
 
   // ---------------------------------------------------------------- clients
   void Submit(size_t job);
@@ -101,6 +104,11 @@ class Masters {
     absl::Duration to_master;  // Arrival of the last message sent.
     absl::Duration to_worker;
   };
+  // Until when nothing arrives.
+  struct Cut {
+    absl::Duration to_masters;
+    absl::Duration to_worker;
+  };
   struct Slowness {
     absl::Duration by;
     absl::Duration until;
@@ -133,6 +141,9 @@ class Masters {
   void CloseFromMaster(master::SessionId session);
   void BreakStream(master::SessionId session, absl::Duration master_after);
   absl::Duration Latency(const Worker& worker);
+  // When what is said now arrives.
+  absl::Duration ArrivalAtMasters(const Worker& worker);
+  absl::Duration ArrivalAtWorker(const Worker& worker);
   Master* ForClient();
 
   World& world_;
@@ -152,6 +163,7 @@ class Masters {
   std::map<master::SessionId, Stream> streams_;
   master::SessionId next_session_ = 1;
   std::map<const Worker*, Slowness> slowness_;
+  std::map<const Worker*, Cut> cuts_;
   std::map<master::ReplyTag, size_t> submits_;
   master::ReplyTag next_tag_ = 1;
   uint64_t steps_ = 0;  // Of all masters.

@@ -20,7 +20,7 @@ constexpr Fault kEvents[] = {
     Fault::kClockJump,       Fault::kClockRate,     Fault::kMasterKilled,
     Fault::kLeaderDeposed,   Fault::kMasterStalled, Fault::kLogSlow,
     Fault::kInputChanged,    Fault::kClientKills,   Fault::kWorkerDrained,
-    Fault::kMessagesDelayed,
+    Fault::kMessagesDelayed, Fault::kLinkCut,       Fault::kLinkOneWay,
 };
 constexpr double kRateMin = 0.97;
 constexpr double kRateMax = 1.03;
@@ -193,6 +193,18 @@ bool Simulation::InjectIntoWorker(Fault fault, Worker& worker) {
       world_.masters->Delay(worker, world_.Between(50, 4000),
                             world_.queue.now() + world_.Between(500, 10'000));
       break;
+    case Fault::kLinkCut:
+    case Fault::kLinkOneWay: {
+      if (!world_.masters->HasStream(worker)) return false;
+      const bool both = fault == Fault::kLinkCut;
+      const bool to_masters = both || world_.Chance(0.5);
+      world_.masters->CutLink(
+          worker,
+          world_.queue.now() +
+              world_.Between(500, world_.Chance(0.5) ? 4000 : 25'000),
+          to_masters, both || !to_masters);
+      break;
+    }
     case Fault::kFetchCut: {
       // Counts when somebody tries to pass.
       const Worker& other = *world_.workers[world_.Pick(world_.workers.size())];

@@ -93,22 +93,6 @@ TEST(WholeSimTest, OneSeedIsOneHistory) {
   }
 }
 
-TEST(WholeSimTest, SeedsThatFailedOnce) {
-  if (only_seed != 0) GTEST_SKIP();
-  // 697 and 5610: a planner that had been given up woke up in its probe and
-  // took the staging directory of the running job away. 2908 and 3001: the last
-  // worker was called excluded while its disk was full. 919 and 1630: a plan
-  // that could not be read from a worker's disk was the job's own failure.
-  // 31924: a worker that came back after the decision was told to drop a map
-  // that nobody had to read any more, and with it the records passed over.
-  for (uint64_t seed : {697, 919, 1630, 2908, 3001, 5610, 31924}) {
-    SimOptions options;
-    options.seed = seed;
-    const SimResult result = Simulate(options);
-    EXPECT_EQ(result.violation, "") << Story(options, result);
-  }
-}
-
 // Those that need fewest seeds; scripts/ci.sh mutants has all.
 TEST(WholeSimTest, SeededBugsAreCaught) {
   if (only_seed != 0) GTEST_SKIP();

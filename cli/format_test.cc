@@ -89,6 +89,7 @@ TEST(JobJsonTest, StatusIsAContract) {
     "speculative": 1
   },
   "bad_records": 0,
+  "largest_reduce": null,
   "epoch": 0,
   "input_bytes": 1073741824,
   "input_bytes_done": 419430400,
@@ -111,6 +112,22 @@ TEST(JobJsonTest, CauseHasCodeAndTextAndPlace) {
             R"(std::out_of_range: no such word","task":"m17","attempt":3,)"
             R"("worker":"worker-2"})");
   EXPECT_EQ(json["finished_at"], "2023-11-14T22:14:22.500Z");
+}
+
+TEST(JobJsonTest, TheLargestReduceIsNamedAndSkewToldToPeople) {
+  proto::JobStatus status = Running();
+  EXPECT_THAT(JobText(status, kNow), Not(HasSubstr("skew")));
+  status.mutable_largest_reduce()->set_reduce(7);
+  status.mutable_largest_reduce()->set_records(1'900'000);
+  status.mutable_largest_reduce()->set_records_of_all(2'800'000);
+  EXPECT_EQ(JobJson(status)["largest_reduce"].dump(),
+            R"({"reduce":7,"records":1900000,"records_of_all":2800000})");
+  EXPECT_THAT(JobText(status, kNow),
+              HasSubstr("  skew         r7 was given 68 % of the 2800000 "
+                        "records, 19 times as many as the others on average"));
+  // As many as the others.
+  status.mutable_largest_reduce()->set_records(280'000);
+  EXPECT_THAT(JobText(status, kNow), Not(HasSubstr("skew")));
 }
 
 TEST(JobJsonTest, EveryStateHasItsName) {

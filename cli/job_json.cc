@@ -19,6 +19,13 @@ Json TotalsJson(const proto::TaskTotals& totals) {
           {"running", totals.running()}};
 }
 
+Json LargestReduceJson(const proto::JobStatus& status) {
+  if (!status.has_largest_reduce()) return nullptr;
+  return {{"reduce", status.largest_reduce().reduce()},
+          {"records", status.largest_reduce().records()},
+          {"records_of_all", status.largest_reduce().records_of_all()}};
+}
+
 Json CauseJson(const proto::JobStatus& status) {
   if (!status.has_failure()) return nullptr;
   const proto::JobFailure& failure = status.failure();
@@ -53,6 +60,7 @@ Json SpecJson(const proto::JobSpec& spec) {
   json["memory_bytes"] = spec.memory_budget_bytes();
   json["memory_limit_bytes"] = spec.memory_limit_bytes();
   json["log_limit_bytes"] = spec.log_bytes_max();
+  json["output_limit_bytes"] = spec.output_bytes_max();
   json["task_timeout_ms"] = spec.task_timeout_ms();
   json["max_attempts"] = spec.max_attempts();
   json["codec"] = spec.map_output_codec();
@@ -103,6 +111,7 @@ Json JobJson(const proto::JobStatus& status) {
                       {"lost", status.attempts().lost()},
                       {"speculative", status.attempts().speculative()}};
   json["bad_records"] = status.bad_records();
+  json["largest_reduce"] = LargestReduceJson(status);
   json["epoch"] = status.epoch();
   json["input_bytes"] = status.input_bytes();
   json["input_bytes_done"] = status.input_bytes_done();

@@ -9,6 +9,7 @@
 #include "cli/job_format.h"
 #include "cli/table.h"
 #include "common/counted.h"
+#include "common/skew.h"
 #include "common/strings.h"
 #include "storage/plan/sizing.h"
 
@@ -244,6 +245,15 @@ std::string JobText(const proto::JobStatus& status, absl::Time now) {
   text += Line("attempts", AttemptsText(status.attempts()));
   if (status.bad_records() > 0) {
     text += Line("passed over", Counted(status.bad_records(), "bad record"));
+  }
+  if (status.has_largest_reduce()) {
+    const proto::LargestReduce& largest = status.largest_reduce();
+    const std::string skew =
+        SkewText({.reduce = largest.reduce(),
+                  .records = largest.records(),
+                  .records_of_all = largest.records_of_all(),
+                  .reduces = status.reduces().total()});
+    if (!skew.empty()) text += Line("skew", skew);
   }
   if (status.epoch() > 0) {
     text += Line("epoch", Cat(status.epoch(),

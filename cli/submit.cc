@@ -42,6 +42,7 @@ struct SubmitFlags {
   std::string format = "table";
   bool detach = false;
   bool quiet = false;
+  bool wait_for_room = false;
 };
 
 // A request id is 16 bytes. 32 hexadecimal digits are these bytes; any other
@@ -132,7 +133,42 @@ ExitCode FailSubmit(const absl::Status& status, const RequestId& request_id) {
   if (absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status)) {
     return Fail(kUnreachable, "submit", ToStd(status.message()), again);
   }
-  return Fail(ClusterExitCodeOf(status), "submit", ToStd(status.message()));
+  if (absl::IsAborted(status)) {
+    return Fail(kInterrupted, "submit", ToStd(status.message()));
+  }
+  const auto wait = client::RetrySubmitAfter(status);
+  return Fail(ClusterExitCodeOf(status), "submit", ToStd(status.message()),
+              wait.has_value()
+                  ? Cat("try again in ", absl::ToInt64Seconds(*wait),
+                        " s, or let it wait: --wait-for-room")
+                  : "");
+}
+
+// Again and again, if so wanted, while the cluster has as many jobs as it
+// takes.
+absl::StatusOr<client::SubmitResult> SubmitJob(client::ClusterClient& cluster,
+                                               const client::PreparedJob& job,
+                                               const RequestId& request_id,
+                                               const SubmitFlags& flags,
+                                               client::StopSignal& stop) {
+  const std::unique_ptr<Random> random = Random::Entropy();
+  for (bool told = false;; told = true) {
+    absl::StatusOr<client::SubmitResult> submitted =
+        cluster.Submit(job, request_id);
+    const auto wait = client::RetrySubmitAfter(submitted.status());
+    if (!flags.wait_for_room || !wait.has_value()) return submitted;
+    if (!told && !flags.quiet) {
+      std::fprintf(
+          stderr, "millrace submit: waiting for room: %s\n",
+          Printable(ToStd(submitted.status().message()), 4096).c_str());
+    }
+    // Not all that wait at the same moment.
+    if (stop.WaitFor(*wait * (1 + random->Uniform(1000) / 2000.0))) {
+      return absl::AbortedError(
+          "interrupted while it waited for room; the cluster has not taken the "
+          "job");
+    }
+  }
 }
 
 ExitCode RunSubmit(const Globals& globals, const SubmitFlags& flags) {
@@ -147,7 +183,7 @@ ExitCode RunSubmit(const Globals& globals, const SubmitFlags& flags) {
   if (!cluster.ok()) return FailCluster(cluster.status(), "submit");
   const RequestId request_id = RequestIdOf(flags.request_id);
   const absl::StatusOr<client::SubmitResult> submitted =
-      (*cluster)->Submit(*job, request_id);
+      SubmitJob(**cluster, *job, request_id, flags, interrupt.signal());
   if (!submitted.ok()) return FailSubmit(submitted.status(), request_id);
 
   const std::string id = submitted->job_id.ToHex();
@@ -206,6 +242,10 @@ void AddSubmit(CLI::App& app, Globals& globals, Action& action) {
   command->add_flag("--detach,-d", flags->detach,
                     "Do not wait; print the id alone on stdout");
   command->add_flag("--quiet,-q", flags->quiet, "Print errors only");
+  command->add_flag(
+      "--wait-for-room", flags->wait_for_room,
+      "While the cluster has as many jobs as it takes (--max-jobs "
+      "of the masters), wait until one has ended");
   command
       ->add_option("--output-format", flags->format,
                    "json: the job's status at its end on stdout")

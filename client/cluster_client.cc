@@ -22,6 +22,7 @@
 #include "rpc/leader_finder.h"
 #include "rpc/limits.h"
 #include "rpc/put_metadata.h"
+#include "rpc/retry_after.h"
 #include "rpc/status.h"
 
 namespace millrace::client {
@@ -83,6 +84,14 @@ std::string OfJob(std::string_view what, std::string_view prefix) {
 }
 
 }  // namespace
+
+std::optional<absl::Duration> RetrySubmitAfter(const absl::Status& refused) {
+  if (!absl::IsResourceExhausted(refused)) return std::nullopt;
+  const std::optional<absl::Duration> wait = rpc::RetryAfter(refused);
+  if (!wait.has_value()) return std::nullopt;
+  // Whatever the other end has in mind.
+  return std::clamp(*wait, absl::Seconds(1), absl::Minutes(1));
+}
 
 bool HasEnded(proto::JobState state) {
   return state == proto::SUCCEEDED || state == proto::FAILED ||

@@ -85,6 +85,10 @@ struct MasterChangeOptions {
   std::function<void(const std::string&)> on_waiting = nullptr;
 };
 
+// After how long a submit that was refused is worth another try: the cluster
+// has as many jobs as it takes. None: it would be refused again.
+std::optional<absl::Duration> RetrySubmitAfter(const absl::Status& refused);
+
 // SUCCEEDED, FAILED or KILLED: it never changes again.
 bool HasEnded(proto::JobState state);
 // "RUNNING".

@@ -131,6 +131,7 @@ void CopySettings(const JobSettings& settings, const std::string& program_name,
           ? 0
           : absl::ToInt64Milliseconds(settings.task_timeout));
   spec.set_max_attempts(static_cast<uint32_t>(settings.max_attempts));
+  spec.set_output_bytes_max(settings.output_limit_bytes);
   spec.set_map_output_codec(settings.codec);
   // As a local run does, so that both give the same bytes.
   spec.set_job_seed(Hash64Seeded(program_name, settings.seed));

@@ -24,6 +24,7 @@ proto::ReplayBundle MakeBundle(const proto::GetJobReply& job,
   *configure->mutable_arguments() = spec.arguments();
   configure->set_memory_budget_bytes(spec.memory_budget_bytes());
   configure->set_map_output_codec(spec.map_output_codec());
+  configure->set_output_bytes_max(spec.output_bytes_max());
   configure->set_job_seed(spec.job_seed());
   for (const proto::SideBlob& side : spec.side_files()) {
     configure->add_side_files()->set_name(side.name());

@@ -97,6 +97,8 @@ void JobFlagSet::AddTaskFlags(CLI::App& app) {
             0, kSkipBadRecordsMax);
   AddBytes(app, "--log-limit", log_limit_,
            "Bytes a task may write to stdout and stderr; 0: no limit", 1);
+  AddBytes(app, "--output-limit", output_limit_,
+           "Bytes that the part files may have together; 0: no limit", 1);
   app.add_option("--codec", values_.codec, "Compression of intermediate data")
       ->check(CLI::IsMember({"none", "lz4", "zstd"}));
   AddRepeated(app, "--side-file", side_files_, "NAME=PATH",
@@ -125,6 +127,7 @@ absl::StatusOr<JobSettings> JobFlagSet::Take(const JobShape& shape) const {
     settings.memory_limit_bytes = settings.memory_bytes + kMemoryLimitMargin;
   }
   settings.log_limit_bytes = *ParseBytes(log_limit_);
+  settings.output_limit_bytes = *ParseBytes(output_limit_);
   settings.task_timeout = *ParseSeconds(timeout_);
   settings.speculation = speculation_ == "on";
   for (const std::string& text : side_files_) {

@@ -41,6 +41,7 @@ class JobFlagSet {
   std::string memory_limit_ = "0";
   std::string split_ = "0";
   std::string log_limit_ = "64MiB";
+  std::string output_limit_ = "0";
   std::string timeout_ = "600s";
   std::string speculation_ = "on";
   std::vector<std::string> side_files_;

@@ -34,6 +34,8 @@ struct JobSettings {
   int max_attempts = 4;
   uint32_t skip_bad_records = 0;  // At most so many, of the whole job.
   uint64_t log_limit_bytes = 0;   // 0: none.
+  // Of all part files together; 0: none.
+  uint64_t output_limit_bytes = 0;
   std::string codec = "none";
   uint64_t rows = 0;
   uint32_t sequence_splits = 0;  // 0: from the rows.

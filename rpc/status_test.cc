@@ -7,6 +7,7 @@
 
 #include "absl/strings/cord.h"
 #include "rpc/limits.h"
+#include "rpc/retry_after.h"
 
 namespace millrace::rpc {
 namespace {
@@ -63,6 +64,18 @@ TEST(Status, NotLeaderKeepsItsHint) {
   EXPECT_EQ(of_group.message(), "removed");
   EXPECT_FALSE(AsNotLeader(absl::FailedPreconditionError("draining")));
   EXPECT_FALSE(AsNotLeader(absl::OkStatus()));
+}
+
+TEST(Status, WhenToTryAgainTravels) {
+  const absl::Status full = absl::ResourceExhaustedError("full");
+  EXPECT_EQ(RetryAfter(full), std::nullopt);
+  for (const absl::Duration wait :
+       {absl::ZeroDuration(), absl::Milliseconds(1500), absl::Hours(100)}) {
+    EXPECT_EQ(RetryAfter(FromGrpc(ToGrpc(WithRetryAfter(full, wait)))), wait);
+  }
+  absl::Status odd = full;
+  odd.SetPayload(Av(kRetryInfoUrl), absl::Cord("\xff no message"));
+  EXPECT_EQ(RetryAfter(odd), std::nullopt);
 }
 
 TEST(Status, OnlyUnknownOutcomesAreTriedAgain) {

@@ -20,6 +20,10 @@ std::string_view AdviceFor(proto::FailureCause cause, RanOn where) {
       return "hold less in memory, or raise --memory-limit";
     case proto::LOG_LIMIT:
       return "print less, or raise --log-limit";
+    case proto::OUTPUT_LIMIT:
+      return "emit less, or raise --output-limit";
+    case proto::PROCESS_LIMIT:
+      return "start fewer processes, or wait for those that are started";
     case proto::BAD_RECORD_LIMIT:
       return "mend the mapper, or raise --skip-bad-records";
     case proto::BAD_PARTITION:

@@ -65,6 +65,11 @@ struct ChildOptions {
   // supervisor has cgroups. Else resident memory is watched by polling every
   // 25 ms (with descendants: every 250), so it may be exceeded for a moment.
   uint64_t memory_limit_bytes = 0;
+  // Processes, the child and its descendants together, above which it is killed
+  // while a task runs. They are counted at most four times a second (without
+  // cgroups less often on a machine of thousands), where there is a limit of
+  // memory.
+  size_t processes_max = 1000;
   // Bytes on stdout and stderr together, per task, at which the child is
   // killed; 0: no limit.
   uint64_t log_bytes_max = 0;

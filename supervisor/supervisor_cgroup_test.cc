@@ -73,6 +73,18 @@ TEST_F(CgroupTest, MemoryBelowTheLimitIsFine) {
   EXPECT_EQ(Perform(child, {"ok"}).kind, Kind::kDone);
 }
 
+TEST_F(CgroupTest, ProcessesWithoutEndAreEnded) {
+  ChildOptions options = Limited(4096);
+  options.processes_max = 20;
+  const ChildId child = StartReady(options);
+  const ChildEvent event =
+      Perform(child, {"allocate-in-children", File("pids"), "30", "4096"});
+  ASSERT_EQ(event.kind, Kind::kExited);
+  EXPECT_EQ(event.exit.cause, proto::PROCESS_LIMIT) << event.exit.message;
+  EXPECT_THAT(event.exit.message, HasSubstr("20 are allowed"));
+  ExpectAllEnded(File("pids"), 19);
+}
+
 TEST_F(CgroupTest, MemoryOfDescendantsCounts) {
   const ChildId child = StartReady(Limited(300));
   const ChildEvent event = Perform(child, {"allocate-in-children", File("pids"),

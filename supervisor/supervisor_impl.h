@@ -175,6 +175,8 @@ class SupervisorImpl final : public Supervisor {
   void CheckProgress(Child& child, absl::Duration now);
   void CheckMemory(Child& child, absl::Duration now);
   void CheckTreeMemory(Child& child, absl::Duration now);
+  // True: there were more than it may be, and it is condemned.
+  bool CheckProcesses(Child& child, size_t processes);
   // Into a cgroup of its own; if that fails its memory is watched.
   void Enclose(Child& child);
   // The kernel has killed something of the child for its limit. The message

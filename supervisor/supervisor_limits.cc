@@ -154,6 +154,8 @@ void SupervisorImpl::CheckMemory(Child& child, absl::Duration now) {
     child.memory_check = now + kTreeInterval;
     if (const auto verdict = KernelsVerdict(child)) {
       CondemnTask(child, proto::MEMORY_LIMIT, *verdict, false);
+    } else {
+      CheckProcesses(child, child.cgroup->Members().size());
     }
     return;
   }
@@ -185,12 +187,13 @@ void SupervisorImpl::CheckTreeMemory(Child& child, absl::Duration now) {
   table_.MarkDescendants(child.pid);
   uint64_t resident = ResidentBytes(child.statm.get());
   uint64_t proportional = 0;
-  int processes = 1;
+  size_t processes = 1;
   for (const ProcessEntry& entry : table_.entries()) {
     if (!entry.marked || entry.dead()) continue;
     resident += ResidentBytesOf(entry.pid);
     ++processes;
   }
+  if (CheckProcesses(child, processes)) return;
   bool over = processes > 1 && resident > limit;
   if (over) {
     // Pages that a fork left shared were counted once for each process.
@@ -217,6 +220,17 @@ void SupervisorImpl::CheckTreeMemory(Child& child, absl::Duration now) {
               Cat("used ", HumanBytes(resident), " of resident memory in ",
                   processes, " processes, limit ", HumanBytes(limit)),
               false);
+}
+
+bool SupervisorImpl::CheckProcesses(Child& child, size_t processes) {
+  const size_t limit = child.options.processes_max;
+  if (processes <= limit) return false;
+  CondemnTask(
+      child, proto::PROCESS_LIMIT,
+      Cat("ran ", processes, " processes, all that it had started included; ",
+          limit, " are allowed"),
+      false);
+  return true;
 }
 
 void SupervisorImpl::CheckLogSize(Child& child) {

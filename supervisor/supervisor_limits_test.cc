@@ -156,6 +156,39 @@ TEST_F(LimitsTest, MemoryOfDescendantsCounts) {
   ExpectAllEnded(File("pids"), 3);
 }
 
+TEST_F(LimitsTest, ProcessesWithoutEndAreEnded) {
+  ChildOptions options = Options();
+  options.memory_limit_bytes = uint64_t{64} << 30;
+  options.processes_max = 20;
+  const ChildId child = StartReady(options);
+  const ChildEvent event =
+      Perform(child, {"allocate-in-children", File("pids"), "30", "4096"});
+  ASSERT_EQ(event.kind, Kind::kExited);
+  EXPECT_EQ(event.exit.cause, proto::PROCESS_LIMIT);
+  EXPECT_THAT(event.exit.message,
+              MatchesRegex("ran (2[1-9]|3[01]) processes, all that it had "
+                           "started included; 20 are allowed, .*"));
+  ExpectAllEnded(File("pids"), 19);
+}
+
+TEST_F(LimitsTest, AsManyProcessesAsAreAllowedAreFine) {
+  UseManualClock();
+  ChildOptions options = Options();
+  options.memory_limit_bytes = uint64_t{64} << 30;
+  options.processes_max = 4;
+  const ChildId child = StartReady(options);
+  Run(child, {"share-with-children", File("pids"), "3", "4096"});
+  while (supervisor_->Log(child).empty()) {
+    ASSERT_TRUE(supervisor_->Wait(absl::Milliseconds(10)).ok());
+  }
+  for (int i = 0; i < 100; ++i) {
+    clock_.Advance(absl::Milliseconds(25));
+    const auto events = supervisor_->Wait(absl::Milliseconds(1));
+    ASSERT_TRUE(events.ok());
+    ASSERT_TRUE(events->empty()) << events->front().exit.message;
+  }
+}
+
 TEST_F(LimitsTest, MemorySharedWithDescendantsCountsOnce) {
   UseManualClock();
   ChildOptions options = Options();

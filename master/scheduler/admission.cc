@@ -4,9 +4,13 @@
 
 #include "common/counted.h"
 #include "common/strings.h"
+#include "rpc/retry_after.h"
 
 namespace millrace::master {
 namespace {
+
+// Until a submit that found no room is worth another try.
+constexpr absl::Duration kRetryAfter = absl::Seconds(5);
 
 // The tasks of a job that has a plan, or whose plan is on its way into the log.
 uint64_t TasksOf(const SoftJob& job) {
@@ -47,11 +51,14 @@ absl::Status CheckJobSize(const JobSize& size,
 absl::Status CheckRoomForJob(const SoftState& soft) {
   const size_t jobs = soft.state.live_jobs().size() + soft.submits.size();
   if (jobs < soft.options.live_jobs_max) return absl::OkStatus();
-  return absl::ResourceExhaustedError(
-      Av(Cat("the cluster has ", jobs, " jobs that have not ended, and takes ",
-             "no more than ", soft.options.live_jobs_max,
-             " (--max-jobs of the masters): wait until one has ended, or kill "
-             "one")));
+  return rpc::WithRetryAfter(
+      absl::ResourceExhaustedError(
+          Av(Cat("the cluster has ", jobs,
+                 " jobs that have not ended, and takes no more than ",
+                 soft.options.live_jobs_max,
+                 " (--max-jobs of the masters): wait until one has ended, or "
+                 "kill one"))),
+      kRetryAfter);
 }
 
 bool PlanRoom::Has(const SoftJob& job) const {

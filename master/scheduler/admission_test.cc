@@ -5,6 +5,7 @@
 
 #include "common/strings.h"
 #include "master/scheduler/testing/harness.h"
+#include "rpc/retry_after.h"
 
 namespace millrace::master {
 namespace {
@@ -49,6 +50,7 @@ TEST(AdmissionTest, SubmitsBeyondTheLimitsAreRefused) {
   Reply refused = h.Submit(spec);
   EXPECT_EQ(refused.status.code(), absl::StatusCode::kResourceExhausted);
   EXPECT_THAT(Text(refused.status), HasSubstr("--max-job-tasks"));
+  EXPECT_EQ(rpc::RetryAfter(refused.status), std::nullopt) << "it never helps";
   EXPECT_TRUE(h.log.size() == 1) << "only TermStarted";
 
   const JobId first = h.SubmitJob("/1");
@@ -58,6 +60,7 @@ TEST(AdmissionTest, SubmitsBeyondTheLimitsAreRefused) {
   EXPECT_THAT(Text(refused.status),
               AllOf(HasSubstr("2 jobs"), HasSubstr("--max-jobs"),
                     HasSubstr("kill one")));
+  EXPECT_EQ(rpc::RetryAfter(refused.status), absl::Seconds(5));
   EXPECT_EQ(h.Applied(proto::LogEntry::kJobSubmitted), 2u);
   // There is room when one has ended.
   h.Feed(ClientKill{999, first, "enough"});

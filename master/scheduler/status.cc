@@ -169,6 +169,12 @@ void FillTotals(const SoftState& soft, const Job& job,
   status->mutable_attempts()->set_lost(job.attempts_lost);
   status->mutable_attempts()->set_speculative(speculative);
   status->set_bad_records(job.bad_records_count);
+  if (job.largest_reduce_records > 0) {
+    proto::LargestReduce* largest = status->mutable_largest_reduce();
+    largest->set_reduce(job.largest_reduce);
+    largest->set_records(job.largest_reduce_records);
+    largest->set_records_of_all(job.totals.ledger.merged().records());
+  }
 }
 
 void FillTask(const SoftState& soft, const Job& job, const TaskId& id,

@@ -84,6 +84,8 @@ class Applier {
                           const proto::TaskDone& done,
                           const NumberedCounters& counters, bool gained);
   static void CountWinner(Job* job, const TaskId& id, bool gained);
+  // Ends the job if its part files are longer together than they may be.
+  void CheckOutputLimit(const Candidate& candidate);
   // The winner is no winner any more; nothing else.
   void DropWinner(Job* job, const TaskId& id);
   // ... because its output is gone: counts as a loss, which may end the job.

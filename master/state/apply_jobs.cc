@@ -4,6 +4,7 @@
 #include "common/logging.h"
 #include "common/strings.h"
 #include "master/state/applier.h"
+#include "master/state/packed_done.h"
 
 namespace millrace::master {
 namespace {
@@ -139,6 +140,19 @@ void Applier::Apply(const proto::Decided& entry) {
   job->state = proto::COMMITTING;
   job->decided_at_ms = at_ms_;
   job->manifest_sha256 = entry.manifest_sha256();
+  uint32_t largest = 0;
+  uint64_t most = 0;
+  for (uint32_t i = 0; i < job->reduces.total; ++i) {
+    const uint64_t records = UnpackDone(*job, {proto::REDUCE_TASK, i})
+                                 .done.ledger()
+                                 .merged()
+                                 .records();
+    if (records <= most) continue;
+    largest = i;
+    most = records;
+  }
+  job->largest_reduce = largest;
+  job->largest_reduce_records = most;
 }
 
 void Applier::Apply(const proto::Committed& entry) {

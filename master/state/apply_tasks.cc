@@ -136,6 +136,19 @@ void Applier::Win(const Candidate& candidate, const proto::TaskDone& done) {
               /*gained=*/true);
 }
 
+void Applier::CheckOutputLimit(const Candidate& candidate) {
+  Job* job = candidate.job;
+  const uint64_t limit = job->spec->output_bytes_max();
+  if (limit == 0 || job->totals.output_bytes <= limit || job->ended()) return;
+  proto::JobFailure failure;
+  failure.set_cause(proto::OUTPUT_LIMIT);
+  // Of no attempt: that one has done what it was told.
+  failure.set_message(Cat("the part files have ", job->totals.output_bytes,
+                          " bytes together, that of ", ToString(candidate.id),
+                          " included; --output-limit allows ", limit));
+  FailJob(job, std::move(failure));
+}
+
 void Applier::DropWinner(Job* job, const TaskId& id) {
   Task& task = MutableTask(job, id);
   CHECK(task.has_winner);
@@ -222,6 +235,7 @@ void Applier::Apply(const proto::MapWon& entry) {
   Win(candidate, entry.done());
   SeeAttempts(candidate, entry.attempt(), entry.beaten(), entry.took_ms());
   if (differs) RaiseEpoch(job, candidate.id.index, before, candidate.uid);
+  CheckOutputLimit(candidate);
 }
 
 void Applier::Apply(const proto::MapReoffered& entry) {
@@ -265,6 +279,7 @@ void Applier::Apply(const proto::ReduceWon& entry) {
   }
   Win(candidate, entry.done());
   SeeAttempts(candidate, entry.attempt(), entry.beaten(), entry.took_ms());
+  CheckOutputLimit(candidate);
 }
 
 void Applier::Apply(const proto::AttemptFailed& entry) {

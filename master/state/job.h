@@ -122,6 +122,9 @@ struct Job {
   // JobSpec.skip_bad_records. Given up when the job ends; the number stays.
   Cow<BadRecordTable> bad_records;
   uint32_t bad_records_count = 0;
+  // The reduce that was given most records, and how many. Since it was decided.
+  uint32_t largest_reduce = 0;
+  uint64_t largest_reduce_records = 0;
 
   bool ended() const { return finished_index != 0; }
   // Not ended and not decided.

@@ -184,6 +184,8 @@ absl::Status SnapshotReader::ReadJobHead() {
   job.reduces.timed = from.reduces_timed();
   job.reduces.took_ms = from.reduces_took_ms();
   job.bad_records_count = from.bad_records_count();
+  job.largest_reduce = from.largest_reduce();
+  job.largest_reduce_records = from.largest_reduce_records();
   if (job.index <= last_index_ || job.index > state_.applied_index_ ||
       job.finished_index > state_.applied_index_ ||
       (job.ended() && job.finished_index <= job.index)) {
@@ -442,7 +444,14 @@ absl::Status SnapshotReader::CheckStage() const {
       break;
   }
   const bool failed = job.state == proto::FAILED || job.state == proto::KILLED;
-  if (!right || failed != (job.failure != nullptr) ||
+  // Zero also where the program that decided it did not look.
+  const bool largest_right = job.largest_reduce_records == 0
+                                 ? job.largest_reduce == 0
+                                 : job.decided &&
+                                       job.largest_reduce < job.reduces.total &&
+                                       job.largest_reduce_records <=
+                                           job.totals.ledger.merged().records();
+  if (!right || !largest_right || failed != (job.failure != nullptr) ||
       (job.cleaned && !job.ended())) {
     return BadJob("its parts are not those of its state");
   }

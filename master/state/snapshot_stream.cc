@@ -21,9 +21,9 @@ absl::Status BadSnapshot(std::string_view what) {
 
 // -------------------------------------------------------------------- output
 
-SnapshotOutput::SnapshotOutput(ByteSink& sink) : sink_(sink) {
+SnapshotOutput::SnapshotOutput(ByteSink& sink, uint32_t version) : sink_(sink) {
   Put(kSnapshotMagic);
-  PutNumber(kStateSnapshotVersion, 4);
+  PutNumber(version, 4);
   PutNumber(0, 4);
 }
 

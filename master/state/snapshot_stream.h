@@ -31,7 +31,7 @@ inline constexpr uint32_t kSnapshotPartBytesMax = 16 << 20;
 // Thread-compatible.
 class SnapshotOutput {
  public:
-  explicit SnapshotOutput(ByteSink& sink);
+  SnapshotOutput(ByteSink& sink, uint32_t version);
 
   // kResourceExhausted: longer than a part may be. Else the sink's errors.
   absl::Status Append(const proto::SnapshotPart& part);

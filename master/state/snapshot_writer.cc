@@ -107,6 +107,8 @@ absl::Status WriteJobHead(const Job& job, SnapshotOutput& out) {
   to->set_tasks(CountTouched(job.maps.tasks) + CountTouched(job.reduces.tasks));
   to->set_bad_records(static_cast<uint32_t>(job.bad_records->size()));
   to->set_bad_records_count(job.bad_records_count);
+  to->set_largest_reduce(job.largest_reduce);
+  to->set_largest_reduce_records(job.largest_reduce_records);
   return out.Append(part);
 }
 
@@ -230,8 +232,18 @@ absl::Status WriteJob(const Job& job, SnapshotOutput& out) {
 
 }  // namespace
 
+// Version 3: a master that does not know the limit of output would go on with
+// a job that others have ended.
+uint32_t StateSnapshot::Version() const {
+  const bool limited =
+      std::any_of(jobs_.begin(), jobs_.end(), [](const Job& job) {
+        return !job.ended() && job.spec->output_bytes_max() > 0;
+      });
+  return limited ? 3 : 2;
+}
+
 absl::Status StateSnapshot::WriteTo(ByteSink& sink) const {
-  SnapshotOutput out(sink);
+  SnapshotOutput out(sink, Version());
   SnapshotPart part;
   proto::SnapshotHead* head = part.mutable_head();
   head->set_applied_index(applied_index_);

@@ -66,6 +66,7 @@ std::string_view ToString(Refusal refusal) {
 }
 
 uint32_t VersionOf(const proto::LogEntry& entry) {
+  if (entry.job_submitted().spec().output_bytes_max() > 0) return 3;
   return entry.has_record_passed_over() ? 2 : 1;
 }
 

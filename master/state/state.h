@@ -38,7 +38,7 @@
 
 namespace millrace::master {
 
-inline constexpr uint32_t kLogEntryVersion = 2;
+inline constexpr uint32_t kLogEntryVersion = 3;
 // The version that an entry is written with: the lowest that has it, so that a
 // group whose masters are replaced one by one is stopped by nothing that it
 // does not use.

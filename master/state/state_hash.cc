@@ -119,6 +119,8 @@ void Add(const Job& job, Canonical* out) {
     out->Text(failed.log_tail);
     out->Number(static_cast<uint64_t>(failed.at_ms));
   }
+  out->Number(job.largest_reduce);
+  out->Number(job.largest_reduce_records);
   out->Number(job.bad_records_count);
   out->Number(job.bad_records->size());
   for (const auto& [place, record] : *job.bad_records) {

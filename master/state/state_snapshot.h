@@ -25,8 +25,9 @@
 
 namespace millrace::master {
 
-// Of the stream. A reader refuses a later one, and knows all before it.
-inline constexpr uint32_t kStateSnapshotVersion = 2;
+// Of the stream. A reader refuses a later one, and knows all before it. It is
+// written with the lowest version that has all it holds, as entries are.
+inline constexpr uint32_t kStateSnapshotVersion = 3;
 
 class StateSnapshot {
  public:
@@ -43,6 +44,8 @@ class StateSnapshot {
 
  private:
   friend class State;
+
+  uint32_t Version() const;
 
   uint64_t applied_index_ = 0;
   uint64_t applied_term_ = 0;

@@ -227,6 +227,13 @@ State& FillState(State& state) {
   apply(testing::Planned(3, 30, 1, 1, 0));
   apply(testing::MapWon(3, 0, 31, 3, testing::MapDone(4, 0)));
   apply(testing::Decided(3, WinnersHash(*state.FindJob(MakeId<JobId>(3)))));
+  // Decided, with reduces.
+  apply(testing::Submitted(5, "/five"));
+  apply(testing::Planned(5, 50, 1, 1, 2));
+  apply(testing::MapWon(5, 0, 51, 3, testing::MapDone(9, 0)));
+  apply(testing::ReduceWon(5, 0, 52, 3, 0, testing::ReduceDone(2, "/five/p")));
+  apply(testing::ReduceWon(5, 1, 53, 3, 0, testing::ReduceDone(7, "/five/q")));
+  apply(testing::Decided(5, WinnersHash(*state.FindJob(MakeId<JobId>(5)))));
   apply(testing::Submitted(4, "/four"));
   apply(testing::Cancelled(4));
   apply(testing::Cleaned(4));
@@ -269,8 +276,24 @@ TEST(StateSnapshotTest, LaterVersionIsRefusedWithAReason) {
   EXPECT_TRUE(absl::IsFailedPrecondition(status));
   EXPECT_THAT(std::string(ToStd(status.message())),
               ::testing::AllOf(::testing::HasSubstr(
-                                   "format version 3, this program knows 2"),
+                                   "format version 4, this program knows 3"),
                                ::testing::HasSubstr("at least as new")));
+}
+
+// One that does not know the limit would go on with a job that others end.
+TEST(StateSnapshotTest, OnlyALiveJobWithALimitOfOutputNeedsTheNewVersion) {
+  State state;
+  FillState(state);
+  EXPECT_EQ(BytesOf(*state.Freeze())[8], 2);
+  uint64_t index = state.applied_index();
+  proto::LogEntry limited = testing::Submitted(6, "/six");
+  limited.mutable_job_submitted()->mutable_spec()->set_output_bytes_max(10);
+  ASSERT_TRUE(state.Apply(++index, 3, limited).applied());
+  const std::string bytes = BytesOf(*state.Freeze());
+  EXPECT_EQ(bytes[8], 3);
+  EXPECT_EQ(Restored(bytes)->Hash(), state.Hash());
+  ASSERT_TRUE(state.Apply(++index, 3, testing::Cancelled(6)).applied());
+  EXPECT_EQ(BytesOf(*state.Freeze())[8], 2);
 }
 
 // Version 1 is what version 2 is without records that are passed over.

@@ -19,6 +19,8 @@ namespace {
 
 class BadJobTest : public Refusals {
  protected:
+  static constexpr uint64_t kOutputBytes = 53;  // Of that input's counts.
+
   // Two files; the trigger stands at offset 8 of the second.
   BadJobTest() {
     data_.Write("input/a", "plain words\nmore words\n");
@@ -98,6 +100,15 @@ TEST_F(BadJobTest, UserCodeThatExceedsItsLimits) {
   ExpectMapFailure(SubmitFault({"memory"}, {"--memory-limit", "200M",
                                             "--max-attempts", "1"}),
                    {"MEMORY_LIMIT", "--memory-limit"});
+  ExpectFailure(SubmitFault({"none"}, {"--output-limit", "1"}), kJobFailed,
+                {"OUTPUT_LIMIT", "--output-limit", "the part file"});
+  // Each part file is shorter, both together are not.
+  ExpectFailure(
+      SubmitFault({"none"}, {"--output-limit", Cat(kOutputBytes - 1)}),
+      kJobFailed,
+      {"OUTPUT_LIMIT", "--output-limit",
+       Cat("the part files have ", kOutputBytes, " bytes")});
+  ExpectNothingBeside("out");
   ExpectClusterWorks();
 }
 

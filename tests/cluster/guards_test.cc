@@ -75,7 +75,12 @@ TEST_F(GuardsTest, JobsAndTasksBeyondTheMastersLimits) {
   EXPECT_THAT(StatusText(second, "waiting_for"), HasSubstr("--max-tasks"));
   EXPECT_EQ(StatusText(second, "state"), "QUEUED");
   ExpectFailure(cluster_->Cli(SubmitWords("plain", {}, 0, "third")), kRefused,
-                {"2 jobs that have not ended", "--max-jobs"});
+                {"2 jobs that have not ended", "--max-jobs", "try again in"});
+  RunningProgram patient(
+      cluster_->Command(SubmitWords("plain", {"--wait-for-room"}, 0, "third")));
+  EXPECT_TRUE(patient.WaitUntil([&] {
+    return patient.err().find("waiting for room: ") != std::string::npos;
+  })) << patient.err();
 
   // A master that is started again decides alike.
   cluster_->RestartMaster();
@@ -88,6 +93,9 @@ TEST_F(GuardsTest, JobsAndTasksBeyondTheMastersLimits) {
   EXPECT_EQ(waited.exit_code, 0) << waited;
   ExpectRightCounts();
   EXPECT_EQ(StatusNumber(second, "attempts", "failed"), 0);
+  const ProgramResult third = patient.Wait();
+  EXPECT_EQ(third.exit_code, 0) << third;
+  ExpectRightCounts("third");
   ExpectClusterWorks();
 }
 

@@ -201,6 +201,22 @@ TEST_F(FaultTest, FloodIsStoppedAtTheDefaultLimit) {
   ExpectMapFailure(RunFault({"flood"}, {"--max-attempts=1"}), {"--log-limit"});
 }
 
+TEST_F(FaultTest, OutputIsStoppedAtItsLimit) {
+  // Of one part file, and of all together.
+  const uint64_t bytes = 53;
+  ExpectFailure(
+      RunFault({"none"}, {"--reducers=2", "--output-limit=1"}), kJobFailed,
+      {"the part file has more than the 1 byte that ", "--output-limit"});
+  ExpectFailure(
+      RunFault({"none"}, {"--reducers=2", Cat("--output-limit=", bytes - 1)}),
+      kJobFailed,
+      {Cat("the part files have ", bytes, " bytes together"),
+       Cat("--output-limit allows ", bytes - 1)});
+  ExpectSuccess(
+      RunFault({"none"}, {"--reducers=2", Cat("--output-limit=", bytes)}));
+  EXPECT_EQ(ReadCounts(), expected_);
+}
+
 TEST_F(FaultTest, MemoryWithoutEndIsStoppedAtItsLimit) {
   const ProgramResult result =
       RunFault({"memory"}, {"--memory-limit=200M", "--max-attempts=1"});

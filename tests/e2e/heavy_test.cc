@@ -97,6 +97,8 @@ TEST_F(HeavyTest, FiftyMillionValuesOfOneKey) {
       RunHeavy("group_job", {"--memory=64M", "--reducers=2"});
   ExpectSuccess(result);
   EXPECT_THAT(ReadOutput(), ::testing::StartsWith(Cat("k\t", values, "\t")));
+  EXPECT_THAT(result.err, ::testing::HasSubstr(Cat("was given all of the ",
+                                                   values, " records: ")));
   // Budget of one task, and what a process is made of.
   EXPECT_LT(result.peak_rss_bytes, kMemoryScale * (64 + 16 + 32) << 20);
 }

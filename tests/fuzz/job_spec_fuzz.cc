@@ -27,7 +27,7 @@
 namespace millrace {
 namespace {
 
-constexpr std::array<std::string_view, 21> kFlags = {"--input",
+constexpr std::array<std::string_view, 22> kFlags = {"--input",
                                                      "--output",
                                                      "--reducers",
                                                      "--split-bytes",
@@ -37,6 +37,7 @@ constexpr std::array<std::string_view, 21> kFlags = {"--input",
                                                      "--max-attempts",
                                                      "--skip-bad-records",
                                                      "--log-limit",
+                                                     "--output-limit",
                                                      "--codec",
                                                      "--rows",
                                                      "--splits",

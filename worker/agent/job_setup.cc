@@ -71,6 +71,7 @@ StartChild MakeStartChild(ChildNumber child, const JobId& job,
   configure.set_map_output_codec(
       spec.map_output_codec().empty() ? "lz4" : spec.map_output_codec());
   configure.set_job_seed(spec.job_seed());
+  configure.set_output_bytes_max(spec.output_bytes_max());
   for (const proto::SideBlob& side : spec.side_files()) {
     proto::SideFile* file = configure.add_side_files();
     file->set_name(side.name());

@@ -41,7 +41,8 @@ LocalJob::LocalJob(const internal::JobDefinition& job, const JobFlags& flags,
       clock_(clock),
       host_(host),
       core_({flags.in_process ? 1 : flags.slots, flags.max_attempts,
-             flags.fresh_process, flags.skip_bad_records},
+             flags.fresh_process, flags.skip_bad_records,
+             flags.output_limit_bytes},
             random) {}
 
 std::optional<JobFailure> LocalJob::Execute(
@@ -135,6 +136,8 @@ void LocalJob::KeepFailedRun(const FailJob& fail) {
     case proto::BAD_PARTITION:
     case proto::INVALID_OUTPUT:
     case proto::BAD_RECORD_LIMIT:
+    case proto::OUTPUT_LIMIT:
+    case proto::PROCESS_LIMIT:
       break;
     default:
       return;

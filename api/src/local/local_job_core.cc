@@ -71,8 +71,14 @@ void LocalJobCore::Stage::Reset(uint32_t count) {
   for (uint32_t i = 0; i < count; ++i) pending.insert(pending.end(), i);
 }
 
+void LocalJobCore::Stage::SetWinner(uint32_t index, Winner winner) {
+  output_bytes += winner.done.output().bytes();
+  tasks[index].winner = std::move(winner);
+}
+
 void LocalJobCore::Stage::LoseWinner(uint32_t index) {
   CHECK(tasks[index].winner.has_value());
+  output_bytes -= tasks[index].winner->done.output().bytes();
   tasks[index].winner.reset();
   pending.insert(index);
 }
@@ -150,7 +156,7 @@ void LocalJobCore::OnSuccess(int slot_index, const proto::TaskDone& done,
       }
       const bool differs =
           t.root.has_value() && *t.root != done.map_output_root();
-      t.winner = Winner{slot.uid, done};
+      of.SetWinner(slot.task.index, {slot.uid, done});
       t.root = done.map_output_root();
       if (differs) RaiseEpoch(slot.task.index, effects);
       break;
@@ -161,7 +167,7 @@ void LocalJobCore::OnSuccess(int slot_index, const proto::TaskDone& done,
         of.pending.insert(slot.task.index);
         return;
       }
-      t.winner = Winner{slot.uid, done};
+      of.SetWinner(slot.task.index, {slot.uid, done});
       break;
     default:
       t.winner = Winner{slot.uid, done};
@@ -173,6 +179,19 @@ void LocalJobCore::OnSuccess(int slot_index, const proto::TaskDone& done,
       break;
   }
 
+  const uint64_t output_bytes = maps_.output_bytes + reduces_.output_bytes;
+  if (options_.output_bytes_max > 0 &&
+      output_bytes > options_.output_bytes_max) {
+    Failure limit;
+    limit.cause = proto::OUTPUT_LIMIT;
+    // Of no attempt: this one has done what it was told.
+    limit.message =
+        Cat("the part files have ", output_bytes, " bytes together, that of ",
+            ToString(slot.task), " included; --output-limit allows ",
+            options_.output_bytes_max);
+    Fail(std::nullopt, limit, effects);
+    return;
+  }
   if (phase_ != Phase::kRunning || !maps_.all_done() || !reduces_.all_done()) {
     return;
   }
@@ -352,6 +371,21 @@ void LocalJobCore::Schedule(std::vector<Effect>& effects) {
     --waiting;
     effects.push_back(StartSlot{i});
   }
+}
+
+LargestReduce LocalJobCore::largest_reduce() const {
+  LargestReduce largest;
+  largest.reduces = reduces_.size();
+  for (uint32_t i = 0; i < reduces_.size(); ++i) {
+    if (!reduces_.tasks[i].winner.has_value()) continue;
+    const uint64_t records =
+        reduces_.tasks[i].winner->done.ledger().merged().records();
+    largest.records_of_all += records;
+    if (records <= largest.records) continue;
+    largest.reduce = i;
+    largest.records = records;
+  }
+  return largest;
 }
 
 absl::Status LocalJobCore::CheckLedger() const {

@@ -40,6 +40,7 @@
 #include "absl/status/status.h"
 #include "common/ids.h"
 #include "common/random.h"
+#include "common/skew.h"
 #include "proto/messages/task.pb.h"
 
 namespace millrace::local {
@@ -146,6 +147,7 @@ class LocalJobCore {
     int max_attempts = 4;  // Failures of user code a task may have: one less.
     bool fresh_process = false;     // No process runs two tasks.
     uint32_t skip_bad_records = 0;  // The job passes over so many at most.
+    uint64_t output_bytes_max = 0;  // Of all part files; 0: no limit.
   };
 
   // `random` gives the attempt uids and outlives the core.
@@ -163,6 +165,8 @@ class LocalJobCore {
   TaskCounts reduces() const { return reduces_.counts(); }
   const AttemptCounts& attempts() const { return attempts_; }
   uint32_t bad_records() const { return bad_records_; }
+  // Of the winners there are.
+  LargestReduce largest_reduce() const;
 
   // REQUIRES: the task has a winner (all have, once CommitJob was an effect).
   const Winner& map_winner(uint32_t map) const {
@@ -190,6 +194,7 @@ class LocalJobCore {
     std::vector<Task> tasks;
     std::set<uint32_t> pending;  // Lowest first.
     uint32_t running = 0;
+    uint64_t output_bytes = 0;  // Part files of the winners.
 
     void Reset(uint32_t count);
     uint32_t size() const { return static_cast<uint32_t>(tasks.size()); }
@@ -198,6 +203,7 @@ class LocalJobCore {
     }
     bool all_done() const { return pending.empty() && running == 0; }
     TaskCounts counts() const { return {size(), done(), running}; }
+    void SetWinner(uint32_t index, Winner winner);
     void LoseWinner(uint32_t index);
   };
   enum class SlotState { kNone, kStarting, kIdle, kBusy, kRetiring };

@@ -31,8 +31,9 @@ proto::TaskDone MapDone(uint32_t partitions, const std::string& root = "r") {
   return done;
 }
 
-proto::TaskDone ReduceDone(uint32_t maps) {
+proto::TaskDone ReduceDone(uint32_t maps, uint64_t output_bytes = 0) {
   proto::TaskDone done;
+  done.mutable_output()->set_bytes(output_bytes);
   for (proto::RecordSum* sum : {done.mutable_ledger()->mutable_fetched(),
                                 done.mutable_ledger()->mutable_merged()}) {
     sum->set_records(maps);
@@ -456,6 +457,21 @@ TEST(LocalJobCoreTest, TheLimitOfBadRecordsIsTheJobs) {
             "more bad records than the 2 that --skip-bad-records allows; the "
             "last one: crashed at 30");
   EXPECT_FALSE(h.failed()->failure.retryable);
+}
+
+TEST(LocalJobCoreTest, TheLimitOfOutputIsThatOfAllPartFiles) {
+  for (const uint64_t limit : {99, 100}) {
+    Harness h({1, 4, false, 0, limit});
+    h.StartSlots();
+    h.Succeed(0, PlanDone(1, 2));
+    h.Succeed(0, MapDone(2));
+    h.Succeed(0, ReduceDone(1, 60));
+    h.Succeed(0, ReduceDone(1, 40));
+    ASSERT_EQ(h.committed(), limit == 100);
+    if (h.committed()) continue;
+    EXPECT_EQ(h.failed()->failure.cause, proto::OUTPUT_LIMIT);
+    EXPECT_FALSE(h.failed()->task.has_value()) << "it did what it was told";
+  }
 }
 
 TEST(LocalJobCoreTest, ARecordIsCountedOnceAndNeverTriedAgain) {

@@ -89,6 +89,7 @@ proto::Configure MakeConfigure(const internal::JobDefinition& job,
   }
   configure.set_memory_budget_bytes(flags.memory_bytes);
   configure.set_map_output_codec(flags.codec);
+  configure.set_output_bytes_max(flags.output_limit_bytes);
   configure.set_job_seed(Hash64Seeded(job.name, flags.seed));
   for (const auto& [name, path] : flags.side_files) {
     proto::SideFile* file = configure.add_side_files();

@@ -6,6 +6,7 @@
 #include "absl/strings/str_split.h"
 #include "common/counted.h"
 #include "common/file_system.h"
+#include "common/skew.h"
 #include "common/strings.h"
 #include "supervisor/failure_advice.h"
 
@@ -72,6 +73,9 @@ std::string SuccessSummary(const LocalJob& job, const JobFlags& flags,
         Cat("  passed over  ", Counted(job.core().bad_records(), "bad record"),
             ", kept in ",
             Printable(JoinPath(paths.output, "_dead_letter-*"), 4096), "\n");
+  }
+  if (std::string skew = SkewText(job.core().largest_reduce()); !skew.empty()) {
+    text += Cat("  skew         ", skew, "\n");
   }
   for (const auto& [group, counters] : manifest.counters) {
     for (const auto& [name, value] : counters) {

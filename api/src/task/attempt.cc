@@ -102,6 +102,8 @@ proto::TaskFailed EngineFailure(const absl::Status& status) {
 
 proto::TaskFailed OutputFailure(const absl::Status& status) {
   switch (status.code()) {
+    case absl::StatusCode::kOutOfRange:
+      return MakeFailure(proto::OUTPUT_LIMIT, Message(status), false);
     case absl::StatusCode::kInvalidArgument:
       return MakeFailure(proto::INVALID_OUTPUT, Message(status), false);
     case absl::StatusCode::kResourceExhausted:

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "common/counted.h"
 #include "common/hash.h"
 #include "common/strings.h"
 #include "supervisor/child_main.h"
@@ -105,15 +106,25 @@ void EngineRecordPort::MakeRoom(size_t need) {
 }
 
 PartOutputPort::PartOutputPort(storage::PartWriter& writer,
-                               supervisor::StatusPage& page)
-    : writer_(writer), page_(page), block_(kBlockBytes) {
+                               supervisor::StatusPage& page, uint64_t bytes_max)
+    : writer_(writer),
+      page_(page),
+      bytes_max_(bytes_max == 0 ? ~uint64_t{0} : bytes_max),
+      block_(kBlockBytes) {
   at_ = block_.data();
   limit_ = at_ + block_.size();
 }
 
 absl::Status PartOutputPort::Flush() {
-  const absl::Status status = writer_.Append(std::string_view(
-      block_.data(), static_cast<size_t>(at_ - block_.data())));
+  const size_t size = static_cast<size_t>(at_ - block_.data());
+  if (size > bytes_max_ - bytes_) {
+    return absl::OutOfRangeError(
+        Av(Cat("the part file has more than the ", Counted(bytes_max_, "byte"),
+               " that --output-limit allows the whole output")));
+  }
+  bytes_ += size;
+  const absl::Status status =
+      writer_.Append(std::string_view(block_.data(), size));
   at_ = block_.data();
   BumpProgress(page_);
   return status;

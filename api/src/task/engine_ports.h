@@ -78,14 +78,16 @@ class EngineRecordPort final : public internal::RecordPort {
 // Formats into a block and hands full blocks to the part writer.
 class PartOutputPort final : public internal::OutputPort {
  public:
-  // Both outlive the port.
-  PartOutputPort(storage::PartWriter& writer, supervisor::StatusPage& page);
+  // Both outlive the port. `bytes_max`: of the part file; 0: no limit.
+  PartOutputPort(storage::PartWriter& writer, supervisor::StatusPage& page,
+                 uint64_t bytes_max);
 
   [[noreturn]] void Refuse(std::string_view why) override;
 
   // Hands on what is left. Call once, last.
   absl::Status Finish();
-  // kInvalidArgument when user code emitted what the format cannot hold.
+  // kInvalidArgument when user code emitted what the format cannot hold,
+  // kOutOfRange when it emitted too much.
   const absl::Status& status() const { return status_; }
 
  protected:
@@ -98,6 +100,8 @@ class PartOutputPort final : public internal::OutputPort {
 
   storage::PartWriter& writer_;
   supervisor::StatusPage& page_;
+  const uint64_t bytes_max_;
+  uint64_t bytes_ = 0;  // Handed to the writer.
   std::vector<char> block_;
   absl::Status status_;
 };

@@ -162,7 +162,7 @@ AttemptOutcome RunMapOnly(TaskEnvironment& env, const proto::RunTask& run,
   absl::StatusOr<std::unique_ptr<storage::PartWriter>> writer =
       storage::PartWriter::Create(env.fs(), path);
   if (!writer.ok()) return OutputFailure(writer.status());
-  PartOutputPort port(**writer, env.page());
+  PartOutputPort port(**writer, env.page(), env.configure().output_bytes_max());
   internal::MapPorts ports;
   ports.output = &port;
   const std::unique_ptr<internal::MapTask> task = env.job().make_map();

@@ -113,7 +113,7 @@ AttemptOutcome RunReduceAttempt(TaskEnvironment& env,
   if (!writer.ok()) return OutputFailure(writer.status());
 
   EngineGroupPort groups(**reader);
-  PartOutputPort output(**writer, page);
+  PartOutputPort output(**writer, page, env.configure().output_bytes_max());
   const auto aborted = [&] {
     if (!(*reader)->status().ok()) {
       return ReaderFailure((*reader)->status(), (*reader)->lost_map(), reduce);

@@ -31,12 +31,19 @@ proto::LogEntry AnyEntry(Random& random, const State& state, uint32_t tasks) {
   const uint64_t worker = 1 + random.Uniform(5);
   const uint32_t index = static_cast<uint32_t>(random.Uniform(tasks));
   const TaskId task{static_cast<proto::TaskKind>(1 + random.Uniform(5)), index};
-  const auto cause = static_cast<proto::FailureCause>(random.Uniform(27));
+  const auto cause = static_cast<proto::FailureCause>(
+      random.Uniform(proto::FailureCause_ARRAYSIZE));
   const Job* known = state.FindJob(MakeId<JobId>(job));
   switch (random.Uniform(25)) {
-    case 0:
-      return Submitted(job, Cat("/out", random.Uniform(3)),
-                       1 + random.Uniform(9));
+    case 0: {
+      proto::LogEntry entry =
+          Submitted(job, Cat("/out", random.Uniform(3)), 1 + random.Uniform(9));
+      if (random.Uniform(4) == 0) {
+        entry.mutable_job_submitted()->mutable_spec()->set_output_bytes_max(
+            1 + random.Uniform(500));
+      }
+      return entry;
+    }
     case 1:
     case 2:
       return Planned(job, uid, worker,

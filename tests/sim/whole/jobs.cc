@@ -335,6 +335,15 @@ ClientJob& Jobs::Draw(Random& random, FileSystem& fs, size_t number) {
     job.throws = 0;  // Records that are not bad would be passed over.
   }
   if (job.program != Program::kNonce) Refer(&job);
+  // Exactly its output, or a byte less.
+  if (job.program != Program::kNonce && lot / 64 % 6 == 0) {
+    uint64_t output = job.all_bytes.size();
+    for (const std::string& part : job.parts) output += part.size();
+    job.output_too_long = output > 0 && lot / 512 % 2 == 0;
+    spec.set_output_bytes_max(
+        std::max<uint64_t>(1, output - job.output_too_long));
+    job.output_too_long &= output > spec.output_bytes_max();
+  }
   if (!job.bad.empty()) {
     const bool one_too_few = lot / 8 % 5 == 0;
     spec.set_skip_bad_records(
@@ -344,6 +353,7 @@ ClientJob& Jobs::Draw(Random& random, FileSystem& fs, size_t number) {
 }
 
 std::string Jobs::Judge(FileSystem& fs, const ClientJob& job) const {
+  if (job.output_too_long) return "it is longer than the job allows";
   const auto entries = fs.List(job.output);
   if (!entries.ok()) return "it is no directory";
   std::set<std::string> names;

@@ -46,6 +46,7 @@ struct ClientJob {
   bool foreign_output = false;  // Somebody makes the output path meanwhile.
   bool foreign_made = false;
   bool input_changed = false;
+  bool output_too_long = false;  // For spec.output_bytes_max().
   // Records that its mapper throws on, by file and offset. The job may pass
   // over spec.skip_bad_records() of them: all, or one too few.
   std::set<std::pair<std::string, uint64_t>> bad;

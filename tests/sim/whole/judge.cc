@@ -69,6 +69,9 @@ void Simulation::JudgeCauses() {
       case proto::BAD_RECORD_LIMIT:
         expected = client.spec.skip_bad_records() < client.bad.size();
         break;
+      case proto::OUTPUT_LIMIT:
+        expected = client.output_too_long;
+        break;
       case proto::CRASHED:
         expected = client.poisoned ||
                    world_.result.coverage.of(Fault::kProcessCrashed) > 0;

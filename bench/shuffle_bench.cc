@@ -1,12 +1,14 @@
-// One partition from one worker to another on this machine, several ways, one
-// after the other in turns, so that they meet the same machine:
+// One partition of some map outputs from one worker to another on this machine,
+// several ways, one after the other in turns, so that they meet the same
+// machine:
 //
-//   read       the file, from the page cache: what the kernel allows
-//   same host  the file as a reduce on the same host reads it: index, blocks
+//   read       the files, from the page cache: what the kernel allows
+//   same host  the files as a reduce on the same host reads them: index, blocks
 //              and digest verified, each record handed out
-//   tcp        a socket: read the file, write, read; what the kernel allows
+//   tcp        a socket: read the files, write, read; what the kernel allows
 //   stream     ShuffleService.Fetch, slices taken and dropped
-//   fetcher    all of it: index and blocks verified, bytes in a memory file
+//   fetcher    all of it: index and blocks verified, bytes in a memory file,
+//              until the reduce is told that its input is there
 //
 // Prints the median of the rounds in MB/s, with the range. Then what a small
 // section costs, client and server together, when each has a call of its own
@@ -29,6 +31,7 @@
 
 #include "CLI/CLI.hpp"
 #include "common/clock.h"
+#include "common/daemon_setup.h"
 #include "common/logging.h"
 #include "engine/format/map_output_reader.h"
 #include "engine/format/map_output_writer.h"
@@ -42,11 +45,13 @@ namespace {
 
 constexpr size_t kPieceBytes = 1 << 20;
 
-// A map output of one partition of about `megabytes`, written to the spool.
-TestOutput WriteOutput(ServedSpool& spool, uint64_t megabytes) {
+// A map output of one partition of so many records of 1,000 bytes and more,
+// written to the spool.
+TestOutput WriteOutput(ServedSpool& spool, uint32_t map, uint64_t records) {
   TestOutput output;
   output.identity.job = TestId<JobId>(1);
-  output.identity.attempt = TestId<AttemptUid>(2);
+  output.identity.map_index = map;
+  output.identity.attempt = TestId<AttemptUid>(2 + map);
   spool.Hold(output, "");
   CHECK(FileSystem::Posix().RemoveFile(spool.PathOf(output)).ok());
   engine::MapOutputWriterOptions options;
@@ -55,7 +60,7 @@ TestOutput WriteOutput(ServedSpool& spool, uint64_t megabytes) {
                                                 spool.PathOf(output), options);
   CHECK(writer.ok()) << writer.status();
   std::string value(1000, '\0');
-  for (uint64_t i = 0; i < megabytes * 1000; ++i) {
+  for (uint64_t i = 0; i < records; ++i) {
     for (size_t at = 0; at + 8 <= value.size(); at += 8) {
       const uint64_t word = (i * 1000 + at) * 0x9E3779B97F4A7C15u;
       std::copy_n(reinterpret_cast<const char*>(&word), 8, &value[at]);
@@ -71,13 +76,20 @@ TestOutput WriteOutput(ServedSpool& spool, uint64_t megabytes) {
   return output;
 }
 
-void ReadPlainly(const std::string& path, uint64_t bytes) {
+uint64_t BytesOf(const TestOutput& output) {
+  return output.summary.partitions[0].bytes;
+}
+
+// Hands the partition to `take` piece by piece.
+template <typename Take>
+void ReadPieces(const std::string& path, uint64_t bytes, Take take) {
   auto file = FileSystem::Posix().OpenRead(path);
   CHECK(file.ok());
   const auto buffer = std::make_unique<char[]>(kPieceBytes);
   for (uint64_t offset = 0; offset < bytes; offset += kPieceBytes) {
     const size_t n = std::min<uint64_t>(kPieceBytes, bytes - offset);
     CHECK((*file)->ReadAt(offset, buffer.get(), n).ok());
+    take(buffer.get(), n);
   }
 }
 
@@ -92,7 +104,8 @@ void ReadAsReduce(const std::string& path, const TestOutput& output) {
   CHECK_EQ(count, output.summary.partitions[0].sum.records);
 }
 
-void CopyOverTcp(const std::string& path, uint64_t bytes) {
+void CopyOverTcp(const ServedSpool& spool,
+                 const std::vector<TestOutput>& outputs, uint64_t bytes) {
   const int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   sockaddr_in address = {};
   address.sin_family = AF_INET;
@@ -103,18 +116,15 @@ void CopyOverTcp(const std::string& path, uint64_t bytes) {
         getsockname(listener, any, &length) == 0);
   std::thread sender([&] {
     const int fd = accept(listener, nullptr, nullptr);
-    auto file = FileSystem::Posix().OpenRead(path);
-    CHECK(file.ok());
-    const auto buffer = std::make_unique<char[]>(kPieceBytes);
-    for (uint64_t offset = 0; offset < bytes;) {
-      const size_t n = std::min<uint64_t>(kPieceBytes, bytes - offset);
-      CHECK((*file)->ReadAt(offset, buffer.get(), n).ok());
-      for (size_t sent = 0; sent < n;) {
-        const ssize_t w = write(fd, buffer.get() + sent, n - sent);
-        CHECK_GT(w, 0);
-        sent += static_cast<size_t>(w);
-      }
-      offset += n;
+    for (const TestOutput& output : outputs) {
+      ReadPieces(spool.PathOf(output), BytesOf(output),
+                 [fd](const char* data, size_t n) {
+                   for (size_t sent = 0; sent < n;) {
+                     const ssize_t w = write(fd, data + sent, n - sent);
+                     CHECK_GT(w, 0);
+                     sent += static_cast<size_t>(w);
+                   }
+                 });
     }
     close(fd);
   });
@@ -132,11 +142,14 @@ void CopyOverTcp(const std::string& path, uint64_t bytes) {
 }
 
 void CopyOverStream(FetchTransport& transport, const std::string& address,
-                    const TestOutput& output, uint64_t bytes) {
+                    const std::vector<TestOutput>& outputs, uint64_t bytes) {
   proto::FetchRequest request;
-  request.set_job_id(std::string(output.identity.job.bytes()));
-  request.add_sections()->set_attempt_uid(
-      std::string(output.identity.attempt.bytes()));
+  request.set_job_id(std::string(outputs[0].identity.job.bytes()));
+  for (const TestOutput& output : outputs) {
+    proto::FetchRequest::Section* section = request.add_sections();
+    section->set_map_index(output.identity.map_index);
+    section->set_attempt_uid(std::string(output.identity.attempt.bytes()));
+  }
   const auto stream = transport.Open(address, request);
   proto::FetchSlice slice;
   uint64_t got = 0;
@@ -147,19 +160,27 @@ void CopyOverStream(FetchTransport& transport, const std::string& address,
   CHECK_EQ(got, bytes);
 }
 
-void CopyByFetcher(FetchTransport& transport, const std::string& address,
-                   const std::vector<TestOutput>& outputs,
-                   FetchOptions options = {}) {
-  options.memory_bytes = uint64_t{64} << 30;
+// A reduce's input, and what holds it.
+struct Fetched {
   RecordingObserver observer;
-  const auto fetcher = MakeFetcher(options, Clock::Real(), FileSystem::Posix(),
-                                   Random::Seeded(1), transport);
-  fetcher->Start(observer);
-  fetcher->UpdateLocations(
+  std::unique_ptr<Fetcher> fetcher;  // Goes before whom it tells.
+};
+
+std::unique_ptr<Fetched> CopyByFetcher(FetchTransport& transport,
+                                       const std::string& address,
+                                       const std::vector<TestOutput>& outputs,
+                                       FetchOptions options = {}) {
+  options.memory_bytes = uint64_t{64} << 30;
+  auto fetched = std::make_unique<Fetched>();
+  fetched->fetcher = MakeFetcher(options, Clock::Real(), FileSystem::Posix(),
+                                 Random::Seeded(1), transport);
+  fetched->fetcher->Start(fetched->observer);
+  fetched->fetcher->UpdateLocations(
       LocationsOf(outputs, TestId<WorkerIncarnation>(1), address));
-  fetcher->StartReduce(
+  fetched->fetcher->StartReduce(
       ReduceOf(1, 0, static_cast<uint32_t>(outputs.size()), "/none", 1));
-  CHECK_EQ(observer.AwaitReady(1).size(), 1);
+  CHECK_EQ(fetched->observer.AwaitReady(1).size(), 1);
+  return fetched;
 }
 
 void Print(const char* name, uint64_t bytes,
@@ -216,45 +237,77 @@ void MeasureSmall(ServedSpool& spool, FetchTransport& transport,
 int Run(int argc, char** argv) {
   CLI::App app("Shuffle throughput of one stream on this machine");
   uint64_t megabytes = 256;
+  uint32_t maps = 8;
   size_t count = 7;
   uint32_t sections = 2000;
-  app.add_option("--megabytes", megabytes, "Length of the partition");
-  app.add_option("--rounds", count, "Of each way")->check(CLI::PositiveNumber);
-  app.add_option("--sections", sections, "Small ones")
+  std::string only;
+  app.add_option("--megabytes", megabytes,
+                 "Of the partition, all maps together")
       ->check(CLI::PositiveNumber);
+  app.add_option("--maps", maps, "Map outputs that it comes from")
+      ->check(CLI::Range(1, 1000));
+  app.add_option("--rounds", count, "Of each way")->check(CLI::PositiveNumber);
+  app.add_option("--sections", sections, "Small ones; 0: do without them")
+      ->check(CLI::NonNegativeNumber);
+  app.add_option("--only", only, "One way, to be profiled")
+      ->check(CLI::IsMember({"read", "same host", "tcp", "stream", "fetcher"}));
   CLI11_PARSE(app, argc, argv);
 
   ServedSpool spool;
-  const TestOutput output = WriteOutput(spool, megabytes);
-  const uint64_t bytes = output.summary.partitions[0].bytes;
+  std::vector<TestOutput> outputs;
+  uint64_t bytes = 0;
+  for (uint32_t map = 0; map < maps; ++map) {
+    outputs.push_back(WriteOutput(spool, map, megabytes * 1000 / maps));
+    bytes += BytesOf(outputs.back());
+  }
   const auto transport =
       MakeGrpcTransport(rpc::LoopbackCredentials(), Clock::Real());
+  std::unique_ptr<Fetched> fetched;
   const std::vector<std::pair<const char*, std::function<void()>>> ways = {
-      {"read", [&] { ReadPlainly(spool.PathOf(output), bytes); }},
-      {"same host", [&] { ReadAsReduce(spool.PathOf(output), output); }},
-      {"tcp", [&] { CopyOverTcp(spool.PathOf(output), bytes); }},
+      {"read",
+       [&] {
+         for (const TestOutput& output : outputs) {
+           ReadPieces(spool.PathOf(output), BytesOf(output),
+                      [](const char*, size_t) {});
+         }
+       }},
+      {"same host",
+       [&] {
+         for (const TestOutput& output : outputs) {
+           ReadAsReduce(spool.PathOf(output), output);
+         }
+       }},
+      {"tcp", [&] { CopyOverTcp(spool, outputs, bytes); }},
       {"stream",
-       [&] { CopyOverStream(*transport, spool.address(), output, bytes); }},
+       [&] { CopyOverStream(*transport, spool.address(), outputs, bytes); }},
       {"fetcher",
-       [&] { CopyByFetcher(*transport, spool.address(), {output}); }}};
+       [&] { fetched = CopyByFetcher(*transport, spool.address(), outputs); }}};
   std::vector<std::vector<absl::Duration>> times(ways.size());
   Clock& clock = Clock::Real();
   for (size_t round = 0; round <= count; ++round) {
     for (size_t way = 0; way < ways.size(); ++way) {
+      if (!only.empty() && only != ways[way].first) continue;
       const absl::Duration begun = clock.Monotonic();
       ways[way].second();
+      const absl::Duration took = clock.Monotonic() - begun;
+      fetched.reset();
       // The first round warms connections and buffers.
-      if (round > 0) times[way].push_back(clock.Monotonic() - begun);
+      if (round > 0) times[way].push_back(took);
     }
   }
   for (size_t way = 0; way < ways.size(); ++way) {
+    if (times[way].empty()) continue;
     Print(ways[way].first, bytes, times[way]);
   }
-  MeasureSmall(spool, *transport, sections, count);
+  if (only.empty() && sections > 0)
+    MeasureSmall(spool, *transport, sections, count);
   return 0;
 }
 
 }  // namespace
 }  // namespace millrace::worker
 
-int main(int argc, char** argv) { return millrace::worker::Run(argc, argv); }
+int main(int argc, char** argv) {
+  millrace::SetUpMalloc();  // As a worker's is.
+  return millrace::worker::Run(argc, argv);
+}

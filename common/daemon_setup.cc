@@ -10,6 +10,13 @@ namespace millrace {
 namespace {
 
 constexpr int kArenas = 2;
+// Blocks from here on are mapped one by one, and unmapped when they are freed.
+// Above the longest that the daemons pass around: a piece of bulk data.
+constexpr int kMapFromBytes = 4 << 20;
+// What lies free at the end of an arena goes back when it is more than the
+// first, all but the second.
+constexpr int kTrimFromBytes = 16 << 20;
+constexpr int kKeepBytes = 8 << 20;
 
 sigset_t EndSignals() {
   sigset_t signals;
@@ -22,11 +29,18 @@ sigset_t EndSignals() {
 
 }  // namespace
 
+void SetUpMalloc() {
+  mallopt(M_ARENA_MAX, kArenas);
+  mallopt(M_MMAP_THRESHOLD, kMapFromBytes);
+  mallopt(M_TRIM_THRESHOLD, kTrimFromBytes);
+  mallopt(M_TOP_PAD, kKeepBytes);
+}
+
 void SetUpDaemon() {
   const sigset_t signals = EndSignals();
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   signal(SIGPIPE, SIG_IGN);
-  mallopt(M_ARENA_MAX, kArenas);
+  SetUpMalloc();
 #ifdef NDEBUG
   absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
 #endif

@@ -12,9 +12,7 @@ namespace millrace {
 // Signals: SIGINT, SIGTERM and SIGHUP are left to AwaitEndSignal() by this
 // thread and all that come of it; SIGPIPE is an error of the write.
 //
-// malloc: few arenas. By default there are eight for each processor, and what
-// one thread has freed in its own does not serve the others, so that a daemon
-// of thirty threads, most of them idle, grows to a multiple of what it uses.
+// malloc: SetUpMalloc().
 //
 // Abseil: the search for locks that are taken in a cycle stays on in builds
 // with assertions and is off in others, as the library itself would have it;
@@ -22,6 +20,16 @@ namespace millrace {
 // release, gRPC's included, is entered into one graph of all locks under a lock
 // of its own.
 void SetUpDaemon();
+
+// Few arenas: by default there are eight for each processor, and what one
+// thread has freed in its own does not serve the others, so that a daemon of
+// thirty threads, most of them idle, grows to a multiple of what it uses.
+//
+// And up to 16 MiB of each stay with the process when they are free, until
+// AwaitEndSignal() gives them back: by default it is 128 KiB, and a stream of
+// messages, read into buffers that live for a moment, takes each of its pages
+// from the system anew.
+void SetUpMalloc();
 
 // Waits for a signal that asks the daemon to end, and returns its number.
 // Meanwhile, each `give_back`, what malloc keeps of freed memory goes back to

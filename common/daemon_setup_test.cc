@@ -2,9 +2,11 @@
 
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <atomic>
+#include <cstring>
 #include <fstream>
 #include <memory>
 #include <thread>
@@ -68,6 +70,41 @@ TEST_F(DaemonSetupTest, WhileItWaitsFreedMemoryGoesBack) {
   EXPECT_EQ(AwaitEndSignal(absl::Milliseconds(1)), SIGTERM);
   watch.join();
   EXPECT_TRUE(gone);
+}
+
+int64_t PageFaults() {
+  rusage used;
+  getrusage(RUSAGE_SELF, &used);
+  return used.ru_minflt;
+}
+
+// As gRPC reads: into many buffers, which are all free a moment later. Returns
+// the pages that were taken from the system meanwhile.
+int64_t FaultsOfBuffers(size_t bytes) {
+  constexpr int kRounds = 100;
+  const size_t count = (2 << 20) / bytes;
+  int64_t before = 0;
+  for (int round = 0; round <= kRounds; ++round) {
+    if (round == 1) before = PageFaults();
+    std::vector<std::unique_ptr<char[]>> buffers;
+    for (size_t i = 0; i < count; ++i) {
+      buffers.push_back(std::make_unique_for_overwrite<char[]>(bytes));
+      std::memset(buffers.back().get(), round, bytes);
+    }
+  }
+  return PageFaults() - before;
+}
+
+TEST_F(DaemonSetupTest, BuffersThatComeAndGoAreNotTakenFromTheSystemAnew) {
+  if (kHoldsOn) GTEST_SKIP() << "sanitizers have a malloc of their own";
+  for (const size_t bytes : {64 << 10, 256 << 10, 1 << 20}) {
+    // Each page of each round would be 51,200.
+    EXPECT_LT(FaultsOfBuffers(bytes), 1000) << bytes;
+    // In another arena.
+    std::thread([bytes] {
+      EXPECT_LT(FaultsOfBuffers(bytes), 1000) << bytes;
+    }).join();
+  }
 }
 
 }  // namespace

@@ -6,13 +6,6 @@ namespace millrace::wholesim {
 
 const std::vector<NamedMutant>& AllMutants() {
   static const std::vector<NamedMutant> mutants = {
-      {"fence_at_receipt", "M3",
-       "lost workers are fenced when a report comes, not when it is applied",
-       5000,
-       [](Mutant* m) {
-         m->state.skip_alive_check = true;
-         m->scheduler.believe_reports = true;
-       }},
       {"reuse_uids", "M4", "uids are predictable: each leader draws the same",
        500, [](Mutant* m) { m->edge.reuse_uids = true; }},
       {"write_into_output", "M5", "a reduce writes into the visible output",

@@ -299,8 +299,9 @@ int Run(int argc, char** argv) {
     if (times[way].empty()) continue;
     Print(ways[way].first, bytes, times[way]);
   }
-  if (only.empty() && sections > 0)
+  if (only.empty() && sections > 0) {
     MeasureSmall(spool, *transport, sections, count);
+  }
   return 0;
 }
 

@@ -17,7 +17,22 @@ using Kind = ChildEvent::Kind;
 
 constexpr char kAtRecord[] = ", in map, /data/x.txt offset 1234 (record 17)";
 
-using LimitsTest = SupervisorTest;
+class LimitsTest : public SupervisorTest {
+ protected:
+  // `child` has printed that its descendants are there. Many looks at the tree
+  // find nothing wrong.
+  void ExpectManyLooksLeaveAlone(ChildId child) {
+    while (supervisor_->Log(child).empty()) {
+      ASSERT_TRUE(supervisor_->Wait(absl::Milliseconds(10)).ok());
+    }
+    for (int i = 0; i < 100; ++i) {
+      clock_.Advance(absl::Milliseconds(25));
+      const auto events = supervisor_->Wait(absl::Milliseconds(1));
+      ASSERT_TRUE(events.ok());
+      ASSERT_TRUE(events->empty()) << events->front().exit.message;
+    }
+  }
+};
 
 TEST_F(LimitsTest, HungTaskIsKilledWithTheStackItIsIn) {
   for (const char* words : {"loop", "sleep"}) {
@@ -178,15 +193,7 @@ TEST_F(LimitsTest, AsManyProcessesAsAreAllowedAreFine) {
   options.processes_max = 4;
   const ChildId child = StartReady(options);
   Run(child, {"share-with-children", File("pids"), "3", "4096"});
-  while (supervisor_->Log(child).empty()) {
-    ASSERT_TRUE(supervisor_->Wait(absl::Milliseconds(10)).ok());
-  }
-  for (int i = 0; i < 100; ++i) {
-    clock_.Advance(absl::Milliseconds(25));
-    const auto events = supervisor_->Wait(absl::Milliseconds(1));
-    ASSERT_TRUE(events.ok());
-    ASSERT_TRUE(events->empty()) << events->front().exit.message;
-  }
+  ExpectManyLooksLeaveAlone(child);
 }
 
 TEST_F(LimitsTest, MemorySharedWithDescendantsCountsOnce) {
@@ -196,16 +203,7 @@ TEST_F(LimitsTest, MemorySharedWithDescendantsCountsOnce) {
   const ChildId child = StartReady(options);
   // Four processes that share 160 MiB.
   Run(child, {"share-with-children", File("pids"), "3", "167772160"});
-  while (supervisor_->Log(child).empty()) {
-    ASSERT_TRUE(supervisor_->Wait(absl::Milliseconds(10)).ok());
-  }
-  // Many looks at the tree.
-  for (int i = 0; i < 100; ++i) {
-    clock_.Advance(absl::Milliseconds(25));
-    const auto events = supervisor_->Wait(absl::Milliseconds(1));
-    ASSERT_TRUE(events.ok());
-    ASSERT_TRUE(events->empty()) << events->front().exit.message;
-  }
+  ExpectManyLooksLeaveAlone(child);
 }
 
 TEST_F(LimitsTest, FloodOfOutputIsEnded) {

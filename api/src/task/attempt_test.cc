@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <memory>
 #include <string>
+#include <variant>
 
 #include "api/src/task/task_context.h"
 #include "common/errno_status.h"
@@ -54,6 +55,22 @@ TEST(EngineFailureTest, ShortagesAreCalledByTheirNames) {
       EngineFailure(ErrnoStatus(ENOSPC, "write", "/f"));
   EXPECT_EQ(full.cause(), proto::DISK_FULL);
   EXPECT_THAT(full.message(), HasSubstr("free some space or name another"));
+}
+
+// The worker's cache has lost or damaged it; the job is not at fault.
+TEST(RunAttemptTest, APlanThatCannotBeReadIsTheMachines) {
+  const internal::JobDefinition job;
+  const auto page = std::make_unique<supervisor::StatusPage>();
+  const proto::Configure configure;
+  TaskEnvironment environment(job, configure, *page, FileSystem::Posix());
+  proto::RunTask run;
+  run.set_kind(proto::MAP_TASK);
+  run.mutable_map()->set_plan_path("/no/such/plan");
+  const AttemptOutcome outcome = RunAttempt(environment, run);
+  const auto* failed = std::get_if<proto::TaskFailed>(&outcome);
+  ASSERT_NE(failed, nullptr);
+  EXPECT_EQ(failed->cause(), proto::INFRASTRUCTURE) << failed->message();
+  EXPECT_TRUE(failed->retryable());
 }
 
 TEST(TaskContextTest, InputOffsetIsZeroOutsideOfMap) {

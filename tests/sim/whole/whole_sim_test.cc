@@ -93,6 +93,18 @@ TEST(WholeSimTest, OneSeedIsOneHistory) {
   }
 }
 
+// They tell other stories since there are other faults; each defect has left a
+// test of its part, too.
+TEST(WholeSimTest, SeedsThatFailedOnce) {
+  if (only_seed != 0) GTEST_SKIP();
+  for (uint64_t seed : {697, 919, 1630, 2908, 3001, 5610, 31924}) {
+    SimOptions options;
+    options.seed = seed;
+    const SimResult result = Simulate(options);
+    EXPECT_EQ(result.violation, "") << Story(options, result);
+  }
+}
+
 // Those that need fewest seeds; scripts/ci.sh mutants has all.
 TEST(WholeSimTest, SeededBugsAreCaught) {
   if (only_seed != 0) GTEST_SKIP();

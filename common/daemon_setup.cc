@@ -46,12 +46,14 @@ void SetUpDaemon() {
 #endif
 }
 
-int AwaitEndSignal(absl::Duration give_back) {
+int AwaitEndSignal(const std::function<void()>& housekeeping,
+                   absl::Duration interval) {
   const sigset_t signals = EndSignals();
-  const timespec interval = absl::ToTimespec(give_back);
+  const timespec wait = absl::ToTimespec(interval);
   while (true) {
-    const int number = sigtimedwait(&signals, nullptr, &interval);
+    const int number = sigtimedwait(&signals, nullptr, &wait);
     if (number > 0) return number;
+    if (housekeeping) housekeeping();
     malloc_trim(0);  // Nobody has asked.
   }
 }

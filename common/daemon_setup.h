@@ -3,6 +3,8 @@
 #ifndef MILLRACE_COMMON_DAEMON_SETUP_H_
 #define MILLRACE_COMMON_DAEMON_SETUP_H_
 
+#include <functional>
+
 #include "absl/time/time.h"
 
 namespace millrace {
@@ -32,10 +34,12 @@ void SetUpDaemon();
 void SetUpMalloc();
 
 // Waits for a signal that asks the daemon to end, and returns its number.
-// Meanwhile, each `give_back`, what malloc keeps of freed memory goes back to
-// the system: it would keep all that lies below the last block in use, so that
-// one large job's memory stayed the daemon's for good. One thread at a time.
-int AwaitEndSignal(absl::Duration give_back = absl::Minutes(1));
+// Meanwhile, each `interval`, calls `housekeeping`, if there is any, and what
+// malloc keeps of freed memory goes back to the system: it would keep all that
+// lies below the last block in use, so that one large job's memory stayed the
+// daemon's for good. One thread at a time.
+int AwaitEndSignal(const std::function<void()>& housekeeping = nullptr,
+                   absl::Duration interval = absl::Minutes(1));
 
 }  // namespace millrace
 

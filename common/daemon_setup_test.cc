@@ -44,6 +44,15 @@ TEST_F(DaemonSetupTest, EachSignalThatAsksForTheEndIsReturned) {
   }
 }
 
+TEST_F(DaemonSetupTest, WhileItWaitsItLooksAfterTheHouse) {
+  int times = 0;
+  const auto housekeeping = [&times] {
+    if (++times == 3) kill(getpid(), SIGTERM);
+  };
+  EXPECT_EQ(AwaitEndSignal(housekeeping, absl::Milliseconds(1)), SIGTERM);
+  EXPECT_EQ(times, 3);
+}
+
 TEST_F(DaemonSetupTest, WhileItWaitsFreedMemoryGoesBack) {
   if (kHoldsOn) GTEST_SKIP() << "sanitizers hold on to what is freed";
   constexpr int64_t kBytes = int64_t{64} << 20;
@@ -67,7 +76,7 @@ TEST_F(DaemonSetupTest, WhileItWaitsFreedMemoryGoesBack) {
     }
     kill(getpid(), SIGTERM);
   });
-  EXPECT_EQ(AwaitEndSignal(absl::Milliseconds(1)), SIGTERM);
+  EXPECT_EQ(AwaitEndSignal(nullptr, absl::Milliseconds(1)), SIGTERM);
   watch.join();
   EXPECT_TRUE(gone);
 }

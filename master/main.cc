@@ -7,6 +7,7 @@
 #include <string>
 
 #include "common/clock.h"
+#include "common/daemon_log.h"
 #include "common/daemon_setup.h"
 #include "common/fault_point.h"
 #include "common/file_system.h"
@@ -28,6 +29,7 @@ enum ExitCode : int { kOk = 0, kUsage = 2, kRefused = 5 };
 struct Flags {
   MasterOptions master;
   std::string address_file;
+  std::string log_file;
 };
 
 int Complain(int exit_code, std::string_view what) {
@@ -55,6 +57,9 @@ void AddFlags(CLI::App& app, Flags& flags) {
                "millrace master add HOST:PORT) instead of founding one");
   app.add_option("--address-file", flags.address_file,
                  "Write host:port here once it serves");
+  app.add_option("--log-file", flags.log_file,
+                 "Append the log to this file instead of stderr; when it has "
+                 "64 MiB it becomes FILE.1 and is begun anew");
   // Without one, nobody would be told how a job has ended.
   AddNumber(app, "--finished-jobs", flags.master.scheduler.finished_jobs_kept,
             "Finished jobs that are kept, at least 1; older ones are forgotten",
@@ -91,7 +96,7 @@ absl::Status CheckAddresses(const MasterOptions& options) {
   return Annotate(rpc::ParseAddress(options.advertise).status(), "--advertise");
 }
 
-int Serve(const Flags& flags) {
+int Serve(const Flags& flags, DaemonLog& log) {
   if (const absl::Status faults = TakeFaultsFromEnvironment(); !faults.ok()) {
     return Complain(kUsage, ToStd(faults.message()));
   }
@@ -109,7 +114,7 @@ int Serve(const Flags& flags) {
   LOG(INFO) << "listening on " << (*master)->listening() << " from "
             << flags.master.directory << ", reached at "
             << (*master)->address();
-  const int signal_number = AwaitEndSignal();
+  const int signal_number = AwaitEndSignal([&log] { log.PutAsideIfLarge(); });
   LOG(INFO) << "stopping: signal " << signal_number;
   return kOk;
 }
@@ -135,6 +140,10 @@ int main(int argc, char** argv) {
     return Complain(kUsage, ToStd(wrong.message()));
   }
   InitLogging(argv[0], 0);
+  DaemonLog log;
+  if (const absl::Status opened = log.Open(flags.log_file); !opened.ok()) {
+    return Complain(kRefused, Cat("--log-file: ", ToStd(opened.message())));
+  }
   SetUpDaemon();
-  return Serve(flags);
+  return Serve(flags, log);
 }

@@ -28,8 +28,8 @@ TEST(MasterProgramTest, HelpNamesEveryFlagAndCode) {
   EXPECT_EQ(help.exit_code, 0) << help;
   for (const char* flag :
        {"--dir", "--listen", "--advertise", "--join", "--address-file",
-        "--config", "--finished-jobs", "--max-jobs", "--max-tasks",
-        "--max-job-tasks", "--max-job-transfers",
+        "--log-file", "--config", "--finished-jobs", "--max-jobs",
+        "--max-tasks", "--max-job-tasks", "--max-job-transfers",
         "Exit codes: 0 stopped by a signal, 2 usage, 5 refused"}) {
     EXPECT_THAT(help.out, HasSubstr(flag));
   }
@@ -57,6 +57,29 @@ TEST(MasterProgramTest, StartsWithTheConfigurationThatComesWithIt) {
   EXPECT_TRUE(master.WaitUntil([&] {
     return std::filesystem::exists(address);
   })) << master.err();
+}
+
+TEST(MasterProgramTest, ItsLogIsWhereItIsToldToWriteIt) {
+  TempDir directory;
+  const std::string address = directory / "address";
+  RunningProgram master(
+      Master({"--dir", directory / "m", "--listen", "127.0.0.1:0",
+              "--address-file", address, "--log-file", directory / "m.log"}));
+  EXPECT_TRUE(master.WaitUntil([&] {
+    return std::filesystem::exists(address) &&
+           directory.Read("m.log").find("listening on") != std::string::npos;
+  })) << directory.Read("m.log");
+  EXPECT_EQ(master.err(), "");
+}
+
+TEST(MasterProgramTest, ALogThatCannotBeWrittenIsNamed) {
+  TempDir directory;
+  const ProgramResult result =
+      RunProgram(Master({"--dir", directory / "m", "--log-file",
+                         directory / "no/such/directory/m.log"}));
+  EXPECT_EQ(result.exit_code, 5) << result;
+  EXPECT_THAT(result.err, StartsWith("millrace-master: --log-file: "));
+  EXPECT_THAT(result.err, HasSubstr("no/such/directory/m.log"));
 }
 
 }  // namespace

@@ -17,6 +17,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/synchronization/notification.h"
 #include "common/clock.h"
+#include "common/daemon_log.h"
 #include "common/daemon_setup.h"
 #include "common/descriptor_limit.h"
 #include "common/fault_point.h"
@@ -64,6 +65,7 @@ struct Flags {
   std::string listen = "127.0.0.1:0";
   std::string advertise;
   std::string address_file;
+  std::string log_file;
   std::string shuffle_memory = "256MiB";
   std::string free_disk_min = "1GiB";
   std::string spool_limit;  // Empty: none.
@@ -108,6 +110,9 @@ void AddFlags(CLI::App& app, Flags& flags) {
                  "this one, if it is not the one of --listen");
   app.add_option("--address-file", flags.address_file,
                  "Write host:port here once it serves");
+  app.add_option("--log-file", flags.log_file,
+                 "Append the log to this file instead of stderr; when it has "
+                 "64 MiB it becomes FILE.1 and is begun anew");
   AddBytes(app, "--shuffle-memory", flags.shuffle_memory,
            "Memory for intermediate data fetched from other workers; what is "
            "more goes to disk",
@@ -282,7 +287,8 @@ class Reason {
   std::string text_ ABSL_GUARDED_BY(mu_);
 };
 
-int Serve(const Flags& flags, const std::vector<std::string>& masters) {
+int Serve(const Flags& flags, const std::vector<std::string>& masters,
+          DaemonLog& log) {
   Reason reason;
   auto process = std::make_unique<Process>();
   const absl::Status started =
@@ -292,7 +298,7 @@ int Serve(const Flags& flags, const std::vector<std::string>& masters) {
       });
   if (!started.ok()) return Complain(kRefused, ToStd(started.message()));
 
-  const int signal_number = AwaitEndSignal();
+  const int signal_number = AwaitEndSignal([&log] { log.PutAsideIfLarge(); });
   const std::string why = reason.Get();
   const int exit_code = why.empty() ? kOk : Complain(kRefused, why);
   if (why.empty()) LOG(INFO) << "stopping: signal " << signal_number;
@@ -345,6 +351,10 @@ int main(int argc, char** argv) {
                                 "\" is not HOST:PORT"));
   }
   InitLogging(argv[0], 0);
+  DaemonLog log;
+  if (const absl::Status opened = log.Open(flags.log_file); !opened.ok()) {
+    return Complain(kRefused, Cat("--log-file: ", ToStd(opened.message())));
+  }
   SetUpDaemon();
   // Connections, files under way, and what its job processes may have each.
   const uint64_t descriptors = RaiseDescriptorLimit(kDescriptorsWanted);
@@ -354,5 +364,5 @@ int main(int argc, char** argv) {
                     "merges take more passes, and many workers or slots may be "
                     "too many";
   }
-  return Serve(flags, *masters);
+  return Serve(flags, *masters, log);
 }

@@ -32,8 +32,9 @@ TEST(WorkerProgramTest, HelpNamesEveryFlagAndCode) {
   EXPECT_EQ(help.exit_code, 0) << help;
   for (const char* flag :
        {"--masters", "--dir", "--name", "--slots", "--host-id", "--listen",
-        "--advertise", "--address-file", "--config", "--shuffle-memory",
-        "--min-free-disk", "--spool-limit", "--log-space", "--memory-guard",
+        "--advertise", "--address-file", "--log-file", "--config",
+        "--shuffle-memory", "--min-free-disk", "--spool-limit", "--log-space",
+        "--memory-guard",
         "Exit codes: 0 stopped by a signal, 2 usage, 5 refused"}) {
     EXPECT_THAT(help.out, HasSubstr(flag));
   }
@@ -84,6 +85,19 @@ TEST(WorkerProgramTest, StartsWithTheConfigurationThatComesWithIt) {
   EXPECT_TRUE(worker.WaitUntil([&] {
     return std::filesystem::exists(address);
   })) << worker.err();
+}
+
+TEST(WorkerProgramTest, ItsLogIsWhereItIsToldToWriteIt) {
+  TempDir directory;
+  const std::string address = directory / "address";
+  RunningProgram worker(
+      Worker({"--masters", kNobody, "--dir", directory / "w", "--address-file",
+              address, "--log-file", directory / "w.log"}));
+  EXPECT_TRUE(worker.WaitUntil([&] {
+    return std::filesystem::exists(address) &&
+           directory.Read("w.log").find("serves on") != std::string::npos;
+  })) << directory.Read("w.log");
+  EXPECT_EQ(worker.err(), "");
 }
 
 TEST(WorkerProgramTest, ServesUntilSigtermAndKeepsItsDirectoryToItself) {

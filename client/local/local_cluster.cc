@@ -292,6 +292,9 @@ class Start {
   std::string AddressFile(const std::string& name) const {
     return JoinPath(In("run"), name + ".address");
   }
+  std::string LogFile(const std::string& name) const {
+    return JoinPath(In("logs"), name + ".log");
+  }
 
   absl::Status StartProcess(const std::string& name, LocalRole role,
                             std::string_view program,
@@ -314,14 +317,15 @@ class Start {
     const std::vector<std::string> common = {
         "--dir",          In(name),
         "--listen",       kept.empty() ? "127.0.0.1:0" : kept,
-        "--address-file", AddressFile(name)};
+        "--address-file", AddressFile(name),
+        "--log-file",     LogFile(name)};
     arguments.insert(arguments.end(), common.begin(), common.end());
     return Launch(std::move(process), program, arguments);
   }
 
   absl::Status Launch(LocalProcess process, std::string_view program,
                       const std::vector<std::string>& arguments) {
-    process.log = JoinPath(In("logs"), process.name + ".log");
+    process.log = LogFile(process.name);
     process.running = true;
     MR_ASSIGN_OR_RETURN(
         process.identity,

@@ -3,7 +3,9 @@
 //
 //   DIR/cluster.json      what runs: name, pid and start time of each process
 //   DIR/lock              held while a cluster is brought up or down
-//   DIR/logs/NAME.log     stdout and stderr of each process
+//   DIR/logs/NAME.log     stdout and stderr of each process; of a master or
+//                         worker the older part is in NAME.log.1 when there is
+//                         much
 //   DIR/run/NAME.address  host:port, written by the process once it serves
 //   DIR/run/NAME.listen   of a master: the host:port that it keeps, so that the
 //                         others find it again at a later start

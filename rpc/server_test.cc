@@ -5,9 +5,14 @@
 #include <grpcpp/create_channel.h>
 #include <grpcpp/security/credentials.h>
 #include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <memory>
 #include <string>
+#include <string_view>
 #include <thread>
 
 #include "absl/synchronization/notification.h"
@@ -48,6 +53,52 @@ FakeService::Handler Echo() {
     reply.mutable_status()->set_name(request.id_prefix());
     return grpc::Status::OK;
   };
+}
+
+// A connection of a caller that is no gRPC client.
+class RawCaller {
+ public:
+  explicit RawCaller(const Address& address)
+      : fd_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    sockaddr_in peer = {};
+    peer.sin_family = AF_INET;
+    peer.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    peer.sin_port = htons(address.port);
+    EXPECT_EQ(
+        connect(fd_, reinterpret_cast<const sockaddr*>(&peer), sizeof(peer)),
+        0);
+  }
+  ~RawCaller() { close(fd_); }
+  RawCaller(const RawCaller&) = delete;
+  RawCaller& operator=(const RawCaller&) = delete;
+
+  void Say(std::string_view bytes) {
+    EXPECT_EQ(send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL),
+              static_cast<ssize_t>(bytes.size()));
+  }
+  // Reads what comes; false: nothing more for half a minute.
+  bool IsHungUpOn() {
+    pollfd wait = {fd_, POLLIN, 0};
+    char bytes[1024];
+    while (poll(&wait, 1, 30'000) == 1) {
+      if (recv(fd_, bytes, sizeof(bytes), 0) <= 0) return true;
+    }
+    return false;
+  }
+
+ private:
+  const int fd_;
+};
+
+TEST(Server, ACallerThatDoesNotIntroduceItselfIsHungUpOn) {
+  FakeService service(Echo());
+  auto server = StartOn("localhost:0", service);
+  ASSERT_TRUE(server.ok()) << server.status();
+  RawCaller silent((*server)->address());
+  RawCaller slow((*server)->address());
+  slow.Say("PRI * HTTP/2.0\r\n");
+  EXPECT_TRUE(silent.IsHungUpOn());
+  EXPECT_TRUE(slow.IsHungUpOn());
 }
 
 TEST(Server, TakesAFreePortAndAnswers) {

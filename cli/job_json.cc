@@ -62,6 +62,7 @@ Json SpecJson(const proto::JobSpec& spec) {
   json["log_limit_bytes"] = spec.log_bytes_max();
   json["output_limit_bytes"] = spec.output_bytes_max();
   json["task_timeout_ms"] = spec.task_timeout_ms();
+  json["task_time_limit_ms"] = spec.task_time_limit_ms();
   json["max_attempts"] = spec.max_attempts();
   json["codec"] = spec.map_output_codec();
   json["side_files"] = Json::array();

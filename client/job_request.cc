@@ -126,10 +126,8 @@ void CopySettings(const JobSettings& settings, const std::string& program_name,
   spec.set_log_bytes_max(settings.log_limit_bytes == 0
                              ? std::numeric_limits<uint64_t>::max()
                              : settings.log_limit_bytes);
-  spec.set_task_timeout_ms(
-      settings.task_timeout == absl::InfiniteDuration()
-          ? 0
-          : absl::ToInt64Milliseconds(settings.task_timeout));
+  spec.set_task_timeout_ms(LimitMillis(settings.task_timeout));
+  spec.set_task_time_limit_ms(LimitMillis(settings.task_time_limit));
   spec.set_max_attempts(static_cast<uint32_t>(settings.max_attempts));
   spec.set_output_bytes_max(settings.output_limit_bytes);
   spec.set_map_output_codec(settings.codec);

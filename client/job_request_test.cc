@@ -34,6 +34,7 @@ class JobRequestTest : public ::testing::Test {
     request_.settings.output = "out/";
     request_.settings.memory_bytes = 512;
     request_.settings.task_timeout = absl::Seconds(7);
+    request_.settings.task_time_limit = absl::Seconds(70);
   }
 
   absl::StatusOr<PreparedJob> Prepare() {
@@ -65,6 +66,7 @@ TEST_F(JobRequestTest, PathsBecomeAbsoluteAndFilesBlobs) {
   EXPECT_EQ(job->spec.side_files(0).sha256(), Sha256Of("stop"));
   EXPECT_THAT(job->spec.arguments(), ElementsAre("a", "b c"));
   EXPECT_EQ(job->spec.task_timeout_ms(), 7000);
+  EXPECT_EQ(job->spec.task_time_limit_ms(), 70'000);
   EXPECT_EQ(job->spec.memory_budget_bytes(), 512u);
   // The seed of a local run of this job.
   EXPECT_EQ(job->spec.job_seed(), Hash64Seeded("wordcount", 9));
@@ -85,8 +87,10 @@ TEST_F(JobRequestTest, AProgramThatIsHashedAlreadyIsNotReadAgain) {
 
 TEST_F(JobRequestTest, NoTimeoutAndNoLogLimitAreSaidSo) {
   request_.settings.task_timeout = absl::InfiniteDuration();
+  request_.settings.task_time_limit = absl::InfiniteDuration();
   request_.settings.log_limit_bytes = 0;
   EXPECT_EQ(Prepare()->spec.task_timeout_ms(), 0);
+  EXPECT_EQ(Prepare()->spec.task_time_limit_ms(), 0);
   // 0 would be the cluster's default.
   EXPECT_EQ(Prepare()->spec.log_bytes_max(), UINT64_MAX);
 }

@@ -32,6 +32,7 @@ proto::ReplayBundle MakeBundle(const proto::GetJobReply& job,
   bundle.set_memory_limit_bytes(spec.memory_limit_bytes());
   bundle.set_log_bytes_max(spec.log_bytes_max());
   bundle.set_task_timeout_ms(spec.task_timeout_ms());
+  bundle.set_task_time_limit_ms(spec.task_time_limit_ms());
   bundle.set_skip_bad_records(spec.skip_bad_records());
   if (job.has_map_written()) *bundle.mutable_map_written() = job.map_written();
 

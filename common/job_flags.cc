@@ -89,6 +89,9 @@ void JobFlagSet::AddTaskFlags(CLI::App& app) {
            kMemoryMin);
   AddSeconds(app, "--task-timeout", timeout_,
              "Kill a task that makes no progress for so long; 0: never");
+  AddSeconds(app, "--task-time-limit", time_limit_,
+             "Kill a task that has not ended after so long, with progress or "
+             "without; 0: never");
   AddNumber(app, "--max-attempts", values_.max_attempts,
             "Failed attempts of one task at which the job fails", 1, 100);
   AddNumber(app, "--skip-bad-records", values_.skip_bad_records,
@@ -129,6 +132,7 @@ absl::StatusOr<JobSettings> JobFlagSet::Take(const JobShape& shape) const {
   settings.log_limit_bytes = *ParseBytes(log_limit_);
   settings.output_limit_bytes = *ParseBytes(output_limit_);
   settings.task_timeout = *ParseSeconds(timeout_);
+  settings.task_time_limit = *ParseSeconds(time_limit_);
   settings.speculation = speculation_ == "on";
   for (const std::string& text : side_files_) {
     const size_t equals = text.find('=');

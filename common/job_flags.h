@@ -43,6 +43,7 @@ class JobFlagSet {
   std::string log_limit_ = "64MiB";
   std::string output_limit_ = "0";
   std::string timeout_ = "600s";
+  std::string time_limit_ = "0";
   std::string speculation_ = "on";
   std::vector<std::string> side_files_;
 };

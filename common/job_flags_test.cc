@@ -56,6 +56,7 @@ TEST(JobFlagsTest, DefaultsAreThoseOfALocalRun) {
             (uint64_t{512} << 20) + (uint64_t{2} << 30));
   EXPECT_EQ(settings->log_limit_bytes, uint64_t{64} << 20);
   EXPECT_EQ(settings->task_timeout, absl::Seconds(600));
+  EXPECT_EQ(settings->task_time_limit, absl::ZeroDuration());
   EXPECT_EQ(settings->max_attempts, 4);
   EXPECT_EQ(settings->codec, "lz4");
 }
@@ -85,6 +86,8 @@ TEST(JobFlagsTest, EveryFlagArrives) {
                                "3G",
                                "--task-timeout",
                                "1m30s",
+                               "--task-time-limit",
+                               "2h",
                                "--log-limit",
                                "0",
                                "--max-attempts",
@@ -105,6 +108,7 @@ TEST(JobFlagsTest, EveryFlagArrives) {
   EXPECT_EQ(settings->max_attempts, 1);
   EXPECT_EQ(settings->skip_bad_records, 7u);
   EXPECT_EQ(settings->task_timeout, absl::Seconds(90));
+  EXPECT_EQ(settings->task_time_limit, absl::Hours(2));
   EXPECT_THAT(settings->side_files, ElementsAre(Pair("stop", "/tmp/a=b")));
 }
 
@@ -121,6 +125,8 @@ TEST(JobFlagsTest, ErrorsNameTheFlag) {
   EXPECT_EQ(with({"--memory", "1T"}), "no error");
   EXPECT_THAT(with({"--memory", "1025G"}), HasSubstr("--memory"));
   EXPECT_THAT(with({"--task-timeout", "-5s"}), HasSubstr("--task-timeout"));
+  EXPECT_THAT(with({"--task-time-limit", "long"}),
+              HasSubstr("--task-time-limit"));
   EXPECT_THAT(with({"--max-attempts", "0"}), HasSubstr("--max-attempts"));
   EXPECT_THAT(with({"--reducers", "1.5"}), HasSubstr("--reducers"));
   EXPECT_THAT(with({"--codec", "rar"}), HasSubstr("--codec"));

@@ -6,6 +6,11 @@
 
 namespace millrace {
 
+int64_t LimitMillis(absl::Duration limit) {
+  return limit == absl::InfiniteDuration() ? 0
+                                           : absl::ToInt64Milliseconds(limit);
+}
+
 absl::Status CheckSideFileNames(const JobSettings& settings) {
   std::set<std::string> names;
   for (const auto& [name, path] : settings.side_files) {

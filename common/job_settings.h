@@ -30,7 +30,8 @@ struct JobSettings {
   uint64_t split_bytes = 0;         // 0: from the input's size.
   uint64_t memory_bytes = 0;        // Budget of one attempt.
   uint64_t memory_limit_bytes = 0;  // Resident memory at which it is killed.
-  absl::Duration task_timeout;      // 0: none.
+  absl::Duration task_timeout;      // Without progress; 0: none.
+  absl::Duration task_time_limit;   // In all; 0: none.
   int max_attempts = 4;
   uint32_t skip_bad_records = 0;  // At most so many, of the whole job.
   uint64_t log_limit_bytes = 0;   // 0: none.
@@ -46,6 +47,9 @@ struct JobSettings {
   // Name -> path.
   std::vector<std::pair<std::string, std::string>> side_files;
 };
+
+// As messages have a limit on time: 0 is none, and so is one without end.
+int64_t LimitMillis(absl::Duration limit);
 
 // kInvalidArgument, naming the flag: a name that is no file name, or twice.
 absl::Status CheckSideFileNames(const JobSettings& settings);

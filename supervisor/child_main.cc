@@ -9,14 +9,18 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
+#include <cstdint>
 #include <cstdio>
+#include <limits>
 
 #include "common/errno_status.h"
 #include "common/strings.h"
 #include "supervisor/crash_handler.h"
 #include "supervisor/process_tree.h"
+#include "supervisor/stop_detector.h"
 
 namespace millrace::supervisor {
 namespace {
@@ -27,8 +31,14 @@ constexpr size_t kWatchStackBytes = 512 << 10;
 // How long the end of this process may wait for that of its descendants.
 constexpr unsigned kFarewellSecondsMax = 10;
 
+// Looks at the supervisor within its limit of being stopped.
+constexpr int kStopLooks = 8;
+
 struct Watch {
   int fd;
+  int look_ms;  // Between two looks at the supervisor; -1: none.
+  StopDetector supervisor;
+  StatusPage& page;
   ProcessTable table;
 };
 
@@ -36,17 +46,22 @@ struct Watch {
 // supervisor's own end can hold back: descendants have this end at most. Reads
 // nothing. POLLHUP means that both directions are shut; a supervisor that
 // closes only its sending half (Stop) lets the main thread come to its own end.
+// Or for a supervisor that is stopped for too long.
 //
 // (PR_SET_PDEATHSIG would be shorter, but it goes off with the thread that
 // started us, not with the process, and leaves our descendants running.)
-void* WatchForHangUp(void* argument) {
+void* WatchSupervisor(void* argument) {
   Watch& watch = *static_cast<Watch*>(argument);
   pollfd wait = {watch.fd, 0, 0};
   while (true) {
-    const int n = poll(&wait, 1, -1);
+    const int n = poll(&wait, 1, watch.look_ms);
     // POLLNVAL: the program closed the descriptor. Whoever holds no socket
     // holds no task; but that is noticed only when something wakes the poll.
     if (n > 0 && wait.revents != 0) break;
+    if (n == 0 && watch.supervisor.Look() > kStopLooks) {
+      watch.page.supervisor_stopped.store(1, std::memory_order_release);
+      break;
+    }
   }
   // Should one of the descendants be beyond killing, this ends us nevertheless.
   signal(SIGALRM, SIG_DFL);
@@ -59,10 +74,18 @@ void* WatchForHangUp(void* argument) {
   _exit(1);
 }
 
-absl::Status StartWatch(int fd) {
+absl::Status StartWatch(int fd, StatusPage& page) {
   const int watched = fcntl(fd, F_DUPFD_CLOEXEC, kWatchFdMin);
-  // Few descriptors allowed: the socket itself will do.
-  auto* watch = new Watch{watched < 0 ? fd : watched, {}};  // Never ends.
+  const uint64_t limit_ms =
+      page.supervisor_stop_limit_ms.load(std::memory_order_relaxed);
+  const int look_ms = static_cast<int>(std::min<uint64_t>(
+      limit_ms / kStopLooks, std::numeric_limits<int>::max()));
+  // Never ends. With few descriptors allowed the socket itself will do.
+  auto* watch = new Watch{.fd = watched < 0 ? fd : watched,
+                          .look_ms = limit_ms == 0 ? -1 : std::max(look_ms, 1),
+                          .supervisor = StopDetector(getppid()),
+                          .page = page,
+                          .table = {}};
   // Signals are the main thread's business.
   sigset_t all, before;
   sigfillset(&all);
@@ -72,10 +95,11 @@ absl::Status StartWatch(int fd) {
   pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
   pthread_attr_setstacksize(&attributes, kWatchStackBytes);
   pthread_t thread;
-  const int error = pthread_create(&thread, &attributes, WatchForHangUp, watch);
+  const int error =
+      pthread_create(&thread, &attributes, WatchSupervisor, watch);
   pthread_attr_destroy(&attributes);
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  if (error != 0) return ErrnoStatus(error, "start", "hang-up watch");
+  if (error != 0) return ErrnoStatus(error, "start", "watch of the supervisor");
   return absl::OkStatus();
 }
 
@@ -100,7 +124,8 @@ absl::StatusOr<ChildSide> EnterTaskMode() {
   if (prctl(PR_SET_CHILD_SUBREAPER, 1) != 0) {
     return ErrnoStatus(errno, "become", "subreaper");
   }
-  if (absl::Status status = StartWatch(kTaskSocketFd); !status.ok()) {
+  if (absl::Status status = StartWatch(kTaskSocketFd, side.status->page());
+      !status.ok()) {
     return status;
   }
   setvbuf(stdout, nullptr, _IOLBF, 0);

@@ -21,8 +21,9 @@ struct ChildSide {
 
 // Takes over the inherited descriptors, becomes a subreaper, makes the process
 // die with its socket (a thread watches for the hang-up, kills every descendant
-// and exits), makes stdout line-buffered, so that what a task printed before it
-// crashed is not lost, and installs the crash handler: on SIGSEGV, SIGBUS,
+// and exits) and with a supervisor that is stopped for longer than the status
+// page allows, makes stdout line-buffered, so that what a task printed before
+// it crashed is not lost, and installs the crash handler: on SIGSEGV, SIGBUS,
 // SIGILL, SIGFPE, SIGABRT and SIGTRAP it writes signal, address and demangled
 // stack to the status page from an alternate stack, and lets the signal take
 // its course; SIGUSR2 writes the stack of the main thread and goes on (that is

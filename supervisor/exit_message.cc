@@ -125,6 +125,9 @@ std::string PositionSuffix(const StatusPage& page) {
 }
 
 bool EndedByItself(int wait_status, const StatusPage& page) {
+  if (page.supervisor_stopped.load(std::memory_order_acquire) != 0) {
+    return false;
+  }
   if (WIFEXITED(wait_status)) return true;
   return IsCrash(page.crash_signal.load(std::memory_order_acquire)) ||
          (WIFSIGNALED(wait_status) && IsCrash(WTERMSIG(wait_status)));
@@ -157,7 +160,12 @@ std::string SignalText(int signal_number) {
 ExitVerdict JudgeExit(int wait_status, ExitMoment moment,
                       const StatusPage& page) {
   ExitVerdict verdict;
-  if (WIFSIGNALED(wait_status)) {
+  if (page.supervisor_stopped.load(std::memory_order_acquire) != 0) {
+    verdict.cause = proto::WORKER_LOST;
+    verdict.message = Cat(
+        "task process ended by itself: its worker was stopped for ",
+        page.supervisor_stop_limit_ms.load(std::memory_order_relaxed), " ms");
+  } else if (WIFSIGNALED(wait_status)) {
     // The handler may have been ended by its own alarm; what it wrote is why.
     const int seen = page.crash_signal.load(std::memory_order_acquire);
     const int signal_number = IsCrash(seen) ? seen : WTERMSIG(wait_status);

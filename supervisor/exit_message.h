@@ -31,12 +31,13 @@ struct ExitVerdict {
 };
 
 // Of a child that nobody killed; `wait_status` as from waitpid. CRASHED,
-// EXITED, or SPAWN_FAILED for an exit before it was ready.
+// EXITED, SPAWN_FAILED for an exit before it was ready, or WORKER_LOST when it
+// ended for a supervisor that was stopped.
 ExitVerdict JudgeExit(int wait_status, ExitMoment moment,
                       const StatusPage& page);
 
 // Whether the process ended by its own doing: a fatal signal that it raised, or
-// an exit. False: somebody killed it.
+// an exit. False: somebody killed it, or it ended for its supervisor's sake.
 bool EndedByItself(int wait_status, const StatusPage& page);
 
 // The input record that the user's map had when it failed with `cause`. Nothing

@@ -31,6 +31,28 @@ TEST_F(ExitMessageTest, NoPositionOnAFreshPage) {
   EXPECT_EQ(PositionSuffix(page()), "");
 }
 
+TEST_F(ExitMessageTest, WhoEndsForAStoppedSupervisorBlamesNoRecord) {
+  page().phase.store(TaskPhase::kMap);
+  page().record_offset.store(1234);
+  page().file.Set("/data/x");
+  const int status = W_EXITCODE(1, 0);
+  EXPECT_EQ(JudgeExit(status, ExitMoment::kInTask, page()).cause,
+            proto::EXITED);
+  EXPECT_TRUE(EndedByItself(status, page()));
+
+  page().supervisor_stop_limit_ms.store(20'000);
+  page().supervisor_stopped.store(1);
+  for (const ExitMoment moment :
+       {ExitMoment::kBeforeReady, ExitMoment::kInTask,
+        ExitMoment::kBetweenTasks}) {
+    EXPECT_EQ(JudgeExit(status, moment, page()).cause, proto::WORKER_LOST);
+  }
+  EXPECT_EQ(Message(status, ExitMoment::kInTask),
+            "task process ended by itself: its worker was stopped for 20000 "
+            "ms, in map, /data/x offset 1234 (record 1)");
+  EXPECT_FALSE(EndedByItself(status, page()));
+}
+
 TEST_F(ExitMessageTest, PositionInFile) {
   page().phase.store(TaskPhase::kMap);
   page().file.Set("/data/new\nline");

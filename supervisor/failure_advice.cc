@@ -14,8 +14,9 @@ std::string_view AdviceFor(proto::FailureCause cause, RanOn where) {
     case proto::EXITED:
       return "user code must return, not end the process";
     case proto::TASK_TIMEOUT:
-      return "if the work is slow rather than stuck, raise --task-timeout or "
-             "call Context::Progress()";
+      return "if the work is slow rather than stuck, raise the limit that the "
+             "message names, or call Context::Progress() if it is "
+             "--task-timeout";
     case proto::MEMORY_LIMIT:
       return "hold less in memory, or raise --memory-limit";
     case proto::LOG_LIMIT:

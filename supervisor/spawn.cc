@@ -141,6 +141,9 @@ absl::StatusOr<SpawnedChild> SpawnChild(const ChildOptions& options) {
   if (child.status == nullptr) {
     return absl::ResourceExhaustedError("no memory for a status page");
   }
+  child.status->page().supervisor_stop_limit_ms.store(
+      static_cast<uint64_t>(absl::ToInt64Milliseconds(options.stop_limit)),
+      std::memory_order_relaxed);
   int ends[2];
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) {
     return ErrnoStatus(errno, "create", "task socket");

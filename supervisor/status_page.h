@@ -1,7 +1,8 @@
 // Shared memory between a supervisor and one job process: what the process is
 // doing, kept where a crash cannot destroy it.
 //
-// The job process writes, the supervisor reads, no locks. Every field is
+// The job process writes, the supervisor reads, no locks; what is for the
+// process to know stands there before it is started. Every field is
 // written by one thread with relaxed stores of its own; readers may see the
 // fields of two different moments and use them for progress and messages only,
 // never for safety. Text fields are written before their size is stored with
@@ -54,6 +55,10 @@ struct SharedText {
 
 // Zero-filled memory is a valid page.
 struct StatusPage {
+  // Written before the process starts. A supervisor that has been stopped for
+  // so long is as good as dead; 0: it is waited for.
+  std::atomic<uint64_t> supervisor_stop_limit_ms;
+
   // Changes whenever the task gets on: records in user code, blocks elsewhere.
   std::atomic<uint64_t> progress;
   std::atomic<TaskPhase> phase;
@@ -75,6 +80,9 @@ struct StatusPage {
   std::atomic<uint64_t> crash_address;   // kNoCrashAddress: none is known.
   std::atomic<uint32_t> crash_overflow;  // 1: the stack was used up.
   SharedText<16384> crash_stack;         // Demangled, one frame a line.
+
+  // 1: the process ends because its supervisor has been stopped for too long.
+  std::atomic<uint32_t> supervisor_stopped;
 };
 
 inline constexpr uint64_t kNoCrashAddress = ~uint64_t{0};

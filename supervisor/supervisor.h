@@ -20,7 +20,8 @@
 //     started the next one in a session of its own. That takes a cgroup: where
 //     there is one for each child, nothing in it survives the child.)
 //   * A child whose socket closes kills what it started and ends, so a dead
-//     supervisor leaves no job process behind.
+//     supervisor leaves no job process behind; nor does one that is stopped for
+//     longer than ChildOptions::stop_limit.
 //   * Nothing is waited for by polling, except a limit on memory, the time
 //     since the last progress, and the answer of a hung task.
 //
@@ -75,6 +76,15 @@ struct ChildOptions {
   uint64_t log_bytes_max = 0;
   // A task without progress for so long is killed; zero: no limit.
   absl::Duration task_timeout = absl::ZeroDuration();
+  // A task that has not ended after so long is killed; zero: no limit. Of both,
+  // only time in which the supervisor could look counts.
+  absl::Duration task_time_limit = absl::ZeroDuration();
+  // When this process has been stopped (SIGSTOP) for so long, or an eighth
+  // longer, the child ends by itself, with all that it started: by then others
+  // do its work again. It is found ended, by WORKER_LOST, when this process
+  // goes on. Zero: it waits, as is right for a program that is stopped and
+  // continued at a terminal.
+  absl::Duration stop_limit = absl::ZeroDuration();
   // A process that has not said that it is ready for so long is killed.
   absl::Duration start_timeout = absl::Seconds(60);
   // How much of the log is kept in memory, from its head and from its tail.

@@ -9,7 +9,11 @@
 
 #include <algorithm>
 #include <csignal>
+#include <cstdio>
+#include <string>
+#include <vector>
 
+#include "absl/time/time.h"
 #include "common/strings.h"
 #include "supervisor/process_tree.h"
 #include "supervisor/testing/child_harness.h"
@@ -99,48 +103,88 @@ TEST_P(LeftoverTest, IsGoneWithTheSupervisorObject) {
   EXPECT_FALSE(ReadProcess(pid).has_value());
 }
 
+// A supervisor in a process of its own, whose job process leaves others behind
+// and sleeps.
+class SupervisorProcess {
+ public:
+  // Returns when the job process is at it.
+  SupervisorProcess(absl::Duration stop_limit, const std::string& kind,
+                    const std::string& file) {
+    int ends[2];
+    EXPECT_EQ(pipe2(ends, O_CLOEXEC), 0);
+    posix_spawn_file_actions_t actions;
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_adddup2(&actions, ends[1], 1);
+    std::vector<std::string> words = {
+        MR_TEST_CHILD,
+        Cat("--supervise=", absl::ToInt64Milliseconds(stop_limit)),
+        "leave-and-sleep", kind, file};
+    std::vector<char*> argv;
+    for (std::string& word : words) argv.push_back(word.data());
+    argv.push_back(nullptr);
+    EXPECT_EQ(posix_spawn(&pid_, MR_TEST_CHILD, &actions, nullptr, argv.data(),
+                          environ),
+              0);
+    posix_spawn_file_actions_destroy(&actions);
+    close(ends[1]);
+    output_ = fdopen(ends[0], "r");
+    EXPECT_EQ(Line(), "up\n");
+    // Found before the tie is cut.
+    ProcessTable table;
+    EXPECT_TRUE(table.Scan());
+    table.MarkDescendants(pid_);
+    for (const ProcessEntry& entry : table.entries()) {
+      if (entry.marked) below_.push_back(entry.pid);
+    }
+    EXPECT_GE(below_.size(), 2u);
+  }
+  ~SupervisorProcess() { std::fclose(output_); }
+  SupervisorProcess(const SupervisorProcess&) = delete;
+  SupervisorProcess& operator=(const SupervisorProcess&) = delete;
+
+  pid_t pid() const { return pid_; }
+  // What was below it when it was up.
+  const std::vector<pid_t>& below() const { return below_; }
+  // The next of its output; "": its end.
+  std::string Line() {
+    char line[80] = "";
+    return std::fgets(line, sizeof line, output_) == nullptr ? "" : line;
+  }
+
+ private:
+  pid_t pid_ = 0;
+  std::FILE* output_ = nullptr;
+  std::vector<pid_t> below_;
+};
+
 // The supervisor's process dies without a word.
 TEST_P(LeftoverTest, IsGoneSoonAfterTheSupervisorsProcess) {
-  int ends[2];
-  ASSERT_EQ(pipe2(ends, O_CLOEXEC), 0);
-  posix_spawn_file_actions_t actions;
-  posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_adddup2(&actions, ends[1], 1);
   const std::string file = File("pids");
-  std::vector<std::string> words = {MR_TEST_CHILD, "--supervise",
-                                    "leave-and-sleep", GetParam(), file};
-  std::vector<char*> argv;
-  for (std::string& word : words) argv.push_back(word.data());
-  argv.push_back(nullptr);
-  pid_t supervisor = 0;
-  ASSERT_EQ(posix_spawn(&supervisor, MR_TEST_CHILD, &actions, nullptr,
-                        argv.data(), environ),
-            0);
-  posix_spawn_file_actions_destroy(&actions);
-  close(ends[1]);
-  char up[3];
-  ASSERT_EQ(read(ends[0], up, sizeof up), 3);
-  // Its job process, found before the tie is cut.
-  ProcessTable table;
-  ASSERT_TRUE(table.Scan());
-  table.MarkDescendants(supervisor);
-  std::vector<pid_t> below;
-  for (const ProcessEntry& entry : table.entries()) {
-    if (entry.marked) below.push_back(entry.pid);
-  }
-  EXPECT_GE(below.size(), 2u);
-
-  kill(supervisor, SIGKILL);
-  ASSERT_EQ(waitpid(supervisor, nullptr, 0), supervisor);
+  SupervisorProcess supervisor(absl::ZeroDuration(), GetParam(), file);
+  kill(supervisor.pid(), SIGKILL);
+  ASSERT_EQ(waitpid(supervisor.pid(), nullptr, 0), supervisor.pid());
   // All that is left comes to us, this process being a subreaper, as ended.
-  for (pid_t pid : below) EXPECT_TRUE(AwaitEnd(pid)) << pid;
+  for (pid_t pid : supervisor.below()) EXPECT_TRUE(AwaitEnd(pid)) << pid;
   for (pid_t pid : PidsIn(file)) EXPECT_TRUE(AwaitEnd(pid)) << pid;
   ExpectAllEnded(file, CountMin());
-  EXPECT_EQ(read(ends[0], up, sizeof up), 0);
-  close(ends[0]);
+  EXPECT_EQ(supervisor.Line(), "");
   // Ended ones that we were not told of.
   while (waitpid(-1, nullptr, WNOHANG) > 0) {
   }
+}
+
+// The supervisor's process is stopped, and later goes on.
+TEST_P(LeftoverTest, IsGoneWhenTheSupervisorsProcessIsStoppedForLong) {
+  const std::string file = File("pids");
+  SupervisorProcess supervisor(absl::Milliseconds(400), GetParam(), file);
+  kill(supervisor.pid(), SIGSTOP);
+  for (pid_t pid : supervisor.below()) EXPECT_TRUE(AwaitEnd(pid)) << pid;
+  for (pid_t pid : PidsIn(file)) EXPECT_TRUE(AwaitEnd(pid)) << pid;
+  kill(supervisor.pid(), SIGCONT);
+  EXPECT_EQ(supervisor.Line(), "WORKER_LOST\n") << "and no record is blamed";
+  EXPECT_EQ(supervisor.Line(), "");
+  ExpectAllEnded(file, CountMin());
+  ASSERT_EQ(waitpid(supervisor.pid(), nullptr, 0), supervisor.pid());
 }
 
 INSTANTIATE_TEST_SUITE_P(All, LeftoverTest,

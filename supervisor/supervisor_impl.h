@@ -127,7 +127,8 @@ class SupervisorImpl final : public Supervisor {
 
     uint64_t progress_seen = 0;
     absl::Duration progress_seen_at;
-    absl::Duration silence;
+    absl::Duration silence;       // Of the task's time,
+    absl::Duration task_time;     // which is what was watched of it.
     absl::Duration tree_checked;  // The table_time_ of the last look.
     int tree_over_limit = 0;      // Looks in a row.
   };

@@ -33,8 +33,17 @@ constexpr absl::Duration kProgressIntervalMax = absl::Seconds(1);
 constexpr absl::Duration kStackInterval = absl::Milliseconds(5);
 constexpr absl::Duration kStackPatience = absl::Milliseconds(200);
 
-absl::Duration ProgressInterval(absl::Duration timeout) {
-  return std::clamp(timeout / kProgressLooks, kProgressIntervalMin,
+bool IsLimit(absl::Duration limit) { return limit > absl::ZeroDuration(); }
+
+// Between two looks at a task's progress; infinite: there are none.
+absl::Duration ProgressInterval(const ChildOptions& options) {
+  absl::Duration least = absl::InfiniteDuration();
+  for (const absl::Duration limit :
+       {options.task_timeout, options.task_time_limit}) {
+    if (IsLimit(limit)) least = std::min(least, limit);
+  }
+  if (least == absl::InfiniteDuration()) return least;
+  return std::clamp(least / kProgressLooks, kProgressIntervalMin,
                     kProgressIntervalMax);
 }
 
@@ -47,12 +56,11 @@ void SupervisorImpl::StartTaskClocks(Child& child) {
         now + (child.cgroup != nullptr ? kTreeInterval : kMemoryInterval);
     child.tree_over_limit = 0;
   }
-  if (child.options.task_timeout > absl::ZeroDuration()) {
-    child.progress_seen = page(child).progress.load(std::memory_order_relaxed);
-    child.progress_seen_at = now;
-    child.silence = absl::ZeroDuration();
-    child.progress_check = now + ProgressInterval(child.options.task_timeout);
-  }
+  child.progress_seen = page(child).progress.load(std::memory_order_relaxed);
+  child.progress_seen_at = now;
+  child.silence = absl::ZeroDuration();
+  child.task_time = absl::ZeroDuration();
+  child.progress_check = now + ProgressInterval(child.options);
 }
 
 void SupervisorImpl::StopTaskClocks(Child& child) {
@@ -101,24 +109,30 @@ void SupervisorImpl::RunTimersOf(Child& child, absl::Duration now) {
 }
 
 void SupervisorImpl::CheckProgress(Child& child, absl::Duration now) {
-  const absl::Duration interval = ProgressInterval(child.options.task_timeout);
+  const absl::Duration interval = ProgressInterval(child.options);
+  // When we ourselves were stopped or starved, so may the child have been: only
+  // time that was watched counts.
+  const absl::Duration watched =
+      std::min(now - child.progress_seen_at, 2 * interval);
   const uint64_t progress =
       page(child).progress.load(std::memory_order_relaxed);
-  if (progress != child.progress_seen) {
-    child.progress_seen = progress;
-    child.silence = absl::ZeroDuration();
-  } else {
-    // When we ourselves were stopped or starved, so may the child have been:
-    // only time that was watched counts.
-    child.silence += std::min(now - child.progress_seen_at, 2 * interval);
-  }
+  child.silence = progress == child.progress_seen ? child.silence + watched
+                                                  : absl::ZeroDuration();
+  child.progress_seen = progress;
+  child.task_time += watched;
   child.progress_seen_at = now;
   child.progress_check = now + interval;
-  if (child.silence >= child.options.task_timeout) {
+  const absl::Duration timeout = child.options.task_timeout;
+  const absl::Duration limit = child.options.task_time_limit;
+  if (IsLimit(timeout) && child.silence >= timeout) {
     CondemnTask(child, proto::TASK_TIMEOUT,
-                Cat("no progress for ",
-                    absl::FormatDuration(child.options.task_timeout),
+                Cat("no progress for ", absl::FormatDuration(timeout),
                     " (--task-timeout)"),
+                true);
+  } else if (IsLimit(limit) && child.task_time >= limit) {
+    CondemnTask(child, proto::TASK_TIMEOUT,
+                Cat("ran for ", absl::FormatDuration(limit),
+                    " and has not ended (--task-time-limit)"),
                 true);
   }
 }

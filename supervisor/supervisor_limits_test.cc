@@ -73,6 +73,24 @@ TEST_F(LimitsTest, TaskThatGetsOnIsNotHung) {
   EXPECT_EQ(event.kind, Kind::kDone) << event.exit.message;
 }
 
+TEST_F(LimitsTest, TaskThatGetsOnForEverIsKilledAtItsLimit) {
+  ChildOptions options = Options();
+  options.task_timeout = absl::Seconds(300);
+  options.task_time_limit = absl::Seconds(1);
+  const ChildId child = StartReady(options);
+  // Tasks before do not count.
+  for (int i = 0; i < 5; ++i) {
+    const ChildEvent event = Perform(child, {"work", "250"});
+    ASSERT_EQ(event.kind, Kind::kDone) << event.exit.message;
+  }
+  const ChildEvent event = Perform(child, {"work", "60000"});
+  ASSERT_EQ(event.kind, Kind::kExited);
+  EXPECT_EQ(event.exit.cause, proto::TASK_TIMEOUT);
+  EXPECT_EQ(event.exit.message,
+            Cat("ran for 1s and has not ended (--task-time-limit)", kAtRecord));
+  EXPECT_THAT(event.exit.stack, HasSubstr("  at main\n"));
+}
+
 TEST_F(LimitsTest, IdleChildIsNotHung) {
   ChildOptions options = Options();
   options.task_timeout = absl::Milliseconds(20);

@@ -133,9 +133,11 @@ absl::Status CheckSpec(const proto::JobSpec& spec) {
     return Invalid(
         Cat("codec \"", Printable(codec, 50), "\" is none of none, lz4, zstd"));
   }
-  if (spec.task_timeout_ms() < 0) {
-    return Invalid(Cat("a task timeout of ", spec.task_timeout_ms(),
-                       " ms is less than none"));
+  for (const int64_t ms : {spec.task_timeout_ms(), spec.task_time_limit_ms()}) {
+    if (ms < 0) {
+      return Invalid(
+          Cat("a limit on a task's time of ", ms, " ms is less than none"));
+    }
   }
   if (spec.max_attempts() > kMaxAttemptsMax) {
     return Invalid(Cat(spec.max_attempts(), " attempts are more than the ",

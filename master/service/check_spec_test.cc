@@ -81,7 +81,10 @@ TEST(CheckSpecTest, NamesWhatIsWrong) {
   ExpectRefused(spec, "1000 bytes");
   spec = GoodSpec();
   spec.set_task_timeout_ms(-1);
-  ExpectRefused(spec, "timeout");
+  ExpectRefused(spec, "-1 ms");
+  spec = GoodSpec();
+  spec.set_task_time_limit_ms(-2);
+  ExpectRefused(spec, "-2 ms");
   spec = GoodSpec();
   spec.set_max_attempts(5000);
   ExpectRefused(spec, "5000 attempts");

@@ -3,9 +3,10 @@
 //
 //   supervisor_test_child [--start=MODE]
 //     MODE: never-ready, wrong-version, exit, segfault, garbage, silent-exit
-//   supervisor_test_child --supervise FILE WORD...
+//   supervisor_test_child --supervise=STOP_LIMIT_MS WORD...
 //     is a supervisor itself, of a child that does WORD...; writes "up\n" to
-//     stdout when the child has printed something, then waits for its own end.
+//     stdout when the child has printed something, and the cause of the child's
+//     end when it comes.
 //
 // A task's words stand in RunTask.plan.inputs.
 #include <unistd.h>
@@ -18,7 +19,9 @@
 #include <string_view>
 #include <vector>
 
+#include "absl/time/time.h"
 #include "common/clock.h"
+#include "common/strings.h"
 #include "supervisor/child_main.h"
 #include "supervisor/supervisor.h"
 #include "supervisor/task_frames.h"
@@ -119,18 +122,28 @@ int ServeTasks(const std::string& mode) {
   return 0;
 }
 
-int Supervise(const std::string& self, const std::vector<std::string>& words) {
+// Says "up" when the task runs, and how its process ended if it does.
+int Supervise(const std::string& self, absl::Duration stop_limit,
+              const std::vector<std::string>& words) {
   auto supervisor = Supervisor::Create(Clock::Real());
   if (!supervisor.ok()) return 2;
   ChildOptions options;
   options.executable = self;
+  options.stop_limit = stop_limit;
   const absl::StatusOr<ChildId> child =
       (*supervisor)->Start(options, proto::Configure());
   if (!child.ok()) return 3;
-  while (true) {
+  for (bool up = false; true;) {
     const auto events = (*supervisor)->Wait(absl::Milliseconds(20));
     if (!events.ok()) return 4;
     for (const ChildEvent& event : *events) {
+      if (event.kind == ChildEvent::Kind::kExited) {
+        const std::string end =
+            Cat(proto::FailureCause_Name(event.exit.cause),
+                event.bad_record.has_value() ? ", blames a record" : "", "\n");
+        const ssize_t n = write(STDOUT_FILENO, end.data(), end.size());
+        return n == static_cast<ssize_t>(end.size()) ? 0 : 7;
+      }
       if (event.kind != ChildEvent::Kind::kReady) return 5;
       proto::RunTask task;
       task.set_kind(proto::MAP_TASK);
@@ -138,17 +151,20 @@ int Supervise(const std::string& self, const std::vector<std::string>& words) {
         task.mutable_plan()->add_inputs(word);
       if (!(*supervisor)->Run(*child, task).ok()) return 6;
     }
-    if (!(*supervisor)->Log(*child).empty()) break;
+    if (up || (*supervisor)->Log(*child).empty()) continue;
+    if (write(STDOUT_FILENO, "up\n", 3) != 3) return 7;
+    up = true;
   }
-  if (write(STDOUT_FILENO, "up\n", 3) != 3) return 7;
-  while (true) pause();
 }
 
 int Main(int argc, char** argv) {
   constexpr std::string_view kStart = "--start=";
+  constexpr std::string_view kSupervise = "--supervise=";  // Milliseconds.
   const std::vector<std::string> arguments(argv + 1, argv + argc);
-  if (!arguments.empty() && arguments[0] == "--supervise") {
-    return Supervise(argv[0], {arguments.begin() + 1, arguments.end()});
+  if (!arguments.empty() && arguments[0].starts_with(kSupervise)) {
+    const int stop_limit = std::stoi(arguments[0].substr(kSupervise.size()));
+    return Supervise(argv[0], absl::Milliseconds(stop_limit),
+                     {arguments.begin() + 1, arguments.end()});
   }
   std::string mode;
   for (const std::string& argument : arguments) {

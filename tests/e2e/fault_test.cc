@@ -189,6 +189,13 @@ TEST_F(FaultTest, EndlessLoopIsKilledAndSaysWhereItWas) {
       {"--task-timeout", "Spin"});
 }
 
+TEST_F(FaultTest, TaskIsKilledWhenItsTimeIsUp) {
+  const ProgramResult result =
+      RunFault({"spin"}, {"--task-time-limit=1s", "--max-attempts=1"});
+  ExpectMapFailure(result, {"--task-time-limit", "Spin"});
+  EXPECT_LT(result.elapsed, absl::Seconds(20));
+}
+
 TEST_F(FaultTest, FloodOfOutputIsStoppedAtItsLimit) {
   const ProgramResult result =
       RunFault({"flood"}, {"--log-limit=1M", "--max-attempts=1"});

@@ -27,13 +27,14 @@
 namespace millrace {
 namespace {
 
-constexpr std::array<std::string_view, 22> kFlags = {"--input",
+constexpr std::array<std::string_view, 23> kFlags = {"--input",
                                                      "--output",
                                                      "--reducers",
                                                      "--split-bytes",
                                                      "--memory",
                                                      "--memory-limit",
                                                      "--task-timeout",
+                                                     "--task-time-limit",
                                                      "--max-attempts",
                                                      "--skip-bad-records",
                                                      "--log-limit",

@@ -73,8 +73,11 @@ bool AgentCore::Place(Attempt& attempt) {
   attempt.child = number;
   attempt.executing_since = now_;
   attempt.progress_news = true;
-  Do(MakeStartChild(number, attempt.job, attempt.uid, *SpecOf(attempt.job),
-                    options_.layout));
+  StartChild start = MakeStartChild(number, attempt.job, attempt.uid,
+                                    *SpecOf(attempt.job), options_.layout);
+  // After the first of these limits the masters have declared us lost.
+  start.stop_limit = 2 * silence_limit_;
+  Do(std::move(start));
   return true;
 }
 

@@ -28,6 +28,7 @@ TEST_F(AgentTest, AMapGetsAllThatItNeedsBeforeItGetsAProcess) {
   spec.add_arguments("--flag");
   spec.set_memory_budget_bytes(100);
   spec.set_task_timeout_ms(1500);
+  spec.set_task_time_limit_ms(2500);
   spec.set_job_seed(9);
   spec.set_map_output_codec("zstd");
   Introduce(Job('a'), spec);
@@ -54,8 +55,10 @@ TEST_F(AgentTest, AMapGetsAllThatItNeedsBeforeItGetsAProcess) {
   EXPECT_EQ(start.program_sha256, Sha('p'));
   EXPECT_EQ(start.attempt, Uid(1));
   EXPECT_EQ(start.memory_limit_bytes, 100 + kMemoryLimitExtra);
+  EXPECT_EQ(start.stop_limit, absl::Seconds(20)) << "twice what loses a worker";
   EXPECT_EQ(start.log_bytes_max, kLogBytesMaxDefault);
   EXPECT_EQ(start.task_timeout, absl::Milliseconds(1500));
+  EXPECT_EQ(start.task_time_limit, absl::Milliseconds(2500));
   EXPECT_EQ(start.configure.job_id(), Job('a').bytes());
   EXPECT_THAT(start.configure.arguments(), ElementsAre("--flag"));
   EXPECT_EQ(start.configure.memory_budget_bytes(), 100u);

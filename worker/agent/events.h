@@ -171,6 +171,9 @@ struct StartChild {
   uint64_t memory_limit_bytes = 0;
   uint64_t log_bytes_max = 0;
   absl::Duration task_timeout;
+  absl::Duration task_time_limit;
+  // How long this worker may be stopped before the child gives up.
+  absl::Duration stop_limit;
 };
 struct RunTask {
   ChildNumber child = 0;

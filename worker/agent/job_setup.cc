@@ -62,6 +62,7 @@ StartChild MakeStartChild(ChildNumber child, const JobId& job,
       or_default(spec.memory_limit_bytes(), budget + kMemoryLimitExtra);
   start.log_bytes_max = or_default(spec.log_bytes_max(), kLogBytesMaxDefault);
   start.task_timeout = absl::Milliseconds(spec.task_timeout_ms());
+  start.task_time_limit = absl::Milliseconds(spec.task_time_limit_ms());
 
   proto::Configure& configure = start.configure;
   configure.set_protocol_version(proto::TASK_PROTOCOL_VERSION);

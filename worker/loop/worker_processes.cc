@@ -44,6 +44,8 @@ void WorkerLoop::Do(const StartChild& effect) {
   options.memory_limit_bytes = effect.memory_limit_bytes;
   options.log_bytes_max = effect.log_bytes_max;
   options.task_timeout = effect.task_timeout;
+  options.task_time_limit = effect.task_time_limit;
+  options.stop_limit = effect.stop_limit;
   options.start_timeout = options_.start_timeout;
   options.log_sink = [log = process.log,
                       bytes = log_bytes_](std::string_view text) {

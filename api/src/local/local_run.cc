@@ -217,9 +217,8 @@ std::string KeepFailedAttempt(FileSystem& fs, const JobFlags& flags,
   *head.mutable_configure() = configure;
   head.set_memory_limit_bytes(flags.memory_limit_bytes);
   head.set_log_bytes_max(flags.log_limit_bytes);
-  head.set_task_timeout_ms(flags.task_timeout == absl::InfiniteDuration()
-                               ? 0
-                               : absl::ToInt64Milliseconds(flags.task_timeout));
+  head.set_task_timeout_ms(LimitMillis(flags.task_timeout));
+  head.set_task_time_limit_ms(LimitMillis(flags.task_time_limit));
   head.mutable_failed()->set_cause(failure.cause);
   head.mutable_failed()->set_message(failure.message);
   head.mutable_failed()->set_stack(failure.stack);

@@ -32,6 +32,7 @@ class ProcessHost final : public TaskHost {
     options.memory_limit_bytes = flags_.memory_limit_bytes;
     options.log_bytes_max = flags_.log_limit_bytes;
     options.task_timeout = flags_.task_timeout;
+    options.task_time_limit = flags_.task_time_limit;
     MR_ASSIGN_OR_RETURN(const ChildId child,
                         supervisor_->Start(options, configure_));
     children_[slot] = child;

@@ -45,6 +45,8 @@ class MapRunner {
     options.memory_limit_bytes = bundle_.head().memory_limit_bytes();
     options.log_bytes_max = bundle_.head().log_bytes_max();
     options.task_timeout = absl::Milliseconds(bundle_.head().task_timeout_ms());
+    options.task_time_limit =
+        absl::Milliseconds(bundle_.head().task_time_limit_ms());
     MR_ASSIGN_OR_RETURN(const ChildId child,
                         processes_.Start(options, bundle_.Configure()));
     running_[child] = {};

@@ -136,6 +136,7 @@ absl::StatusOr<Run> RunInProcess(const Bundle& bundle,
   options.memory_limit_bytes = head.memory_limit_bytes();
   options.log_bytes_max = head.log_bytes_max();
   options.task_timeout = absl::Milliseconds(head.task_timeout_ms());
+  options.task_time_limit = absl::Milliseconds(head.task_time_limit_ms());
   MR_ASSIGN_OR_RETURN(const supervisor::ChildId child,
                       processes->Start(options, bundle.Configure()));
   for (;;) {

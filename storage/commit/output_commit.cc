@@ -1,11 +1,16 @@
 #include "storage/commit/output_commit.h"
 
 #include <algorithm>
+#include <atomic>
 #include <memory>
 #include <set>
+#include <thread>
 #include <utility>
+#include <vector>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/strings/ascii.h"
+#include "absl/synchronization/mutex.h"
 #include "common/fault_point.h"
 #include "common/hash.h"
 #include "common/logging.h"
@@ -75,6 +80,34 @@ absl::Status Probe(FileSystem& fs, const std::string& probe) {
   return fs.RemoveTree(probe);
 }
 
+// The first in position of the faults that several threads find. Thread-safe.
+class FirstFault {
+ public:
+  // Positions are below `end`.
+  explicit FirstFault(size_t end) : position_(end) {}
+
+  // `end` and OK as long as there is none.
+  size_t position() const ABSL_LOCKS_EXCLUDED(mu_) {
+    absl::MutexLock lock(&mu_);
+    return position_;
+  }
+  absl::Status status() const ABSL_LOCKS_EXCLUDED(mu_) {
+    absl::MutexLock lock(&mu_);
+    return status_;
+  }
+  void Note(size_t position, absl::Status status) ABSL_LOCKS_EXCLUDED(mu_) {
+    absl::MutexLock lock(&mu_);
+    if (position >= position_) return;
+    position_ = position;
+    status_ = std::move(status);
+  }
+
+ private:
+  mutable absl::Mutex mu_;
+  size_t position_ ABSL_GUARDED_BY(mu_);
+  absl::Status status_ ABSL_GUARDED_BY(mu_);
+};
+
 // One run of Publish. Every step looks first whether an earlier run, or a
 // committer that works at the same time, has done it already; all of them do
 // the same.
@@ -87,29 +120,23 @@ class Publisher {
         staging_(StagingPath(output_, decision.job)),
         final_(JoinPath(staging_, "final")) {}
 
-  absl::Status Check(bool paranoid, size_t* lost) const {
+  absl::Status Check(int readers, size_t* lost) const {
     MR_RETURN_IF_ERROR(CheckNames());
     MR_ASSIGN_OR_RETURN(const bool published, IsPublished());
-    if (published) return absl::OkStatus();
-    for (size_t i = 0; i < decision_.winners.size(); ++i) {
-      const absl::Status status = CheckWinner(decision_.winners[i], paranoid);
-      if (absl::IsDataLoss(status)) *lost = i;
-      MR_RETURN_IF_ERROR(status);
-    }
-    return absl::OkStatus();
+    return published ? absl::OkStatus() : CheckAll(readers, lost);
   }
 
-  absl::Status Run(bool paranoid) {
+  absl::Status Run(int readers) {
     MR_RETURN_IF_ERROR(CheckNames());
     const absl::StatusOr<bool> published = IsPublished();
     if (absl::IsAlreadyExists(published.status())) {
       // Put together all the same: whoever settles the conflict finds an
       // output, not parts below the names of attempts.
-      BuildFinal(paranoid).IgnoreError();
+      BuildFinal(readers).IgnoreError();
     }
     MR_RETURN_IF_ERROR(published.status());
     if (!*published) {
-      const absl::Status status = BuildAndRename(paranoid);
+      const absl::Status status = BuildAndRename(readers);
       if (!status.ok()) {
         // If the output is there in spite of that, somebody else was faster,
         // or a reply was lost.
@@ -173,8 +200,8 @@ class Publisher {
                Shown(staging_))));
   }
 
-  absl::Status BuildAndRename(bool paranoid) {
-    MR_RETURN_IF_ERROR(BuildFinal(paranoid));
+  absl::Status BuildAndRename(int readers) {
+    MR_RETURN_IF_ERROR(BuildFinal(readers));
     FaultPoint("commit.before_rename");
     const absl::Status renamed =
         Retryable(fs_.RenameNoReplace(final_, output_));
@@ -182,11 +209,10 @@ class Publisher {
     return renamed;
   }
 
-  absl::Status BuildFinal(bool paranoid) {
+  absl::Status BuildFinal(int readers) {
     // All are checked before the first is moved.
-    for (const Winner& winner : decision_.winners) {
-      MR_RETURN_IF_ERROR(CheckWinner(winner, paranoid));
-    }
+    size_t lost = 0;
+    MR_RETURN_IF_ERROR(CheckAll(readers, &lost));
     MR_RETURN_IF_ERROR(MakeFinal());
     for (const Winner& winner : decision_.winners) {
       MR_RETURN_IF_ERROR(Move(winner));
@@ -221,8 +247,33 @@ class Publisher {
     return absl::OkStatus();
   }
 
+  // The status of the first winner with which something is wrong, and if it is
+  // lost its position.
+  absl::Status CheckAll(int readers, size_t* lost) const {
+    const size_t count = decision_.winners.size();
+    const size_t threads = std::min(static_cast<size_t>(readers), count);
+    FirstFault fault(count);
+    std::atomic<size_t> next{0};
+    const auto check = [&] {
+      // What is taken is finished, so whatever is wrong with a winner, those
+      // before it are looked at.
+      for (size_t i = next++; i < fault.position(); i = next++) {
+        const Winner& winner = decision_.winners[i];
+        if (absl::Status s = CheckWinner(winner, readers > 0); !s.ok()) {
+          fault.Note(i, std::move(s));
+        }
+      }
+    };
+    std::vector<std::thread> others;
+    for (size_t i = 1; i < threads; ++i) others.emplace_back(check);
+    check();
+    for (std::thread& other : others) other.join();
+    if (absl::IsDataLoss(fault.status())) *lost = fault.position();
+    return fault.status();
+  }
+
   // Where the winner is, staged or in its final place, unharmed.
-  absl::Status CheckWinner(const Winner& winner, bool paranoid) const {
+  absl::Status CheckWinner(const Winner& winner, bool read) const {
     std::string path = winner.staged_path;
     absl::StatusOr<FileInfo> info = fs_.StatLink(path);
     if (absl::IsNotFound(info.status())) {
@@ -232,7 +283,7 @@ class Publisher {
     if (absl::IsNotFound(info.status())) return Missing(winner);
     if (!info.ok()) return Retryable(info.status());
     MR_RETURN_IF_ERROR(CheckFile(winner, *info));
-    return paranoid ? CheckContents(winner, path) : absl::OkStatus();
+    return read ? CheckContents(winner, path) : absl::OkStatus();
   }
 
   // Nothing at either place. Without the parent directory the store is away,
@@ -432,13 +483,13 @@ absl::Status PrepareStaging(FileSystem& fs, const std::string& output_spelled,
   return Annotate(status, context);
 }
 
-absl::Status CheckWinners(FileSystem& fs, const Decision& decision,
-                          bool paranoid, size_t* lost) {
-  return Publisher(fs, decision).Check(paranoid, lost);
+absl::Status CheckWinners(FileSystem& fs, const Decision& decision, int readers,
+                          size_t* lost) {
+  return Publisher(fs, decision).Check(readers, lost);
 }
 
-absl::Status Publish(FileSystem& fs, const Decision& decision, bool paranoid) {
-  return Publisher(fs, decision).Run(paranoid);
+absl::Status Publish(FileSystem& fs, const Decision& decision, int readers) {
+  return Publisher(fs, decision).Run(readers);
 }
 
 absl::Status RemoveStaging(FileSystem& fs, const std::string& output,

@@ -65,26 +65,34 @@ bool IsStagingName(std::string_view name);
 absl::Status PrepareStaging(FileSystem& fs, const std::string& output,
                             const JobId& job, const AttemptUid& attempt);
 
+// How many winners CheckWinners and Publish read at the same time where a job
+// wants them to be read again (--paranoid).
+inline constexpr int kParanoidReaders = 8;
+
+// In what follows, `readers` is how many files are read at the same time, each
+// by a thread of its own, to see that they hold what was reported; 0: none is
+// read. With one, all is done on the caller's thread.
+
 // Checks each winner as Publish does (size, inode, that it is a regular file;
-// with `paranoid` its checksum), and that nothing is at the output path.
+// with `readers` its checksum), and that nothing is at the output path.
 // Changes nothing; the manifest of the decision need not be there yet. To be
 // run before the decision is made, any number of times.
 //   kAlreadyExists  somebody made `output` meanwhile
 //   kDataLoss       a winner is gone or not what was reported; `*lost` is its
-//                   position
+//                   position, the first if there are several
 //   others          may be retried
-absl::Status CheckWinners(FileSystem& fs, const Decision& decision,
-                          bool paranoid, size_t* lost);
+absl::Status CheckWinners(FileSystem& fs, const Decision& decision, int readers,
+                          size_t* lost);
 
 // Steps C2 to C6 of the design: checks each winner (size, inode, that it is a
-// regular file; with `paranoid` its checksum), moves them to S/final, writes
+// regular file; with `readers` its checksum), moves them to S/final, writes
 // _MANIFEST there, syncs files and directories, renames S/final to the output,
 // syncs the parent.
 //   kAlreadyExists  somebody else made `output`: OUTPUT_CONFLICT; S stays
 //   kDataLoss       a winner is gone or not what was reported: COMMIT_DATA_LOST
 //   others          may be retried; where the output is in its place and only
 //                   the last step failed the message says so
-absl::Status Publish(FileSystem& fs, const Decision& decision, bool paranoid);
+absl::Status Publish(FileSystem& fs, const Decision& decision, int readers);
 
 // Removes S and all below it. Safe to repeat; never touches the output.
 absl::Status RemoveStaging(FileSystem& fs, const std::string& output,

@@ -89,17 +89,17 @@ class Stage {
 };
 
 // The operations of one undisturbed Publish.
-uint64_t CountOperations(bool paranoid) {
+uint64_t CountOperations(int readers) {
   Stage stage;
   FaultyFileSystem counting(stage.fs);
-  EXPECT_TRUE(Publish(counting, stage.decision, paranoid).ok());
+  EXPECT_TRUE(Publish(counting, stage.decision, readers).ok());
   EXPECT_EQ(stage.OutputState(), Stage::State::kComplete);
   return counting.operations();
 }
 
 TEST(PublishTest, MakesTheWholeOutputVisible) {
   Stage stage;
-  ASSERT_TRUE(Publish(stage.fs, stage.decision, /*paranoid=*/false).ok());
+  ASSERT_TRUE(Publish(stage.fs, stage.decision, /*readers=*/0).ok());
   EXPECT_EQ(stage.OutputState(), Stage::State::kComplete);
   EXPECT_TRUE(stage.fs.IsReadOnly("/w/out/_MANIFEST"));
   EXPECT_TRUE(stage.fs.IsReadOnly("/w/out/part-00000"));
@@ -113,35 +113,35 @@ TEST(PublishTest, MakesTheWholeOutputVisible) {
 }
 
 TEST(PublishTest, IsIdempotent) {
-  for (bool paranoid : {false, true}) {
+  for (const int readers : {0, 1}) {
     Stage stage;
     for (int i = 0; i < 3; ++i) {
-      ASSERT_TRUE(Publish(stage.fs, stage.decision, paranoid).ok());
+      ASSERT_TRUE(Publish(stage.fs, stage.decision, readers).ok());
       EXPECT_EQ(stage.OutputState(), Stage::State::kComplete);
     }
     ASSERT_TRUE(RemoveStaging(stage.fs, kOutput, TestJob()).ok());
-    EXPECT_TRUE(Publish(stage.fs, stage.decision, paranoid).ok());
+    EXPECT_TRUE(Publish(stage.fs, stage.decision, readers).ok());
   }
 }
 
 TEST(PublishTest, JobWithoutParts) {
   Stage stage(0);
-  ASSERT_TRUE(Publish(stage.fs, stage.decision, false).ok());
+  ASSERT_TRUE(Publish(stage.fs, stage.decision, 0).ok());
   EXPECT_EQ(stage.OutputState(), Stage::State::kComplete);
 }
 
 TEST(PublishTest, RelativeOutputAndTrailingSeparators) {
   Stage stage;
   stage.decision.output = "w/out//";
-  ASSERT_TRUE(Publish(stage.fs, stage.decision, false).ok());
+  ASSERT_TRUE(Publish(stage.fs, stage.decision, 0).ok());
   EXPECT_EQ(stage.OutputState(), Stage::State::kComplete);
 }
 
 // The process ends after each operation in turn; whoever comes next begins
 // from the start.
 TEST(PublishTest, CrashAfterEveryOperation) {
-  for (bool paranoid : {false, true}) {
-    const uint64_t operations = CountOperations(paranoid);
+  for (const int readers : {0, 1}) {
+    const uint64_t operations = CountOperations(readers);
     ASSERT_GT(operations, 20u);
     for (uint64_t k = 0; k <= operations; ++k) {
       SCOPED_TRACE(Cat("crash before operation ", k, " of ", operations));
@@ -152,13 +152,13 @@ TEST(PublishTest, CrashAfterEveryOperation) {
         ever_broken |= stage.OutputState() == Stage::State::kBroken;
         return n++ >= k ? absl::UnavailableError("crash") : absl::OkStatus();
       });
-      const absl::Status status = Publish(faulty, stage.decision, paranoid);
+      const absl::Status status = Publish(faulty, stage.decision, readers);
       EXPECT_EQ(status.ok(), k == operations);
       EXPECT_FALSE(ever_broken);
       EXPECT_NE(stage.OutputState(), Stage::State::kBroken);
-      ASSERT_TRUE(Publish(stage.fs, stage.decision, paranoid).ok());
+      ASSERT_TRUE(Publish(stage.fs, stage.decision, readers).ok());
       EXPECT_EQ(stage.OutputState(), Stage::State::kComplete);
-      EXPECT_TRUE(Publish(stage.fs, stage.decision, paranoid).ok());
+      EXPECT_TRUE(Publish(stage.fs, stage.decision, readers).ok());
     }
   }
 }
@@ -173,7 +173,7 @@ TEST(PublishTest, PowerCutAfterEveryOperation) {
     Stage stage;
     FaultyFileSystem faulty(stage.fs);
     faulty.FailFrom(k, absl::UnavailableError("power cut"));
-    const bool reported = Publish(faulty, stage.decision, false).ok();
+    const bool reported = Publish(faulty, stage.decision, 0).ok();
     stage.fs.PowerCut();
     const Stage::State state = stage.OutputState();
     EXPECT_NE(state, Stage::State::kBroken);
@@ -183,7 +183,7 @@ TEST(PublishTest, PowerCutAfterEveryOperation) {
     }
     absent += state == Stage::State::kAbsent;
     complete += state == Stage::State::kComplete;
-    ASSERT_TRUE(Publish(stage.fs, stage.decision, false).ok());
+    ASSERT_TRUE(Publish(stage.fs, stage.decision, 0).ok());
     stage.fs.PowerCut();
     EXPECT_EQ(stage.OutputState(), Stage::State::kComplete);
   }
@@ -194,8 +194,8 @@ TEST(PublishTest, PowerCutAfterEveryOperation) {
 // One call fails, the process lives on: the error is reported as one that may
 // be retried, whatever the disk called it, and a retry succeeds.
 TEST(PublishTest, AnyCallMayFailOnce) {
-  for (bool paranoid : {false, true}) {
-    const uint64_t operations = CountOperations(paranoid);
+  for (const int readers : {0, 1}) {
+    const uint64_t operations = CountOperations(readers);
     for (const absl::Status& error :
          {absl::DataLossError("Input/output error"),
           absl::ResourceExhaustedError("No space left on device"),
@@ -206,11 +206,11 @@ TEST(PublishTest, AnyCallMayFailOnce) {
         Stage stage;
         FaultyFileSystem faulty(stage.fs);
         faulty.FailOnce(k, error);
-        const absl::Status status = Publish(faulty, stage.decision, paranoid);
+        const absl::Status status = Publish(faulty, stage.decision, readers);
         EXPECT_FALSE(absl::IsDataLoss(status)) << status;
         EXPECT_FALSE(absl::IsAlreadyExists(status)) << status;
         EXPECT_NE(stage.OutputState(), Stage::State::kBroken);
-        ASSERT_TRUE(Publish(faulty, stage.decision, paranoid).ok());
+        ASSERT_TRUE(Publish(faulty, stage.decision, readers).ok());
         EXPECT_EQ(stage.OutputState(), Stage::State::kComplete);
       }
     }
@@ -230,7 +230,7 @@ TEST(PublishTest, AnOutputThatIsNotSyncedIsInItsPlaceAndTheMessageSaysSo) {
   };
   faulty.SetFault(unsynced);
   for (int i = 0; i < 2; ++i) {
-    const absl::Status status = Publish(faulty, stage.decision, false);
+    const absl::Status status = Publish(faulty, stage.decision, 0);
     EXPECT_TRUE(absl::IsUnavailable(status)) << status;
     for (const char* part : {kOutput, "is complete and in its place",
                              "power cut", "Input/output error"}) {
@@ -238,7 +238,7 @@ TEST(PublishTest, AnOutputThatIsNotSyncedIsInItsPlaceAndTheMessageSaysSo) {
     }
     EXPECT_EQ(stage.OutputState(), Stage::State::kComplete);
   }
-  EXPECT_TRUE(Publish(stage.fs, stage.decision, false).ok());
+  EXPECT_TRUE(Publish(stage.fs, stage.decision, 0).ok());
   stage.fs.PowerCut();
   EXPECT_EQ(stage.OutputState(), Stage::State::kComplete);
 }
@@ -265,11 +265,11 @@ TEST(PublishTest, RepliesMayBeLost) {
       EXPECT_TRUE(stage.fs.Rename(path, to).ok());
       return absl::UnavailableError("no reply");
     });
-    absl::Status status = Publish(faulty, stage.decision, false);
+    absl::Status status = Publish(faulty, stage.decision, 0);
     // The last rename resolves itself; the others at the next run.
     EXPECT_EQ(status.ok(), lost == final_path) << status;
     EXPECT_NE(stage.OutputState(), Stage::State::kBroken);
-    ASSERT_TRUE(Publish(stage.fs, stage.decision, false).ok());
+    ASSERT_TRUE(Publish(stage.fs, stage.decision, 0).ok());
     EXPECT_EQ(stage.OutputState(), Stage::State::kComplete);
   }
 }
@@ -289,11 +289,11 @@ TEST(PublishTest, CommittersMayOverlap) {
         if (n++ != k) return absl::OkStatus();
         FaultyFileSystem other(stage.fs);
         other.FailFrom(m, absl::UnavailableError("crash"));
-        const absl::Status status = Publish(other, stage.decision, false);
+        const absl::Status status = Publish(other, stage.decision, 0);
         EXPECT_TRUE(status.ok() || absl::IsUnavailable(status)) << status;
         return absl::OkStatus();
       });
-      const absl::Status status = Publish(faulty, stage.decision, false);
+      const absl::Status status = Publish(faulty, stage.decision, 0);
       ASSERT_TRUE(status.ok()) << status;
       ASSERT_FALSE(ever_broken);
       ASSERT_EQ(stage.OutputState(), Stage::State::kComplete);
@@ -306,10 +306,10 @@ TEST(PublishTest, CommittersMayOverlap) {
 TEST(PublishTest, ZombieCreatesNothing) {
   for (int parts : {0, 3}) {
     Stage stage(parts);
-    ASSERT_TRUE(Publish(stage.fs, stage.decision, false).ok());
+    ASSERT_TRUE(Publish(stage.fs, stage.decision, 0).ok());
     ASSERT_TRUE(RemoveStaging(stage.fs, kOutput, TestJob()).ok());
     ASSERT_TRUE(stage.fs.RemoveTree(kOutput).ok());
-    const absl::Status status = Publish(stage.fs, stage.decision, false);
+    const absl::Status status = Publish(stage.fs, stage.decision, 0);
     EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss) << status;
     EXPECT_THAT(*stage.fs.List("/w"), IsEmpty());
   }
@@ -338,7 +338,7 @@ TEST(PublishTest, ForeignOutputIsNeverTouched) {
         }
         return absl::OkStatus();
       });
-      const absl::Status status = Publish(faulty, stage.decision, false);
+      const absl::Status status = Publish(faulty, stage.decision, 0);
       EXPECT_EQ(status.ok(), !made);
       if (!made) {
         EXPECT_EQ(stage.OutputState(), Stage::State::kComplete);
@@ -356,7 +356,7 @@ TEST(PublishTest, ForeignOutputIsNeverTouched) {
       }
       // The parts are kept; once the way is free they can be published.
       ASSERT_TRUE(stage.fs.RemoveTree(kOutput).ok());
-      ASSERT_TRUE(Publish(stage.fs, stage.decision, false).ok());
+      ASSERT_TRUE(Publish(stage.fs, stage.decision, 0).ok());
       EXPECT_EQ(stage.OutputState(), Stage::State::kComplete);
     }
   }
@@ -365,10 +365,10 @@ TEST(PublishTest, ForeignOutputIsNeverTouched) {
 
 TEST(PublishTest, OutputOfAnotherJobIsAConflict) {
   Stage stage;
-  ASSERT_TRUE(Publish(stage.fs, stage.decision, false).ok());
+  ASSERT_TRUE(Publish(stage.fs, stage.decision, 0).ok());
   Decision other = stage.decision;
   other.manifest_json += " ";
-  EXPECT_EQ(Publish(stage.fs, other, false).code(),
+  EXPECT_EQ(Publish(stage.fs, other, 0).code(),
             absl::StatusCode::kAlreadyExists);
 }
 
@@ -400,7 +400,7 @@ TEST(PublishTest, LostOrChangedWinnersEndTheJob) {
     SCOPED_TRACE(message);
     Stage stage;
     damage(stage.fs, stage.decision.winners[1].staged_path);
-    const absl::Status status = Publish(stage.fs, stage.decision, false);
+    const absl::Status status = Publish(stage.fs, stage.decision, 0);
     EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss);
     EXPECT_THAT(std::string(status.message()),
                 AllOf(HasSubstr("COMMIT_DATA_LOST"), HasSubstr("part-00001"),
@@ -417,7 +417,7 @@ TEST(PublishTest, ParanoidReadsTheBytesAgain) {
   std::string contents = stage.fs.Contents(path);
   contents[3] ^= 1;
   stage.fs.SetContents(path, contents);
-  const absl::Status status = Publish(stage.fs, stage.decision, true);
+  const absl::Status status = Publish(stage.fs, stage.decision, 1);
   EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss);
   EXPECT_THAT(std::string(status.message()), HasSubstr("other bytes"));
   EXPECT_EQ(stage.OutputState(), Stage::State::kAbsent);
@@ -426,22 +426,22 @@ TEST(PublishTest, ParanoidReadsTheBytesAgain) {
 TEST(PublishTest, StoreThatIsAwayIsNoLoss) {
   Stage stage;
   ASSERT_TRUE(stage.fs.Rename("/w", "/unmounted").ok());
-  EXPECT_EQ(Publish(stage.fs, stage.decision, false).code(),
+  EXPECT_EQ(Publish(stage.fs, stage.decision, 0).code(),
             absl::StatusCode::kUnavailable);
   ASSERT_TRUE(stage.fs.Rename("/unmounted", "/w").ok());
-  EXPECT_TRUE(Publish(stage.fs, stage.decision, false).ok());
+  EXPECT_TRUE(Publish(stage.fs, stage.decision, 0).ok());
 }
 
 TEST(PublishTest, FileInPlaceOfFinalIsNoLoss) {
   Stage stage;
   const std::string final = JoinPath(StagingPath(kOutput, TestJob()), "final");
   stage.fs.SetContents(final, "in the way");
-  const absl::Status status = Publish(stage.fs, stage.decision, false);
+  const absl::Status status = Publish(stage.fs, stage.decision, 0);
   EXPECT_TRUE(absl::IsUnavailable(status)) << status;
   EXPECT_THAT(std::string(ToStd(status.message())),
               AllOf(HasSubstr(final), HasSubstr("no directory")));
   ASSERT_TRUE(stage.fs.RemoveFile(final).ok());
-  ASSERT_TRUE(Publish(stage.fs, stage.decision, false).ok());
+  ASSERT_TRUE(Publish(stage.fs, stage.decision, 0).ok());
   EXPECT_EQ(stage.OutputState(), Stage::State::kComplete);
 }
 
@@ -449,7 +449,7 @@ TEST(PublishTest, StrayFileInFinalIsNotPublished) {
   Stage stage;
   stage.fs.SetContents(
       JoinPath(StagingPath(kOutput, TestJob()), "final/part-00009"), "stray");
-  const absl::Status status = Publish(stage.fs, stage.decision, false);
+  const absl::Status status = Publish(stage.fs, stage.decision, 0);
   EXPECT_EQ(status.code(), absl::StatusCode::kInternal);
   EXPECT_EQ(stage.OutputState(), Stage::State::kAbsent);
 }
@@ -459,7 +459,7 @@ TEST(PublishTest, NamesThatLeaveTheDirectoryAreRefused) {
        {"", ".", "..", "a/b", "../x", "_MANIFEST", "part-00000"}) {
     Stage stage;
     stage.decision.winners[1].final_name = name;
-    EXPECT_EQ(Publish(stage.fs, stage.decision, false).code(),
+    EXPECT_EQ(Publish(stage.fs, stage.decision, 0).code(),
               absl::StatusCode::kInvalidArgument)
         << name;
   }
@@ -500,11 +500,11 @@ TEST_F(PosixCommitTest, FromStagingToOutput) {
     manifest.files.push_back({PartName(i), part.bytes, 1, part.xxh3, ""});
   }
   decision.manifest_json = SerializeManifest(manifest);
-  const absl::Status status = Publish(fs_, decision, true);
+  const absl::Status status = Publish(fs_, decision, 1);
   ASSERT_TRUE(status.ok()) << status;
-  ASSERT_TRUE(Publish(fs_, decision, true).ok());
+  ASSERT_TRUE(Publish(fs_, decision, 1).ok());
   ASSERT_TRUE(RemoveStaging(fs_, output, TestJob()).ok());
-  ASSERT_TRUE(Publish(fs_, decision, true).ok());
+  ASSERT_TRUE(Publish(fs_, decision, 1).ok());
   const auto report = VerifyOutput(fs_, output);
   ASSERT_TRUE(report.ok()) << report.status();
   EXPECT_THAT(report->problems, IsEmpty());
@@ -522,8 +522,7 @@ TEST_F(PosixCommitTest, DanglingLinkAtTheOutputExists) {
   Decision decision;
   decision.output = dir_ + "/out";
   decision.job = TestJob();
-  EXPECT_EQ(Publish(fs_, decision, false).code(),
-            absl::StatusCode::kAlreadyExists);
+  EXPECT_EQ(Publish(fs_, decision, 0).code(), absl::StatusCode::kAlreadyExists);
 }
 
 TEST(CheckWinnersTest, ChecksAsPublishDoesAndChangesNothing) {
@@ -531,28 +530,61 @@ TEST(CheckWinnersTest, ChecksAsPublishDoesAndChangesNothing) {
   size_t lost = 99;
   stage.decision.manifest_json.clear();  // Not made yet.
   const auto before = stage.fs.AllFiles("/w");
-  EXPECT_TRUE(CheckWinners(stage.fs, stage.decision, true, &lost).ok());
+  EXPECT_TRUE(CheckWinners(stage.fs, stage.decision, 1, &lost).ok());
   EXPECT_EQ(lost, 99u);
   EXPECT_EQ(stage.fs.AllFiles("/w"), before);
 
   stage.decision.winners[2].xxh3 ^= 1;
-  EXPECT_TRUE(CheckWinners(stage.fs, stage.decision, false, &lost).ok())
+  EXPECT_TRUE(CheckWinners(stage.fs, stage.decision, 0, &lost).ok())
       << "contents are read only if asked for";
   EXPECT_TRUE(
-      absl::IsDataLoss(CheckWinners(stage.fs, stage.decision, true, &lost)));
+      absl::IsDataLoss(CheckWinners(stage.fs, stage.decision, 1, &lost)));
   EXPECT_EQ(lost, 2u);
   stage.decision.winners[1].bytes += 1;
   EXPECT_TRUE(
-      absl::IsDataLoss(CheckWinners(stage.fs, stage.decision, false, &lost)));
+      absl::IsDataLoss(CheckWinners(stage.fs, stage.decision, 0, &lost)));
   EXPECT_EQ(lost, 1u);
   EXPECT_TRUE(stage.fs.RemoveFile(stage.decision.winners[0].staged_path).ok());
   EXPECT_TRUE(
-      absl::IsDataLoss(CheckWinners(stage.fs, stage.decision, false, &lost)));
+      absl::IsDataLoss(CheckWinners(stage.fs, stage.decision, 0, &lost)));
   EXPECT_EQ(lost, 0u);
 
   EXPECT_TRUE(stage.fs.MakeDirectory(kOutput).ok());
-  EXPECT_TRUE(absl::IsAlreadyExists(
-      CheckWinners(stage.fs, stage.decision, false, &lost)));
+  EXPECT_TRUE(
+      absl::IsAlreadyExists(CheckWinners(stage.fs, stage.decision, 0, &lost)));
+}
+
+TEST(CheckWinnersTest, ReadersFindTheFirstOfSeveralThatAreLost) {
+  constexpr int kParts = 40;
+  Stage stage(kParts);
+  size_t lost = 99;
+  for (const int readers : {1, 4, 100}) {
+    EXPECT_TRUE(CheckWinners(stage.fs, stage.decision, readers, &lost).ok());
+  }
+  EXPECT_EQ(lost, 99u);
+  for (const size_t bad : {9, 10, 11, 39}) {
+    stage.decision.winners[bad].xxh3 ^= 1;
+  }
+  for (const int readers : {1, 4, 100}) {
+    for (int i = 0; i < 50; ++i) {
+      lost = 99;
+      const absl::Status status =
+          CheckWinners(stage.fs, stage.decision, readers, &lost);
+      EXPECT_TRUE(absl::IsDataLoss(status)) << status;
+      EXPECT_THAT(std::string(status.message()), HasSubstr(PartName(9)));
+      ASSERT_EQ(lost, 9u) << readers << " readers";
+    }
+  }
+}
+
+TEST(PublishTest, ReadersReadEveryWinner) {
+  Stage stage(20);
+  stage.decision.winners[19].xxh3 ^= 1;
+  EXPECT_TRUE(absl::IsDataLoss(Publish(stage.fs, stage.decision, 4)));
+  EXPECT_EQ(stage.OutputState(), Stage::State::kAbsent);
+  stage.decision.winners[19].xxh3 ^= 1;
+  EXPECT_TRUE(Publish(stage.fs, stage.decision, 4).ok());
+  EXPECT_EQ(stage.OutputState(), Stage::State::kComplete);
 }
 
 }  // namespace

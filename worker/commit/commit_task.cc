@@ -174,13 +174,13 @@ AttemptPrepared PrepareDirectories(FileSystem& fs, const WorkerLayout& layout,
 }
 
 OutputChecked CheckOutput(FileSystem& fs, BlobCache& blobs,
-                          const RunCheck& check) {
+                          const RunCheck& check, int readers) {
   OutputChecked answer{check.attempt, check.job, "", std::nullopt};
   const storage::Decision decision = MakeDecision(
       check.spec, check.job, check.winners, check.grant.dead_letters());
   size_t lost = 0;
-  const absl::Status status =
-      storage::CheckWinners(fs, decision, check.spec.paranoid(), &lost);
+  const absl::Status status = storage::CheckWinners(
+      fs, decision, check.spec.paranoid() ? readers : 0, &lost);
   switch (status.code()) {
     case absl::StatusCode::kOk:
       break;
@@ -231,8 +231,7 @@ OutputPublished PublishOutput(FileSystem& fs, BlobCache& blobs,
   }
   decision.manifest_json = *std::move(manifest);
   // The winners were read again, if that was wanted, before the decision.
-  const absl::Status status =
-      storage::Publish(fs, decision, /*paranoid=*/false);
+  const absl::Status status = storage::Publish(fs, decision, /*readers=*/0);
   switch (status.code()) {
     case absl::StatusCode::kOk:
       break;

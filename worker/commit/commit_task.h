@@ -29,8 +29,10 @@ AttemptPrepared PrepareDirectories(FileSystem& fs, const WorkerLayout& layout,
 //   COMMIT_DATA_LOST   a winner is not what was reported: map_index and map_uid
 //                      name its task's index and its attempt, dead_letter which
 //                      of a map's files it is
+// `readers`: of the files of a job that wants them to be read again, how many
+// at the same time; see storage::CheckWinners.
 OutputChecked CheckOutput(FileSystem& fs, BlobCache& blobs,
-                          const RunCheck& check);
+                          const RunCheck& check, int readers);
 
 // PUBLISH_TASK: makes the decided output visible, or finds that it is.
 //   OUTPUT_CONFLICT    somebody else made the output path; final

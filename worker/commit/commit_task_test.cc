@@ -80,7 +80,8 @@ class CommitTaskTest : public testing::Test {
   }
   OutputChecked Check() {
     return CheckOutput(fs_, blobs_,
-                       RunCheck{Uid(8), kJob, spec_, grant_, Winners()});
+                       RunCheck{Uid(8), kJob, spec_, grant_, Winners()},
+                       /*readers=*/2);
   }
   OutputPublished Publish(FileSystem& fs, const std::string& manifest) {
     RunPublish publish{Uid(7), kJob, spec_, {}, Winners()};

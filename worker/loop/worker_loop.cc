@@ -14,6 +14,7 @@
 #include "common/logging.h"
 #include "common/status_macros.h"
 #include "common/strings.h"
+#include "storage/commit/output_commit.h"
 #include "worker/agent/job_setup.h"
 #include "worker/commit/commit_task.h"
 #include "worker/spool/attempt_files.h"
@@ -207,8 +208,10 @@ void WorkerLoop::Do(const PutPlan& effect) {
 }
 
 void WorkerLoop::Do(const RunCheck& effect) {
-  store_work_.Run(
-      [this, effect] { Post(CheckOutput(parts_.fs, parts_.blobs, effect)); });
+  store_work_.Run([this, effect] {
+    Post(CheckOutput(parts_.fs, parts_.blobs, effect,
+                     storage::kParanoidReaders));
+  });
 }
 
 void WorkerLoop::Do(const RunPublish& effect) {

@@ -292,7 +292,8 @@ absl::Status LocalJob::Publish() {
   // that stays ill.
   absl::Status status;
   for (int tries = 0; tries < kPublishTriesMax; ++tries) {
-    status = storage::Publish(fs_, decision, flags_.paranoid);
+    status = storage::Publish(fs_, decision,
+                              flags_.paranoid ? storage::kParanoidReaders : 0);
     if (status.ok() || absl::IsAlreadyExists(status) ||
         absl::IsDataLoss(status)) {
       break;

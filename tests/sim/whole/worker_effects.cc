@@ -51,7 +51,7 @@ void Worker::Do(const worker::RunCheck& effect) {
   SetPhase(effect.attempt, Phase::kStoring);
   Do(StepOf(effect.attempt), world_.Between(0.5, 50),
      [this, effect](Life& life) {
-       return worker::CheckOutput(disk_, life.blobs, effect);
+       return worker::CheckOutput(disk_, life.blobs, effect, /*readers=*/1);
      });
 }
 

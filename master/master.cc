@@ -21,10 +21,10 @@
 #include "master/group/peers.h"
 #include "master/service/blob_service.h"
 #include "master/service/client_service.h"
+#include "master/service/grpc_worker_streams.h"
 #include "master/service/master_loop.h"
 #include "master/service/master_service.h"
 #include "master/service/named_blobs.h"
-#include "master/service/worker_streams.h"
 #include "raft/log/disk.h"
 #include "raft/node/node.h"
 #include "raft/transport/grpc_transport.h"
@@ -111,7 +111,7 @@ class MasterImpl final : public Master {
   std::optional<BlobFetcher> fetcher_;
   std::optional<BlobHolders> holders_;
   MasterLoop loop_;
-  WorkerStreams streams_;
+  GrpcWorkerStreams streams_;
   raft::GrpcTransport transport_;
   absl::Mutex joining_ ABSL_ACQUIRED_BEFORE(mu_);
   std::unique_ptr<raft::Node> node_ ABSL_GUARDED_BY(joining_);

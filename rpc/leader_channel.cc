@@ -11,6 +11,7 @@
 #include "absl/strings/str_join.h"
 #include "common/status_macros.h"
 #include "common/strings.h"
+#include "rpc/not_leader.h"
 #include "rpc/status.h"
 
 namespace millrace::rpc {

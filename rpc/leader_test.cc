@@ -8,6 +8,7 @@
 
 #include "rpc/leader_channel.h"
 #include "rpc/leader_finder.h"
+#include "rpc/not_leader.h"
 #include "rpc/server.h"
 #include "rpc/status.h"
 #include "rpc/testing/fake_service.h"

@@ -2,20 +2,16 @@
 
 #include <grpcpp/support/status.h>
 
-#include <string_view>
+#include <string>
 
 #include "absl/strings/cord.h"
 #include "absl/strings/match.h"
 #include "common/strings.h"
-#include "proto/messages/client.pb.h"
 #include "proto/messages/status.pb.h"
 #include "rpc/limits.h"
 
 namespace millrace::rpc {
 namespace {
-
-constexpr std::string_view kNotLeaderUrl =
-    "type.googleapis.com/millrace.proto.NotLeader";
 
 bool IsCode(int code) {
   return code >= static_cast<int>(absl::StatusCode::kOk) &&
@@ -76,37 +72,6 @@ absl::Status FromGrpc(const grpc::Status& status) {
     }
   }
   return result;
-}
-
-absl::Status NotLeaderError(const NotLeader& not_leader, std::string_view why) {
-  std::string text(why);
-  if (text.empty()) {
-    text = not_leader.leader_address.empty()
-               ? "this master does not lead; the leader is not known"
-               : Cat("this master does not lead; ", not_leader.leader_address,
-                     " does");
-  }
-  absl::Status status = absl::FailedPreconditionError(Av(text));
-  proto::NotLeader detail;
-  for (const std::string& master : not_leader.masters) {
-    detail.add_masters(master);
-  }
-  detail.set_leader_address(not_leader.leader_address);
-  detail.set_term(not_leader.term);
-  status.SetPayload(Av(kNotLeaderUrl), absl::Cord(detail.SerializeAsString()));
-  return status;
-}
-
-std::optional<NotLeader> AsNotLeader(const absl::Status& status) {
-  if (!absl::IsFailedPrecondition(status)) return std::nullopt;
-  const auto payload = status.GetPayload(Av(kNotLeaderUrl));
-  proto::NotLeader detail;
-  if (!payload.has_value() || !detail.ParseFromString(std::string(*payload))) {
-    return std::nullopt;
-  }
-  return NotLeader{detail.leader_address(),
-                   detail.term(),
-                   {detail.masters().begin(), detail.masters().end()}};
 }
 
 bool IsRetryable(const absl::Status& status) {

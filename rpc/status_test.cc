@@ -7,6 +7,7 @@
 
 #include "absl/strings/cord.h"
 #include "rpc/limits.h"
+#include "rpc/not_leader.h"
 #include "rpc/retry_after.h"
 
 namespace millrace::rpc {

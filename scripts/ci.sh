@@ -87,7 +87,7 @@ case "$step" in
   tsan)
     # Not what links gRPC: the packaged one is not instrumented.
     tests=(common_test master_scheduler_test raft_node_test supervisor_test
-      worker_agent_test worker_fetch_test worker_test)
+      worker_agent_test worker_fetch_test worker_test in_process_cluster_test)
     build tsan "${tests[@]}"
     run_tests tsan -R "$(any_of "${tests[@]}")"
     ;;

@@ -137,6 +137,7 @@ function check_link(name,    to) {
   if (to == "raft_transport") to = "raft"
   sub(/^raft_/, "raft/", to)
   sub(/^master_.*/, "master", to)  # master_state, master_scheduler.
+  sub(/^rpc_.*/, "rpc", to)
   sub(/^worker_.*/, "worker", to)
   sub(/^chaos_.*/, "chaos", to)
   if (to == "testing") to = "tests"

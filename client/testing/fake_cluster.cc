@@ -14,6 +14,7 @@
 #include "proto/services/cluster.grpc.pb.h"
 #include "proto/services/worker.grpc.pb.h"
 #include "rpc/credentials.h"
+#include "rpc/not_leader.h"
 #include "rpc/put_metadata.h"
 #include "rpc/server.h"
 #include "rpc/status.h"

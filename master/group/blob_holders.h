@@ -4,7 +4,6 @@
 #define MILLRACE_MASTER_GROUP_BLOB_HOLDERS_H_
 
 #include <cstdint>
-#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -20,24 +19,24 @@
 #include "common/thread_pool.h"
 #include "master/blobs/blob_store.h"
 #include "master/group/blob_fetcher.h"
+#include "master/group/blob_quorum.h"
 #include "master/group/holders_core.h"
 #include "master/group/peers.h"
 
 namespace millrace::master {
 
 // Thread-safe.
-class BlobHolders {
+class BlobHolders final : public BlobQuorum {
  public:
   // All outlive this.
   BlobHolders(BlobStore& store, BlobFetcher& fetcher, Peers& peers,
               Clock& clock);
-  ~BlobHolders();
+  ~BlobHolders() override;
 
-  // Calls `done` once: with OK when a majority of the voters hold the blobs,
-  // also when that is so at once, before it returns; with kNotFound when one of
-  // them is lost; with kAborted at Reset. On any thread.
-  using Done = std::function<void(const absl::Status&)>;
-  void Want(const std::set<std::string>& blobs, Done done);
+  void Want(const std::set<std::string>& blobs, Done done) override;
+  std::vector<std::string> Release(
+      raft::NodeId holder, const std::vector<std::string>& blobs) override;
+  void Reset() override;
 
   // A change of the group is about to be made: from now on majorities of the
   // voters before and after it are needed. nullopt: none is.
@@ -47,13 +46,6 @@ class BlobHolders {
   };
   void SetChange(std::optional<Change> change);
 
-  // `holder` asks whether it may delete these. Returns those that are counted
-  // for nothing from now on. REQUIRES: nothing names them or is about to.
-  std::vector<std::string> Release(raft::NodeId holder,
-                                   const std::vector<std::string>& blobs);
-
-  // Another term: what was known of the others may no longer be so.
-  void Reset();
   // Ends the calls under way; what is wanted is answered as by Reset. No-op the
   // second time.
   void Stop();

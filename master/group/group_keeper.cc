@@ -14,6 +14,7 @@
 #include "common/version.h"
 #include "proto/services/master.grpc.pb.h"
 #include "rpc/address.h"
+#include "rpc/not_leader.h"
 #include "rpc/status.h"
 
 namespace millrace::master {

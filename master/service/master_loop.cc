@@ -11,7 +11,6 @@
 #include "master/service/fault_names.h"
 #include "master/service/named_blobs.h"
 #include "master/service/state_snapshots.h"
-#include "rpc/status.h"
 
 namespace millrace::master {
 namespace {
@@ -32,9 +31,9 @@ std::set<std::string> BlobsToHold(const proto::LogEntry& entry) {
 }  // namespace
 
 MasterLoop::MasterLoop(const SchedulerOptions& options, Clock& clock,
-                       Random& random, Peers& peers)
+                       Random& random, const GroupView& group)
     : clock_(clock),
-      peers_(peers),
+      group_(group),
       core_(options, state_, random),
       on_unusable_([](const absl::Status& why) {
         LOG(ERROR)
@@ -47,9 +46,9 @@ MasterLoop::MasterLoop(const SchedulerOptions& options, Clock& clock,
 
 MasterLoop::~MasterLoop() { Stop(); }
 
-void MasterLoop::Start(WorkerStreams& streams, BlobHolders& holders) {
+void MasterLoop::Start(WorkerStreams& streams, BlobQuorum& blobs) {
   streams_ = &streams;
-  holders_ = &holders;
+  blobs_ = &blobs;
   thread_ = std::thread([this] { Loop(); });
 }
 
@@ -193,7 +192,7 @@ void MasterLoop::Carry(Effect& effect) {
 
 void MasterLoop::SendNamingMasters(
     StreamId stream, std::shared_ptr<const proto::MasterMessage> message) {
-  std::vector<std::string> masters = peers_.Addresses();
+  std::vector<std::string> masters = group_.Addresses();
   std::vector<std::string>& told = masters_told_[stream];
   if (masters != told) {
     // Others may be sent the same message, who know the masters.
@@ -208,7 +207,7 @@ void MasterLoop::SendNamingMasters(
 void MasterLoop::TellMasters() {
   Post([this] {
     if (!core_.leading()) return;
-    const std::vector<std::string> masters = peers_.Addresses();
+    const std::vector<std::string> masters = group_.Addresses();
     for (const auto& [stream, told] : masters_told_) {
       if (told == masters) continue;
       auto message = std::make_shared<proto::MasterMessage>();
@@ -248,8 +247,8 @@ void MasterLoop::ApplyEntry(const raft::CommittedEntry& committed) {
 void MasterLoop::ProposeWhenHeld(proto::LogEntry entry,
                                  std::set<std::string> blobs) {
   proposed_blobs_.insert(blobs.begin(), blobs.end());
-  holders_->Want(blobs, [this, term = core_.term(), entry = std::move(entry),
-                         blobs](const absl::Status& status) {
+  blobs_->Want(blobs, [this, term = core_.term(), entry = std::move(entry),
+                       blobs](const absl::Status& status) {
     Post([this, term, entry, blobs, status] {
       if (term != core_.term() || !core_.leading()) return;
       if (status.ok()) {
@@ -345,7 +344,7 @@ void MasterLoop::OnSnapshotWanted(SnapshotTaken done) {
 void MasterLoop::BeginTerm() {
   proposals_.clear();
   proposed_blobs_.clear();
-  holders_->Reset();
+  blobs_->Reset();
 }
 
 void MasterLoop::OnLeading(uint64_t term) {

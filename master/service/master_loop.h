@@ -10,7 +10,7 @@
 // leadership serves all reads that came in meanwhile, likewise.
 //
 // An entry that names a blob is proposed once a majority of the masters hold it
-// (BlobHolders); what is said to a client about it waits, too.
+// (BlobQuorum); what is said to a client about it waits, too.
 #ifndef MILLRACE_MASTER_SERVICE_MASTER_LOOP_H_
 #define MILLRACE_MASTER_SERVICE_MASTER_LOOP_H_
 
@@ -32,8 +32,8 @@
 #include "common/clock.h"
 #include "common/ids.h"
 #include "common/random.h"
-#include "master/group/blob_holders.h"
-#include "master/group/peers.h"
+#include "master/group/blob_quorum.h"
+#include "master/group/group_view.h"
 #include "master/scheduler/scheduler_core.h"
 #include "master/service/worker_streams.h"
 #include "master/state/state.h"
@@ -45,14 +45,14 @@ namespace millrace::master {
 // Thread-safe, except where a member says otherwise.
 class MasterLoop final : public raft::LogSink, public WorkerStreamListener {
  public:
-  // Clock, random and peers outlive the loop; the loop alone uses `random`.
+  // Clock, random and group outlive the loop; the loop alone uses `random`.
   MasterLoop(const SchedulerOptions& options, Clock& clock, Random& random,
-             Peers& peers);
+             const GroupView& group);
   ~MasterLoop() override;
 
   // The loop runs from here on. What came before waits; both outlive Stop.
   // Until there is a log, everybody hears that this master does not lead.
-  void Start(WorkerStreams& streams, BlobHolders& holders);
+  void Start(WorkerStreams& streams, BlobQuorum& blobs);
   // What the log has said before is looked at from now on. `cluster` is the one
   // that it belongs to; the log outlives Stop or DropLog.
   void SetLog(raft::ReplicatedLog& log, const ClusterId& cluster);
@@ -176,11 +176,11 @@ class MasterLoop final : public raft::LogSink, public WorkerStreamListener {
   void EndWatches(const absl::Status& status);
 
   Clock& clock_;
-  Peers& peers_;
+  const GroupView& group_;
   State state_;
   SchedulerCore core_;
   WorkerStreams* streams_ = nullptr;
-  BlobHolders* holders_ = nullptr;
+  BlobQuorum* blobs_ = nullptr;
   std::function<void(std::vector<std::string>)> on_blobs_named_;
   std::function<void(const absl::Status&)> on_unusable_;
 

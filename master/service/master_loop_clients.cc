@@ -7,7 +7,7 @@
 #include "master/service/check_spec.h"
 #include "master/service/master_loop.h"
 #include "master/service/named_blobs.h"
-#include "rpc/status.h"
+#include "rpc/not_leader.h"
 
 namespace millrace::master {
 namespace {
@@ -45,21 +45,21 @@ void MasterLoop::Submit(const RequestId& request_id, proto::JobSpec spec,
       }
       done(reply);
     };
-    holders_->Want({blobs.begin(), blobs.end()},
-                   [this, request_id, spec = std::move(spec),
-                    named = std::move(named)](const absl::Status& status) {
-                     Post([this, request_id, spec, named, status] {
-                       if (status.ok()) {
-                         return StepSubmit(request_id, spec, named);
-                       }
-                       Reply refused;
-                       refused.status =
-                           absl::IsNotFound(status)
-                               ? status
-                               : absl::UnavailableError(status.message());
-                       named(refused);
-                     });
+    blobs_->Want({blobs.begin(), blobs.end()},
+                 [this, request_id, spec = std::move(spec),
+                  named = std::move(named)](const absl::Status& status) {
+                   Post([this, request_id, spec, named, status] {
+                     if (status.ok()) {
+                       return StepSubmit(request_id, spec, named);
+                     }
+                     Reply refused;
+                     refused.status =
+                         absl::IsNotFound(status)
+                             ? status
+                             : absl::UnavailableError(status.message());
+                     named(refused);
                    });
+                 });
   });
 }
 
@@ -101,11 +101,11 @@ void MasterLoop::Drain(std::string worker, bool draining, OnReply done) {
 absl::Status MasterLoop::Leading() const {
   if (core_.leading()) return absl::OkStatus();
   return rpc::NotLeaderError(
-      {leader_address_, core_.term(), peers_.Addresses()}, standing_);
+      {leader_address_, core_.term(), group_.Addresses()}, standing_);
 }
 
 bool MasterLoop::LeadsAlone() const {
-  const Peers::GroupStatus group = peers_.status();
+  const GroupView::GroupStatus group = group_.status();
   if (group.leader != group.self || group.term != core_.term()) return false;
   return std::all_of(group.membership.begin(), group.membership.end(),
                      [&](const auto& member) {
@@ -183,7 +183,7 @@ void MasterLoop::ReleaseBlobs(
         for (const std::string& sha256 : blobs) {
           if (named.count(sha256) == 0) unnamed.push_back(sha256);
         }
-        done(leading, holders_->Release(holder, unnamed));
+        done(leading, blobs_->Release(holder, unnamed));
       });
 }
 

@@ -16,6 +16,9 @@
 #include "common/strings.h"
 #include "master/blobs/blob_store.h"
 #include "master/group/blob_fetcher.h"
+#include "master/group/blob_holders.h"
+#include "master/group/peers.h"
+#include "master/service/grpc_worker_streams.h"
 #include "proto/services/cluster.grpc.pb.h"
 #include "raft/replicated_log.h"
 #include "rpc/channel.h"
@@ -236,7 +239,7 @@ class MasterLoopTest : public testing::Test {
   BlobFetcher fetcher_{*store_, peers_};
   BlobHolders holders_{*store_, fetcher_, peers_, Clock::Real()};
   MasterLoop loop_{{}, Clock::Real(), *loop_random_, peers_};
-  WorkerStreams streams_{loop_};
+  GrpcWorkerStreams streams_{loop_};
   MemoryLog log_{loop_, kLogBytesMax};
   std::string program_;
 };
@@ -306,7 +309,7 @@ TEST_F(MasterLoopTest, WorkersAreGivenUpOnceTheLogHasConfirmedWhoLeads) {
   SchedulerOptions options;
   options.reconnect_limit = absl::Milliseconds(10);
   MasterLoop loop(options, Clock::Real(), *loop_random_, peers_);
-  WorkerStreams streams(loop);
+  GrpcWorkerStreams streams(loop);
   MemoryLog log(loop, kLogBytesMax);
   log_.SetOther(raft::Member{/*voter=*/true, "there:2"});  // As peers_ says.
   loop.Start(streams, holders_);
@@ -350,7 +353,7 @@ TEST_F(MasterLoopTest, WorkersHearAtOnceOfAMasterThatIsAdded) {
   SchedulerOptions options;
   options.heartbeat_interval = absl::Minutes(1);
   MasterLoop loop(options, Clock::Real(), *loop_random_, peers_);
-  WorkerStreams streams(loop);
+  GrpcWorkerStreams streams(loop);
   MemoryLog log(loop, kLogBytesMax);
   loop.Start(streams, holders_);
   loop.SetLog(log, cluster_);
@@ -437,7 +440,7 @@ TEST_F(MasterLoopTest, AnotherLoopGoesOnFromASnapshotAsIfItHadReplayedTheLog) {
   MasterLoop other({}, Clock::Real(), *loop_random_, peers_);
   other.SetOnBlobsNamed(
       [&](std::vector<std::string> blobs) { named = std::move(blobs); });
-  WorkerStreams streams(other);
+  GrpcWorkerStreams streams(other);
   MemoryLog log(other, kLogBytesMax);
   other.Start(streams, holders_);
   other.OnSnapshot(index, 1, std::make_unique<BytesSource>(bytes.Take()));

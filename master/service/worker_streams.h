@@ -1,30 +1,22 @@
-// The master's ends of the worker streams.
+// The master's ends of the worker streams, as its loop sees them.
 //
-//   gRPC threads ── Listener ──► master loop ── Send / Close ──► gRPC threads
+//   threads of the streams ── listener ──► master loop ── Send / Close ──► them
 #ifndef MILLRACE_MASTER_SERVICE_WORKER_STREAMS_H_
 #define MILLRACE_MASTER_SERVICE_WORKER_STREAMS_H_
 
 #include <cstdint>
-#include <map>
 #include <memory>
-#include <string>
 
-#include "absl/base/thread_annotations.h"
-#include "absl/synchronization/mutex.h"
 #include "proto/messages/worker.pb.h"
-
-namespace grpc {
-class Service;
-}  // namespace grpc
 
 namespace millrace::master {
 
 // A stream from its opening to its end; never comes again.
 using StreamId = uint64_t;
 
-// Called on gRPC's threads; for one stream in order: opened, messages, closed.
-// The next message of a stream comes only after WorkerStreams::Resume, so a
-// slow listener holds up workers instead of piling up what they say.
+// Called on threads of the streams; for one stream in order: opened, messages,
+// closed. The next message of a stream comes only after WorkerStreams::Resume,
+// so a slow listener holds up workers instead of piling up what they say.
 class WorkerStreamListener {
  public:
   virtual ~WorkerStreamListener() = default;
@@ -34,44 +26,20 @@ class WorkerStreamListener {
   virtual void OnStreamClosed(StreamId stream) = 0;
 };
 
-// Thread-safe.
+// Thread-safe; every call returns at once. Implementations: gRPC
+// (grpc_worker_streams.h), and in memory for tests.
 class WorkerStreams {
  public:
-  // `listener` outlives this object and the server that serves service().
-  explicit WorkerStreams(WorkerStreamListener& listener);
-  ~WorkerStreams();
+  virtual ~WorkerStreams() = default;
 
-  // proto::WorkerService; lives as long as this object.
-  grpc::Service* service();
-
-  // No-op when the stream has ended. A stream whose peer does not read is ended
-  // when kQueueBytesMax are waiting for it. The message may be on its way on
-  // other streams, too.
-  void Send(StreamId stream,
-            std::shared_ptr<const proto::MasterMessage> message);
+  // No-op when the stream has ended. The message may be on its way on other
+  // streams, too.
+  virtual void Send(StreamId stream,
+                    std::shared_ptr<const proto::MasterMessage> message) = 0;
   // Ends the stream once what was sent before is written.
-  void Close(StreamId stream);
+  virtual void Close(StreamId stream) = 0;
   // Lets the stream's next message come.
-  void Resume(StreamId stream);
-
-  static constexpr uint64_t kQueueBytesMax = 256 << 20;
-
- private:
-  class Stream;
-  class Service;
-
-  std::shared_ptr<Stream> Find(StreamId stream) ABSL_LOCKS_EXCLUDED(mu_);
-  std::shared_ptr<Stream> Add() ABSL_LOCKS_EXCLUDED(mu_);
-  void Forget(StreamId stream) ABSL_LOCKS_EXCLUDED(mu_);
-
-  WorkerStreamListener& listener_;
-  const std::unique_ptr<Service> service_;
-
-  absl::Mutex mu_;
-  StreamId next_id_ ABSL_GUARDED_BY(mu_) = 1;
-  // Shared with the calls in Send, Close and Resume; each reactor also holds
-  // itself until gRPC is done with it.
-  std::map<StreamId, std::shared_ptr<Stream>> streams_ ABSL_GUARDED_BY(mu_);
+  virtual void Resume(StreamId stream) = 0;
 };
 
 }  // namespace millrace::master

@@ -16,6 +16,7 @@
 #include "common/sha256.h"
 #include "common/strings.h"
 #include "proto/services/cluster.grpc.pb.h"
+#include "rpc/not_leader.h"
 #include "rpc/server.h"
 #include "rpc/status.h"
 #include "tests/testing/faulty_file_system.h"

@@ -18,6 +18,7 @@
 #include "rpc/channel.h"
 #include "rpc/leader_finder.h"
 #include "rpc/limits.h"
+#include "rpc/not_leader.h"
 #include "rpc/status.h"
 #include "rpc/stop_signal.h"
 

@@ -18,6 +18,7 @@
 #include "common/tcp_proxy.h"
 #include "proto/services/cluster.grpc.pb.h"
 #include "rpc/limits.h"
+#include "rpc/not_leader.h"
 #include "rpc/server.h"
 #include "rpc/status.h"
 

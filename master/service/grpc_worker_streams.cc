@@ -1,4 +1,4 @@
-#include "master/service/worker_streams.h"
+#include "master/service/grpc_worker_streams.h"
 
 #include <grpcpp/grpcpp.h>
 
@@ -12,11 +12,11 @@ namespace millrace::master {
 
 // One stream. Reads and writes are one at a time each; the stream is finished
 // when no write is under way, once.
-class WorkerStreams::Stream final
+class GrpcWorkerStreams::Stream final
     : public grpc::ServerBidiReactor<proto::WorkerMessage,
                                      proto::MasterMessage> {
  public:
-  Stream(WorkerStreams& owner, StreamId id) : owner_(owner), id_(id) {}
+  Stream(GrpcWorkerStreams& owner, StreamId id) : owner_(owner), id_(id) {}
 
   StreamId id() const { return id_; }
 
@@ -111,7 +111,7 @@ class WorkerStreams::Stream final
     Finish(grpc::Status::OK);
   }
 
-  WorkerStreams& owner_;
+  GrpcWorkerStreams& owner_;
   const StreamId id_;
   std::shared_ptr<Stream> self_;  // Until OnDone.
   proto::WorkerMessage incoming_;
@@ -128,10 +128,10 @@ class WorkerStreams::Stream final
   bool finished_ ABSL_GUARDED_BY(mu_) = false;
 };
 
-class WorkerStreams::Service final
+class GrpcWorkerStreams::Service final
     : public proto::WorkerService::CallbackService {
  public:
-  explicit Service(WorkerStreams& owner) : owner_(owner) {}
+  explicit Service(GrpcWorkerStreams& owner) : owner_(owner) {}
 
   grpc::ServerBidiReactor<proto::WorkerMessage, proto::MasterMessage>* Connect(
       grpc::CallbackServerContext*) override {
@@ -142,46 +142,47 @@ class WorkerStreams::Service final
   }
 
  private:
-  WorkerStreams& owner_;
+  GrpcWorkerStreams& owner_;
 };
 
-WorkerStreams::WorkerStreams(WorkerStreamListener& listener)
+GrpcWorkerStreams::GrpcWorkerStreams(WorkerStreamListener& listener)
     : listener_(listener), service_(std::make_unique<Service>(*this)) {}
 
-WorkerStreams::~WorkerStreams() {
+GrpcWorkerStreams::~GrpcWorkerStreams() {
   absl::MutexLock lock(&mu_);
   CHECK(streams_.empty()) << "the server has to be shut down first";
 }
 
-grpc::Service* WorkerStreams::service() { return service_.get(); }
+grpc::Service* GrpcWorkerStreams::service() { return service_.get(); }
 
-std::shared_ptr<WorkerStreams::Stream> WorkerStreams::Find(StreamId stream) {
+std::shared_ptr<GrpcWorkerStreams::Stream> GrpcWorkerStreams::Find(
+    StreamId stream) {
   absl::MutexLock lock(&mu_);
   const auto found = streams_.find(stream);
   return found == streams_.end() ? nullptr : found->second;
 }
 
-std::shared_ptr<WorkerStreams::Stream> WorkerStreams::Add() {
+std::shared_ptr<GrpcWorkerStreams::Stream> GrpcWorkerStreams::Add() {
   absl::MutexLock lock(&mu_);
   const StreamId id = next_id_++;
   return streams_[id] = std::make_shared<Stream>(*this, id);
 }
 
-void WorkerStreams::Forget(StreamId stream) {
+void GrpcWorkerStreams::Forget(StreamId stream) {
   absl::MutexLock lock(&mu_);
   streams_.erase(stream);
 }
 
-void WorkerStreams::Send(StreamId stream,
-                         std::shared_ptr<const proto::MasterMessage> message) {
+void GrpcWorkerStreams::Send(
+    StreamId stream, std::shared_ptr<const proto::MasterMessage> message) {
   if (const auto found = Find(stream)) found->Send(std::move(message));
 }
 
-void WorkerStreams::Close(StreamId stream) {
+void GrpcWorkerStreams::Close(StreamId stream) {
   if (const auto found = Find(stream)) found->Close();
 }
 
-void WorkerStreams::Resume(StreamId stream) {
+void GrpcWorkerStreams::Resume(StreamId stream) {
   if (const auto found = Find(stream)) found->Resume();
 }
 

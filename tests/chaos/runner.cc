@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 #include <system_error>
+#include <utility>
 #include <vector>
 
 #include "common/clock.h"
@@ -100,6 +101,7 @@ ordered_json LineOf(uint64_t seed, const RunResult& result,
                                {"resident_mib", growth.resident_mib},
                                {"mib_per_hour", growth.mib_per_hour},
                                {"course_mib", growth.course},
+                               {"floor_mib", growth.floor},
                                {"more_descriptors", growth.more_descriptors},
                                {"more_threads", growth.more_threads}});
   }
@@ -197,8 +199,12 @@ class Runner {
       std::printf("  %s: %.1f MiB, %+.2f MiB/h, descriptors %+d, threads %+d\n",
                   growth.name.c_str(), growth.resident_mib, growth.mib_per_hour,
                   growth.more_descriptors, growth.more_threads);
-      for (const double mib : growth.course) std::printf("  %5.1f", mib);
-      std::printf("\n");
+      for (const auto& [what, mibs] : {std::pair("mean", growth.course),
+                                       std::pair("least", growth.floor)}) {
+        std::printf("    %5s", what);
+        for (const double mib : mibs) std::printf("  %5.1f", mib);
+        std::printf("\n");
+      }
     }
     for (const std::string& violation : result.violations) {
       std::printf("  %s\n", violation.c_str());

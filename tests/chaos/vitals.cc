@@ -74,6 +74,10 @@ std::vector<Growth> Vitals::Of(absl::Duration from) const {
       const auto eighth = std::min<size_t>(
           7, static_cast<size_t>(8 * absl::FDivDuration(sample.at, last_)));
       growth.course[eighth] += sample.signs.resident_mib;
+      growth.floor[eighth] =
+          in_eighth[eighth] == 0
+              ? sample.signs.resident_mib
+              : std::min(growth.floor[eighth], sample.signs.resident_mib);
       ++in_eighth[eighth];
       if (sample.at < from) continue;
       const double hours = absl::ToDoubleHours(sample.at - from);

@@ -32,6 +32,8 @@ struct Growth {
   // Mean resident MiB in each eighth of the time from the first sample of all,
   // those that do not count included: whether it grows on. 0: no sample.
   std::array<double, 8> course = {};
+  // The least resident MiB in each of them: what is not the work of a moment.
+  std::array<double, 8> floor = {};
   // The most in the second half of the time beyond the most that a process of
   // its kind, "master" or "worker", had in the first: a leader has more than
   // those that follow it, and who leads changes.

@@ -41,6 +41,9 @@ TEST(VitalsTest, GrowthIsThatAfterTheBeginning) {
   EXPECT_EQ(growths[0].more_descriptors, 0);
   EXPECT_NEAR(growths[0].course.front(), 14, 0.001);
   EXPECT_NEAR(growths[0].course.back(), 65.625, 0.001);
+  EXPECT_NEAR(growths[2].floor.front(), 50, 0.001);
+  EXPECT_NEAR(growths[2].floor.back(), 50, 0.001);
+  EXPECT_NEAR(growths[2].course.back(), 50.5, 0.1);
   EXPECT_EQ(growths[1].name, "leaks");
   EXPECT_NEAR(growths[1].mib_per_hour, 0, 0.001);
   EXPECT_EQ(growths[1].more_descriptors, 46);

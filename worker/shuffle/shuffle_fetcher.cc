@@ -186,7 +186,12 @@ void ShuffleFetcher::Execute(Effect& effect, TransferId self,
       cancelled_early_.insert(cancel->transfer);
     }
   } else if (auto* drop = std::get_if<fetch::DropContainers>(&effect)) {
-    containers_.erase(drop->attempt);
+    const auto dropped = containers_.find(drop->attempt);
+    if (dropped == containers_.end()) return;
+    // The system takes some 150 ms to free a gigabyte of memory; whoever asked
+    // for it does not wait, nor do the transfers of others.
+    check_pool_.Run([gone = std::move(dropped->second)] {});
+    containers_.erase(dropped);
   } else if (auto* progress = std::get_if<FetchProgress>(&effect)) {
     calls->push_back([p = *progress](Observer& o) { o.OnFetchProgress(p); });
   } else if (auto* ready = std::get_if<fetch::Ready>(&effect)) {

@@ -77,6 +77,15 @@ std::map<std::string, pid_t> ChaosCluster::Daemons() const {
   return daemons;
 }
 
+pid_t ChaosCluster::Leader() const {
+  const json masters = Json({"master", "list"});
+  if (!masters.is_array()) return 0;
+  for (const json& master : masters) {
+    if (master.at("role") == "leader") return master.at("pid").get<pid_t>();
+  }
+  return 0;
+}
+
 std::map<std::string, FaultCount> ChaosCluster::Faults() const {
   std::map<std::string, FaultCount> counts;
   std::ifstream journal(directory_ + "/cluster/chaos.jsonl");

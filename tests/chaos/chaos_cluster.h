@@ -42,6 +42,9 @@ class ChaosCluster {
   // Name -> process of each master and worker that runs.
   std::map<std::string, pid_t> Daemons() const;
 
+  // The process of the master that leads; 0: not known.
+  pid_t Leader() const;
+
   // By kind, as the journal says; of "ended-by-itself" none is to be there.
   std::map<std::string, FaultCount> Faults() const;
   // The spool of a worker, from outside of the cluster's mounts.

@@ -23,6 +23,7 @@ constexpr absl::Duration kHungAfter = absl::Seconds(150);
 constexpr absl::Duration kClearedAfter = absl::Seconds(30);
 constexpr int kLookMs = 200;
 constexpr absl::Duration kSampleInterval = absl::Seconds(1);
+constexpr absl::Duration kLeaderInterval = absl::Seconds(10);
 // Of a daemon, after the first quarter of a run that lasts. Descriptors and
 // threads come and go with connections: so many more are none that are lost
 // again and again.
@@ -117,9 +118,15 @@ class OneRun {
     const absl::Duration at = Passed();
     if (at < sample_at_) return;
     sample_at_ = at + kSampleInterval;
+    if (plan_.lasts > absl::ZeroDuration() && at >= ask_at_) {
+      ask_at_ = at + kLeaderInterval;
+      leader_ = cluster_.Leader();
+    }
     for (const auto& [name, pid] : cluster_.Daemons()) {
       VitalSigns signs;
-      if (ReadVitalSigns(pid, &signs)) vitals_.Add(name, pid, at, signs);
+      if (!ReadVitalSigns(pid, &signs)) continue;
+      signs.leads = pid == leader_;
+      vitals_.Add(name, pid, at, signs);
     }
   }
 
@@ -261,6 +268,8 @@ class OneRun {
   const Inputs& inputs_;
   const absl::Duration began_ = Clock::Real().Monotonic();
   absl::Duration sample_at_;  // As Passed().
+  absl::Duration ask_at_;     // Who leads; likewise.
+  pid_t leader_ = 0;
   const std::string directory_;
   const std::string outputs_;
   ChaosCluster cluster_;

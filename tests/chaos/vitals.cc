@@ -17,6 +17,47 @@ namespace {
 
 constexpr std::string_view kThreads = "Threads:";
 
+// The slope in t of the plane a + slope * t + c * l that fits samples best, l
+// being 1 or 0. Where l is always the same it is that of a line (Frisch and
+// Waugh's theorem: what l explains of t and m is taken off first).
+class Fit {
+ public:
+  void Add(double t, double l, double m) {
+    ++n_;
+    t_ += t;
+    l_ += l;
+    m_ += m;
+    tt_ += t * t;
+    tl_ += t * l;
+    tm_ += t * m;
+    ll_ += l * l;
+    lm_ += l * m;
+  }
+  // 0: nothing changes, or t does with l alone.
+  double Slope() const {
+    if (n_ == 0) return 0;
+    const double tt = tt_ - t_ * t_ / n_;
+    const double tl = tl_ - t_ * l_ / n_;
+    const double tm = tm_ - t_ * m_ / n_;
+    const double ll = ll_ - l_ * l_ / n_;
+    const double lm = lm_ - l_ * m_ / n_;
+    const double share = ll > 0 ? tl / ll : 0;  // Of t, along with l.
+    const double spread = tt - share * tl;
+    return spread > 0 ? (tm - share * lm) / spread : 0;
+  }
+
+ private:
+  double n_ = 0;  // Sums of ones, of t, of t * t, ...
+  double t_ = 0;
+  double l_ = 0;
+  double m_ = 0;
+  double tt_ = 0;
+  double tl_ = 0;
+  double tm_ = 0;
+  double ll_ = 0;
+  double lm_ = 0;
+};
+
 // "master" of "master-2".
 std::string KindOf(const std::string& name) {
   return name.substr(0, name.rfind('-'));
@@ -64,11 +105,7 @@ std::vector<Growth> Vitals::Of(absl::Duration from) const {
     Growth growth;
     growth.name = process.first;
     VitalSigns later;  // The most of the second half.
-    double n = 0;
-    double t = 0;
-    double m = 0;
-    double tt = 0;
-    double tm = 0;
+    Fit fit;
     std::array<int, 8> in_eighth = {};
     for (const Sample& sample : samples) {
       const auto eighth = std::min<size_t>(
@@ -80,13 +117,9 @@ std::vector<Growth> Vitals::Of(absl::Duration from) const {
               : std::min(growth.floor[eighth], sample.signs.resident_mib);
       ++in_eighth[eighth];
       if (sample.at < from) continue;
-      const double hours = absl::ToDoubleHours(sample.at - from);
-      const double mib = sample.signs.resident_mib;
-      ++n;
-      t += hours;
-      m += mib;
-      tt += hours * hours;
-      tm += hours * mib;
+      ++growth.samples;
+      fit.Add(absl::ToDoubleHours(sample.at - from), sample.signs.leads ? 1 : 0,
+              sample.signs.resident_mib);
       if (sample.at < middle) continue;
       later.descriptors = std::max(later.descriptors, sample.signs.descriptors);
       later.threads = std::max(later.threads, sample.signs.threads);
@@ -94,10 +127,8 @@ std::vector<Growth> Vitals::Of(absl::Duration from) const {
     for (size_t i = 0; i < in_eighth.size(); ++i) {
       if (in_eighth[i] > 0) growth.course[i] /= in_eighth[i];
     }
-    const double spread = n * tt - t * t;
-    growth.samples = static_cast<int>(n);
     growth.resident_mib = samples.back().signs.resident_mib;
-    growth.mib_per_hour = spread > 0 ? (n * tm - t * m) / spread : 0;
+    growth.mib_per_hour = fit.Slope();
     const VitalSigns& before = most[KindOf(growth.name)];
     growth.more_descriptors = later.descriptors - before.descriptors;
     growth.more_threads = later.threads - before.threads;

@@ -18,6 +18,7 @@ struct VitalSigns {
   double resident_mib = 0;
   int descriptors = 0;
   int threads = 0;
+  bool leads = false;  // Of a master.
 };
 
 // From /proc. False: there is no such process any more.
@@ -28,7 +29,9 @@ struct Growth {
   std::string name;
   int samples = 0;
   double resident_mib = 0;  // The last sample.
-  double mib_per_hour = 0;  // Of the line that fits best (least squares).
+  // Of the line that fits best (least squares), which is higher by a step while
+  // the process leads: a leader needs more, and who leads changes.
+  double mib_per_hour = 0;
   // Mean resident MiB in each eighth of the time from the first sample of all,
   // those that do not count included: whether it grows on. 0: no sample.
   std::array<double, 8> course = {};

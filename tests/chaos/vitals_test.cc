@@ -20,6 +20,25 @@ TEST(VitalsTest, SignsAreThoseOfTheProcess) {
   EXPECT_FALSE(ReadVitalSigns(-1, &after));
 }
 
+TEST(VitalsTest, WhatALeaderNeedsMoreIsNoGrowth) {
+  Vitals vitals;
+  for (int minute = 0; minute <= 120; ++minute) {
+    const absl::Duration at = absl::Minutes(minute);
+    const bool late = minute > 90;
+    vitals.Add("rests", 1, at, {late ? 33.0 : 30.0, 10, 5, late});
+    vitals.Add("grows", 2, at, {minute / 30.0 + (late ? 0 : 3), 10, 5, !late});
+    vitals.Add("leads", 3, at, {minute / 20.0, 10, 5, true});
+  }
+  const std::vector<Growth> growths = vitals.Of(absl::Minutes(30));
+  ASSERT_EQ(growths.size(), 3u);
+  EXPECT_EQ(growths[0].name, "grows");
+  EXPECT_NEAR(growths[0].mib_per_hour, 2, 0.001);
+  EXPECT_EQ(growths[1].name, "leads");
+  EXPECT_NEAR(growths[1].mib_per_hour, 3, 0.001);
+  EXPECT_EQ(growths[2].name, "rests");
+  EXPECT_NEAR(growths[2].mib_per_hour, 0, 0.001);
+}
+
 TEST(VitalsTest, GrowthIsThatAfterTheBeginning) {
   Vitals vitals;
   for (int minute = 0; minute <= 120; ++minute) {

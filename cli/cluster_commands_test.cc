@@ -26,7 +26,7 @@ using ::testing::StartsWith;
 constexpr char kProgram[] = R"(#!/bin/bash
 if [[ ${*: -1} == bad ]]; then echo "job: bad argument" >&2; exit 2; fi
 cat <<'END'
-{"millrace": "0.1.0", "task_protocol": 2, "name": "wordcount",
+{"millrace": "0.1.0", "task_protocol": 3, "name": "wordcount",
  "input": {"type": "TextLine"}, "combine": true, "reduce": true,
  "output": {"format": "text", "record_bytes": 0}}
 END

@@ -18,7 +18,7 @@ using ::testing::HasSubstr;
 using ::testing::Not;
 
 constexpr char kGood[] = R"({
-  "millrace": "0.1.0", "task_protocol": 2, "name": "grep",
+  "millrace": "0.1.0", "task_protocol": 3, "name": "grep",
   "input": {"type": "TextLine", "record_bytes": 0},
   "combine": true, "combine_exact": true, "reduce": true,
   "total_order": false, "output": {"format": "text", "record_bytes": 0},
@@ -98,7 +98,7 @@ TEST_F(DescribeProgramTest, OtherProgramsAreToldFromJobPrograms) {
 
 TEST_F(DescribeProgramTest, AnotherTaskProtocolIsRefused) {
   std::string other = kGood;
-  other.replace(other.find("\"task_protocol\": 2"), 18, "\"task_protocol\": 9");
+  other.replace(other.find("\"task_protocol\": 3"), 18, "\"task_protocol\": 9");
   ExpectWrong(Cat("cat <<'END'\n", other, "\nEND"), "task protocol 9");
 }
 
@@ -155,7 +155,7 @@ TEST(ParseDescriptionTest, EveryPrefixIsRefusedAndNoneCrashes) {
   }
   for (const char* wrong :
        {"null", "[]", "7", "{\"millrace\": 7}",
-        "{\"millrace\": \"1\", \"task_protocol\": 2, \"name\": 7}",
+        "{\"millrace\": \"1\", \"task_protocol\": 3, \"name\": 7}",
         "{\"millrace\": \"1\", \"task_protocol\": \"x\"}"}) {
     EXPECT_FALSE(ParseDescription(wrong).ok()) << wrong;
   }

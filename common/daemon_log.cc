@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 
@@ -16,13 +17,22 @@ namespace millrace {
 
 absl::Status DaemonLog::Open(const std::string& path) {
   path_ = path;
-  return path.empty() ? absl::OkStatus() : LeadToNewFile();
+  return path.empty() || descriptors_.empty() ? absl::OkStatus()
+                                              : LeadToNewFile();
 }
 
 absl::Status DaemonLog::LeadToNewFile() {
-  const int file =
+  const int opened =
       open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
-  if (file < 0) return ErrnoStatus(errno, "open", path_);
+  if (opened < 0) return ErrnoStatus(errno, "open", path_);
+  // Whoever started us may have closed one of those that are to lead there, and
+  // then this is it.
+  const int above =
+      1 + *std::max_element(descriptors_.begin(), descriptors_.end());
+  const int file = fcntl(opened, F_DUPFD_CLOEXEC, above);
+  const int why = errno;
+  close(opened);
+  if (file < 0) return ErrnoStatus(why, "open", path_);
   int error = 0;
   for (const int descriptor : descriptors_) {
     if (dup2(file, descriptor) < 0) error = errno;

@@ -26,7 +26,8 @@ class DaemonLog {
                      std::vector<int> descriptors = {1, 2})
       : bytes_max_(bytes_max), descriptors_(std::move(descriptors)) {}
 
-  // `path`, "": none. An error leaves the descriptors as they are.
+  // `path`, "": none. A file that cannot be opened leaves the descriptors as
+  // they are.
   absl::Status Open(const std::string& path);
 
   // Looks at the size; called from time to time, and between two calls there

@@ -39,6 +39,7 @@ class DaemonLogTest : public testing::Test {
     EXPECT_EQ(write(descriptors_[which], text.data(), text.size()),
               static_cast<ssize_t>(text.size()));
   }
+  void CloseFirst() { close(descriptors_[0]); }
   DaemonLog Make() { return DaemonLog(8, {descriptors_[0], descriptors_[1]}); }
 
   TempDir directory_;
@@ -65,6 +66,19 @@ TEST_F(DaemonLogTest, GoesOnBehindWhatIsThereAndIsPutAsideWhenItIsLarge) {
   EXPECT_EQ(TextOf(path_ + ".1"), "three, four") << "of the older one's place";
   log.PutAsideIfLarge();
   EXPECT_EQ(TextOf(path_ + ".1"), "three, four");
+}
+
+// By whoever started the daemon.
+TEST_F(DaemonLogTest, ADescriptorThatIsClosedLeadsThereToo) {
+  CloseFirst();
+  DaemonLog log = Make();
+  ASSERT_TRUE(log.Open(path_).ok());
+  Print(0, "one, ");
+  Print(1, "two");
+  EXPECT_EQ(TextOf(path_), "one, two");
+  log.PutAsideIfLarge();
+  Print(0, "three");
+  EXPECT_EQ(TextOf(path_), "three");
 }
 
 TEST_F(DaemonLogTest, AFileThatWasTakenAwayIsBegunAnew) {

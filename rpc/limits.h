@@ -37,7 +37,7 @@ inline constexpr absl::Duration kKeepaliveTimeout = absl::Seconds(10);
 // or the server hangs up on its own clients with "too_many_pings".
 inline constexpr absl::Duration kPingIntervalMin = absl::Seconds(5);
 
-// From the first byte of a connection to the end of its handshake, the caller's
+// From the acceptance of a connection to the end of its handshake, the caller's
 // settings included; who takes longer is hung up on and costs a descriptor no
 // more.
 inline constexpr absl::Duration kHandshakeTimeout = absl::Seconds(5);

@@ -43,10 +43,10 @@ struct Watch {
 };
 
 // Waits for the supervisor's end of the socket to go, which nothing but the
-// supervisor's own end can hold back: descendants have this end at most. Reads
-// nothing. POLLHUP means that both directions are shut; a supervisor that
-// closes only its sending half (Stop) lets the main thread come to its own end.
-// Or for a supervisor that is stopped for too long.
+// supervisor's own end can hold back: descendants have this end at most; or for
+// a supervisor that is stopped for too long. Reads nothing. POLLHUP means that
+// both directions are shut; a supervisor that closes only its sending half
+// (Stop) lets the main thread come to its own end.
 //
 // (PR_SET_PDEATHSIG would be shorter, but it goes off with the thread that
 // started us, not with the process, and leaves our descendants running.)
@@ -60,6 +60,9 @@ void* WatchSupervisor(void* argument) {
     if (n > 0 && wait.revents != 0) break;
     if (n == 0 && watch.supervisor.Look() > kStopLooks) {
       watch.page.supervisor_stopped.store(1, std::memory_order_release);
+      // The main thread goes on until the end, without the processes that it
+      // may lean on: what it makes of that is no answer.
+      shutdown(watch.fd, SHUT_WR);
       break;
     }
   }

@@ -42,9 +42,8 @@ TEST_F(ExitMessageTest, WhoEndsForAStoppedSupervisorBlamesNoRecord) {
 
   page().supervisor_stop_limit_ms.store(20'000);
   page().supervisor_stopped.store(1);
-  for (const ExitMoment moment :
-       {ExitMoment::kBeforeReady, ExitMoment::kInTask,
-        ExitMoment::kBetweenTasks}) {
+  for (const ExitMoment moment : {ExitMoment::kBeforeReady, ExitMoment::kInTask,
+                                  ExitMoment::kBetweenTasks}) {
     EXPECT_EQ(JudgeExit(status, moment, page()).cause, proto::WORKER_LOST);
   }
   EXPECT_EQ(Message(status, ExitMoment::kInTask),

@@ -53,7 +53,8 @@ struct SharedText {
   }
 };
 
-// Zero-filled memory is a valid page.
+// Zero-filled memory is a valid page. The layout is a part of the task protocol:
+// who changes it raises TASK_PROTOCOL_VERSION.
 struct StatusPage {
   // Written before the process starts. A supervisor that has been stopped for
   // so long is as good as dead; 0: it is waited for.

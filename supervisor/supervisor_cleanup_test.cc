@@ -109,7 +109,8 @@ class SupervisorProcess {
  public:
   // Returns when the job process is at it.
   SupervisorProcess(absl::Duration stop_limit, const std::string& kind,
-                    const std::string& file) {
+                    const std::string& file,
+                    const std::string& task = "leave-and-sleep") {
     int ends[2];
     EXPECT_EQ(pipe2(ends, O_CLOEXEC), 0);
     posix_spawn_file_actions_t actions;
@@ -117,8 +118,8 @@ class SupervisorProcess {
     posix_spawn_file_actions_adddup2(&actions, ends[1], 1);
     std::vector<std::string> words = {
         MR_TEST_CHILD,
-        Cat("--supervise=", absl::ToInt64Milliseconds(stop_limit)),
-        "leave-and-sleep", kind, file};
+        Cat("--supervise=", absl::ToInt64Milliseconds(stop_limit)), task, kind,
+        file};
     std::vector<char*> argv;
     for (std::string& word : words) argv.push_back(word.data());
     argv.push_back(nullptr);
@@ -184,6 +185,19 @@ TEST_P(LeftoverTest, IsGoneWhenTheSupervisorsProcessIsStoppedForLong) {
   EXPECT_EQ(supervisor.Line(), "WORKER_LOST\n") << "and no record is blamed";
   EXPECT_EQ(supervisor.Line(), "");
   ExpectAllEnded(file, CountMin());
+  ASSERT_EQ(waitpid(supervisor.pid(), nullptr, 0), supervisor.pid());
+}
+
+// Its task is told nothing when what it leans on is killed first, and what it
+// makes of that is nobody's failure.
+TEST_F(SupervisorTest, WhatATaskSaysAtItsEndForAStoppedSupervisorIsNotHeard) {
+  SupervisorProcess supervisor(absl::Milliseconds(400), "child", File("pids"),
+                               "lean-and-throw");
+  kill(supervisor.pid(), SIGSTOP);
+  for (pid_t pid : supervisor.below()) EXPECT_TRUE(AwaitEnd(pid)) << pid;
+  kill(supervisor.pid(), SIGCONT);
+  EXPECT_EQ(supervisor.Line(), "WORKER_LOST\n") << "and no record is blamed";
+  EXPECT_EQ(supervisor.Line(), "");
   ASSERT_EQ(waitpid(supervisor.pid(), nullptr, 0), supervisor.pid());
 }
 

@@ -95,8 +95,11 @@ void SupervisorImpl::RunTimersOf(Child& child, absl::Duration now) {
       Condemn(child, proto::FAILURE_CAUSE_UNSPECIFIED,
               "killed, because it did not end when it was told to", false);
     } else {
-      CondemnTask(child, proto::EXITED, "task process closed its task socket",
-                  false);
+      // What is ending for our sake is not asked why.
+      const bool stopped =
+          page(child).supervisor_stopped.load(std::memory_order_acquire) != 0;
+      CondemnTask(child, stopped ? proto::WORKER_LOST : proto::EXITED,
+                  "task process closed its task socket", false);
     }
   }
   if (child.progress_check <= now) CheckProgress(child, now);

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <memory>
 #include <set>
+#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -251,7 +252,8 @@ class Publisher {
   // lost its position.
   absl::Status CheckAll(int readers, size_t* lost) const {
     const size_t count = decision_.winners.size();
-    const size_t threads = std::min(static_cast<size_t>(readers), count);
+    const size_t threads =
+        std::min(static_cast<size_t>(std::max(readers, 0)), count);
     FirstFault fault(count);
     std::atomic<size_t> next{0};
     const auto check = [&] {
@@ -265,7 +267,11 @@ class Publisher {
       }
     };
     std::vector<std::thread> others;
-    for (size_t i = 1; i < threads; ++i) others.emplace_back(check);
+    try {
+      for (size_t i = 1; i < threads; ++i) others.emplace_back(check);
+    } catch (const std::system_error& error) {
+      LOG(WARNING) << "fewer threads read the output: " << error.what();
+    }
     check();
     for (std::thread& other : others) other.join();
     if (absl::IsDataLoss(fault.status())) *lost = fault.position();

@@ -304,6 +304,17 @@ void Misbehave(const Words& words, StatusPage& page) {
          std::printf("left\n");
          SleepForEver();
        }},
+      // What a mapper does that has lost the process it works with.
+      {"lean-and-throw",
+       [&] {
+         int ends[2];
+         if (pipe(ends) != 0) throw std::runtime_error("pipe");
+         Leave(words);  // Has the writing end.
+         close(ends[1]);
+         std::printf("leans\n");
+         char byte;
+         if (read(ends[0], &byte, 1) == 0) ThrowRangeError();
+       }},
       {"leave-and-throw",
        [&] {
          Leave(words);

@@ -120,7 +120,8 @@ class OneRun {
     sample_at_ = at + kSampleInterval;
     if (plan_.lasts > absl::ZeroDuration() && at >= ask_at_) {
       ask_at_ = at + kLeaderInterval;
-      leader_ = cluster_.Leader();
+      // The last one that is known has the leader's memory still.
+      if (const pid_t leader = cluster_.Leader(); leader > 0) leader_ = leader;
     }
     for (const auto& [name, pid] : cluster_.Daemons()) {
       VitalSigns signs;

@@ -38,7 +38,7 @@ auto OpenSoon(const Open& open) {
   auto opened = open();
   raft::WaitUntil([&] {
     if (absl::IsFailedPrecondition(opened.status())) opened = open();
-    return opened.ok();
+    return !absl::IsFailedPrecondition(opened.status());
   });
   CHECK(opened.ok()) << opened.status();
   return *std::move(opened);

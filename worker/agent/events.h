@@ -172,7 +172,8 @@ struct StartChild {
   uint64_t log_bytes_max = 0;
   absl::Duration task_timeout;
   absl::Duration task_time_limit;
-  // How long this worker may be stopped before the child gives up.
+  // How long this worker may be stopped before the child gives up, by the
+  // Welcome that it knows when the child starts.
   absl::Duration stop_limit;
 };
 struct RunTask {

@@ -11,6 +11,8 @@ namespace {
 
 using nlohmann::json;
 
+constexpr absl::Duration kLeaderPatience = absl::Seconds(3);
+
 }  // namespace
 
 ChaosCluster::ChaosCluster(std::string directory)
@@ -78,7 +80,11 @@ std::map<std::string, pid_t> ChaosCluster::Daemons() const {
 }
 
 pid_t ChaosCluster::Leader() const {
-  const json masters = Json({"master", "list"});
+  // Of no use when it comes late; what one master alone says is no answer.
+  const ProgramResult result =
+      Cli({"master", "list", "-o", "json"}, kLeaderPatience);
+  if (result.exit_code != 0) return 0;
+  const json masters = json::parse(result.out, nullptr, false);
   if (!masters.is_array()) return 0;
   for (const json& master : masters) {
     if (master.at("role") == "leader") return master.at("pid").get<pid_t>();

@@ -277,7 +277,7 @@ void InProcessCluster::Grow(int masters) {
               result = status;
               done.Notify();
             });
-        done.WaitForNotification();
+        CHECK(done.WaitForNotificationWithTimeout(kPatience)) << "no answer";
         return result.ok();
       }));
     }

@@ -43,6 +43,7 @@ class ShuffleFetcher final : public Fetcher, private TransferReceiver::Edge {
         core_(options, *random_),
         transfer_pool_(options.transfers_max),
         check_pool_(1),
+        free_pool_(1),
         timer_([this] { WatchTime(); }) {}
 
   ~ShuffleFetcher() override {
@@ -135,6 +136,7 @@ class ShuffleFetcher final : public Fetcher, private TransferReceiver::Edge {
 
   ThreadPool transfer_pool_;
   ThreadPool check_pool_;
+  ThreadPool free_pool_;
   std::thread timer_;
 };
 
@@ -189,8 +191,9 @@ void ShuffleFetcher::Execute(Effect& effect, TransferId self,
     const auto dropped = containers_.find(drop->attempt);
     if (dropped == containers_.end()) return;
     // The system takes some 150 ms to free a gigabyte of memory; whoever asked
-    // for it does not wait, nor do the transfers of others.
-    check_pool_.Run([gone = std::move(dropped->second)] {});
+    // for it does not wait, nor do the transfers of others. Until then it is
+    // there beside what the budget has given away anew.
+    free_pool_.Run([gone = std::move(dropped->second)] {});
     containers_.erase(dropped);
   } else if (auto* progress = std::get_if<FetchProgress>(&effect)) {
     calls->push_back([p = *progress](Observer& o) { o.OnFetchProgress(p); });

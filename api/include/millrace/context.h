@@ -85,7 +85,8 @@ class Context {
 
   // Tells the supervisor that a slow call is not a hang. Records read and
   // written count as progress by themselves; only code that works on one record
-  // for a good part of --task-timeout needs this. Cheap: one relaxed store.
+  // for a good part of --task-timeout needs this. It does not put off
+  // --task-time-limit. Cheap: one relaxed store.
   virtual void Progress() = 0;
 
  protected:

@@ -10,6 +10,7 @@
 #include <fstream>
 #include <memory>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "absl/time/time.h"
@@ -53,32 +54,44 @@ TEST_F(DaemonSetupTest, WhileItWaitsItLooksAfterTheHouse) {
   EXPECT_EQ(times, 3);
 }
 
-TEST_F(DaemonSetupTest, WhileItWaitsFreedMemoryGoesBack) {
-  if (kHoldsOn) GTEST_SKIP() << "sanitizers hold on to what is freed";
-  constexpr int64_t kBytes = int64_t{64} << 20;
+// The last block, which holds all that were allocated below it and are freed.
+std::unique_ptr<char[]> AllocateAndFree(int64_t bytes_max) {
   constexpr int64_t kBlock = 16 << 10;  // Below what malloc maps by itself.
-  const int64_t before = ResidentBytes();
   std::vector<std::unique_ptr<char[]>> blocks;
-  for (int64_t bytes = 0; bytes < kBytes; bytes += kBlock) {
+  for (int64_t bytes = 0; bytes < bytes_max; bytes += kBlock) {
     blocks.push_back(std::make_unique<char[]>(kBlock));
   }
-  // The last one stays and holds all below it.
-  blocks.erase(blocks.begin(), blocks.end() - 1);
-  ASSERT_GT(ResidentBytes(), before + kBytes / 2);
+  return std::move(blocks.back());
+}
 
+// Whether AwaitEndSignal makes it less than so many bytes in a while.
+bool ShrinksBelow(int64_t resident) {
   std::atomic<bool> gone = false;
-  std::thread watch([&gone, before] {
+  std::thread watch([&gone, resident] {
     Clock& clock = Clock::Real();
     const absl::Duration patience = clock.Monotonic() + absl::Seconds(30);
     while (!gone && clock.Monotonic() < patience) {
-      gone = ResidentBytes() < before + kBytes / 4;
+      gone = ResidentBytes() < resident;
       std::this_thread::yield();
     }
     kill(getpid(), SIGTERM);
   });
   EXPECT_EQ(AwaitEndSignal(nullptr, absl::Milliseconds(1)), SIGTERM);
   watch.join();
-  EXPECT_TRUE(gone);
+  return gone;
+}
+
+TEST_F(DaemonSetupTest, WhileItWaitsFreedMemoryGoesBack) {
+  if (kHoldsOn) GTEST_SKIP() << "sanitizers hold on to what is freed";
+  constexpr int64_t kBytes = int64_t{48} << 20;  // An arena's heap has 64 MiB.
+  for (const bool other_arena : {false, true}) {
+    const int64_t before = ResidentBytes();
+    std::unique_ptr<char[]> last;
+    const auto work = [&last] { last = AllocateAndFree(kBytes); };
+    other_arena ? std::thread(work).join() : work();
+    ASSERT_GT(ResidentBytes(), before + kBytes / 2) << other_arena;
+    EXPECT_TRUE(ShrinksBelow(before + kBytes / 4)) << other_arena;
+  }
 }
 
 int64_t PageFaults() {

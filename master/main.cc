@@ -58,8 +58,9 @@ void AddFlags(CLI::App& app, Flags& flags) {
   app.add_option("--address-file", flags.address_file,
                  "Write host:port here once it serves");
   app.add_option("--log-file", flags.log_file,
-                 "Append the log to this file instead of stderr; when it has "
-                 "64 MiB it becomes FILE.1 and is begun anew");
+                 "Append the log to this file instead of stderr, and why the "
+                 "master does not start; when it has 64 MiB it becomes FILE.1 "
+                 "and is begun anew");
   // Without one, nobody would be told how a job has ended.
   AddNumber(app, "--finished-jobs", flags.master.scheduler.finished_jobs_kept,
             "Finished jobs that are kept, at least 1; older ones are forgotten",
@@ -97,9 +98,6 @@ absl::Status CheckAddresses(const MasterOptions& options) {
 }
 
 int Serve(const Flags& flags, DaemonLog& log) {
-  if (const absl::Status faults = TakeFaultsFromEnvironment(); !faults.ok()) {
-    return Complain(kUsage, ToStd(faults.message()));
-  }
   FileSystem& fs = FileSystem::Posix();
   absl::StatusOr<std::unique_ptr<Master>> master = Master::Start(
       flags.master, rpc::LoopbackCredentials(), fs, Clock::Real());
@@ -138,6 +136,9 @@ int main(int argc, char** argv) {
   }
   if (const absl::Status wrong = CheckAddresses(flags.master); !wrong.ok()) {
     return Complain(kUsage, ToStd(wrong.message()));
+  }
+  if (const absl::Status faults = TakeFaultsFromEnvironment(); !faults.ok()) {
+    return Complain(kUsage, ToStd(faults.message()));
   }
   InitLogging(argv[0], 0);
   DaemonLog log;

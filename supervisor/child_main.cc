@@ -17,6 +17,7 @@
 #include <limits>
 
 #include "common/errno_status.h"
+#include "common/status_macros.h"
 #include "common/strings.h"
 #include "supervisor/crash_handler.h"
 #include "supervisor/process_tree.h"
@@ -78,14 +79,13 @@ void* WatchSupervisor(void* argument) {
 }
 
 absl::Status StartWatch(int fd, StatusPage& page) {
-  const int watched = fcntl(fd, F_DUPFD_CLOEXEC, kWatchFdMin);
   const uint64_t limit_ms =
       page.supervisor_stop_limit_ms.load(std::memory_order_relaxed);
   const int look_ms = static_cast<int>(std::min<uint64_t>(
       limit_ms / kStopLooks, std::numeric_limits<int>::max()));
-  // Never ends. With few descriptors allowed the socket itself will do.
-  auto* watch = new Watch{.fd = watched < 0 ? fd : watched,
-                          .look_ms = limit_ms == 0 ? -1 : std::max(look_ms, 1),
+  const bool looks = limit_ms > 0 && StopDetector::CanTell();
+  auto* watch = new Watch{.fd = fd,  // Never ends.
+                          .look_ms = looks ? std::max(look_ms, 1) : -1,
                           .supervisor = StopDetector(getppid()),
                           .page = page,
                           .table = {}};
@@ -114,27 +114,38 @@ bool IsSocket(int fd) {
 }  // namespace
 
 absl::StatusOr<ChildSide> EnterTaskMode() {
-  ChildSide side;
-  side.status.reset(StatusPageMapping::MapOrNull(kStatusPageFd));
-  if (!IsSocket(kTaskSocketFd) || side.status == nullptr) {
+  // The watch and the crash handlers write there until the very end.
+  static StatusPageMapping* const mapping =
+      StatusPageMapping::MapOrNull(kStatusPageFd);
+  if (!IsSocket(kTaskSocketFd) || mapping == nullptr) {
     return absl::FailedPreconditionError(
         "task mode is entered by a Millrace supervisor, which hands over a "
         "socket and a status page; run the program without the task flag");
   }
+  // With few descriptors allowed the socket itself will do.
+  const int high = fcntl(kTaskSocketFd, F_DUPFD_CLOEXEC, kWatchFdMin);
+  ChildSide side = {nullptr, &mapping->page(), high < 0 ? kTaskSocketFd : high};
   // What user code starts inherits neither.
   fcntl(kTaskSocketFd, F_SETFD, FD_CLOEXEC);
   fcntl(kStatusPageFd, F_SETFD, FD_CLOEXEC);
   if (prctl(PR_SET_CHILD_SUBREAPER, 1) != 0) {
     return ErrnoStatus(errno, "become", "subreaper");
   }
-  if (absl::Status status = StartWatch(kTaskSocketFd, side.status->page());
-      !status.ok()) {
-    return status;
-  }
+  MR_RETURN_IF_ERROR(StartWatch(side.watched, *side.status));
   setvbuf(stdout, nullptr, _IOLBF, 0);
-  InstallCrashHandlers(&side.status->page());
+  InstallCrashHandlers(side.status);
   side.channel = std::make_unique<BlockingChannel>(kTaskSocketFd);
   return side;
+}
+
+void LeaveTaskMode(const ChildSide& side) {
+  pollfd socket = {side.watched, 0, 0};
+  // With POLLNVAL the watch may never be woken.
+  const bool gone =
+      poll(&socket, 1, 0) > 0 && (socket.revents & (POLLHUP | POLLERR)) != 0;
+  const bool stopped =
+      side.status->supervisor_stopped.load(std::memory_order_acquire) != 0;
+  while (gone || stopped) pause();
 }
 
 bool HasLeftProcesses() {

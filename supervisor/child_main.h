@@ -16,7 +16,8 @@ inline constexpr int kStatusPageFd = 4;
 
 struct ChildSide {
   std::unique_ptr<BlockingChannel> channel;
-  std::unique_ptr<StatusPageMapping> status;
+  StatusPage* status;  // As long as the process is there.
+  int watched;         // The socket, where programs leave it alone.
 };
 
 // Takes over the inherited descriptors, becomes a subreaper, makes the process
@@ -31,6 +32,11 @@ struct ChildSide {
 // kFailedPrecondition: descriptors 3 and 4 are not what a supervisor hands
 // over.
 absl::StatusOr<ChildSide> EnterTaskMode();
+
+// Called by the main thread when there is nothing more to do, before it returns
+// from main. Does not return when the supervisor is gone or was stopped for too
+// long: then the end is the watch's, which kills every descendant first.
+void LeaveTaskMode(const ChildSide& side);
 
 // True: processes that the task started are still there (the process is the
 // subreaper of everything below it, so this misses none and costs a system

@@ -31,18 +31,22 @@ struct KernelDirent {
   char name[];
 };
 
-// Writes "/proc/<pid>/<file>" without the allocator or stdio.
-void ProcPath(pid_t pid, const char* file, char* out) {
+// Appends "<pid>/" and returns the end.
+char* AppendPid(pid_t pid, char* out) {
   char digits[16];
   int n = 0;
   for (auto left = static_cast<unsigned>(pid); left > 0; left /= 10) {
     digits[n++] = static_cast<char>('0' + left % 10);
   }
-  std::memcpy(out, "/proc/", 6);
-  out += 6;
   while (n > 0) *out++ = digits[--n];
   *out++ = '/';
-  std::strcpy(out, file);
+  return out;
+}
+
+// Writes "/proc/<pid>/<file>" without the allocator or stdio.
+void ProcPath(pid_t pid, const char* file, char* out) {
+  std::memcpy(out, "/proc/", 6);
+  std::strcpy(AppendPid(pid, out + 6), file);
 }
 
 ssize_t ReadProcFile(pid_t pid, const char* file, char* buffer, size_t size) {
@@ -61,6 +65,29 @@ uint64_t ParseNumber(const char*& p) {
   uint64_t value = 0;
   while (*p >= '0' && *p <= '9') value = value * 10 + (*p++ - '0');
   return value;
+}
+
+// Calls `visit` with each entry of the directory whose name is a number. Names
+// are fetched in small portions, each shortly before they are visited: what
+// starts meanwhile mostly has larger numbers and is met further on. False: it
+// cannot be read.
+template <typename Visit>
+bool ForEachNumber(const char* directory, Visit visit) {
+  const int dir = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (dir < 0) return false;
+  alignas(KernelDirent) char buffer[1 << 10];
+  ssize_t bytes;
+  while ((bytes = syscall(SYS_getdents64, dir, buffer, sizeof buffer)) > 0) {
+    for (ssize_t at = 0; at < bytes;) {
+      const auto* dirent = reinterpret_cast<const KernelDirent*>(buffer + at);
+      at += dirent->record_bytes;
+      const char* p = dirent->name;
+      const auto number = static_cast<pid_t>(ParseNumber(p));
+      if (number != 0 && *p == '\0') visit(number);
+    }
+  }
+  close(dir);
+  return true;
 }
 
 // "pid (command) state parent group ... start ...": the command may hold spaces
@@ -128,6 +155,23 @@ uint64_t ProportionalBytesOf(pid_t pid) {
   return ParseNumber(p) * 1024;
 }
 
+uint64_t TurnsOf(pid_t pid) {
+  char tasks[32];
+  ProcPath(pid, "task", tasks);
+  uint64_t turns = 0;
+  ForEachNumber(tasks, [pid, &turns](pid_t thread) {
+    char file[48] = "task/";
+    std::strcpy(AppendPid(thread, file + 5), "schedstat");
+    char text[128];
+    if (ReadProcFile(pid, file, text, sizeof text) <= 0) return;
+    const char* p = text;
+    ParseNumber(p);  // Nanoseconds on a processor,
+    ParseNumber(p);  // and waiting for one, as scheduler/sched-stats says.
+    turns += ParseNumber(p);
+  });
+  return turns;
+}
+
 ProcessTable::ProcessTable() {
   void* memory =
       mmap(nullptr, kEntriesMax * sizeof(ProcessEntry), PROT_READ | PROT_WRITE,
@@ -143,28 +187,15 @@ ProcessTable::~ProcessTable() {
 bool ProcessTable::Scan() {
   size_ = 0;
   torn_ = false;
-  const int dir = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (dir < 0) return false;
-  // Names are fetched in small portions, each shortly before its processes are
-  // read: what starts meanwhile mostly has larger numbers and is met further
-  // on.
-  alignas(KernelDirent) char buffer[1 << 10];
-  ssize_t bytes;
-  while ((bytes = syscall(SYS_getdents64, dir, buffer, sizeof buffer)) > 0) {
-    for (ssize_t at = 0; at < bytes;) {
-      const auto* dirent = reinterpret_cast<const KernelDirent*>(buffer + at);
-      at += dirent->record_bytes;
-      const char* p = dirent->name;
-      const auto pid = static_cast<pid_t>(ParseNumber(p));
-      if (pid == 0 || *p != '\0' || size_ == kEntriesMax) continue;
-      if (ReadEntry(pid, &entries_[size_])) {
-        ++size_;
-      } else {
-        torn_ = true;
-      }
+  const bool listed = ForEachNumber("/proc", [this](pid_t pid) {
+    if (size_ == kEntriesMax) return;
+    if (ReadEntry(pid, &entries_[size_])) {
+      ++size_;
+    } else {
+      torn_ = true;
     }
-  }
-  close(dir);
+  });
+  if (!listed) return false;
   // The kernel lists by pid; nothing promises that it always will.
   const auto by_pid = [](const ProcessEntry& a, const ProcessEntry& b) {
     return a.pid < b.pid;

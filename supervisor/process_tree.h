@@ -37,6 +37,10 @@ uint64_t ResidentBytesOf(pid_t pid);
 // it cannot be told.
 uint64_t ProportionalBytesOf(pid_t pid);
 
+// How often the threads of a process have been given a processor, all together;
+// 0 when it cannot be told. Calls no allocator.
+uint64_t TurnsOf(pid_t pid);
+
 // Thread-compatible. Takes its memory when it is made and calls no allocator
 // afterwards, so that it works beside a thread that died holding malloc's lock.
 class ProcessTable {

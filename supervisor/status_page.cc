@@ -17,9 +17,12 @@ static_assert(std::atomic<TaskPhase>::is_always_lock_free);
 
 namespace {
 
+constexpr int kNoFile = -1;
+
 StatusPage* MapPage(int fd) {
-  void* memory = mmap(nullptr, sizeof(StatusPage), PROT_READ | PROT_WRITE,
-                      MAP_SHARED, fd, 0);
+  const int kind = fd == kNoFile ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED;
+  void* memory =
+      mmap(nullptr, sizeof(StatusPage), PROT_READ | PROT_WRITE, kind, fd, 0);
   return memory == MAP_FAILED ? nullptr : static_cast<StatusPage*>(memory);
 }
 
@@ -73,11 +76,9 @@ StatusPageMapping* StatusPageMapping::CreateOrNull() {
 
 StatusPageMapping* StatusPageMapping::MapOrNull(int fd) {
   struct stat info;
-  if (fstat(fd, &info) != 0 ||
-      info.st_size < static_cast<off_t>(sizeof(StatusPage))) {
-    return nullptr;
-  }
-  StatusPage* page = MapPage(fd);
+  if (fstat(fd, &info) != 0) return nullptr;
+  const bool whole = info.st_size >= static_cast<off_t>(sizeof(StatusPage));
+  StatusPage* page = MapPage(whole ? fd : kNoFile);
   return page == nullptr ? nullptr : new StatusPageMapping(fd, page);
 }
 

@@ -53,8 +53,8 @@ struct SharedText {
   }
 };
 
-// Zero-filled memory is a valid page. The layout is a part of the task protocol:
-// who changes it raises TASK_PROTOCOL_VERSION.
+// Zero-filled memory is a valid page. The layout is a part of the task
+// protocol: who changes it raises TASK_PROTOCOL_VERSION.
 struct StatusPage {
   // Written before the process starts. A supervisor that has been stopped for
   // so long is as good as dead; 0: it is waited for.
@@ -93,7 +93,9 @@ class StatusPageMapping {
  public:
   // A new zero page. Null when the system has no memory for it.
   static StatusPageMapping* CreateOrNull();
-  // Maps the page behind an inherited descriptor, which stays open.
+  // Maps the page behind an inherited descriptor, which stays open. Behind one
+  // that is too small there is that of another version, which is for the
+  // protocol to tell: until then it is a page that nobody else sees.
   static StatusPageMapping* MapOrNull(int fd);
   ~StatusPageMapping();
 

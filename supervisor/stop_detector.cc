@@ -1,11 +1,9 @@
 #include "supervisor/stop_detector.h"
 
-#include <filesystem>
-#include <fstream>
-#include <optional>
-#include <system_error>
+#include <unistd.h>
 
-#include "common/strings.h"
+#include <optional>
+
 #include "supervisor/process_tree.h"
 
 namespace millrace::supervisor {
@@ -13,25 +11,9 @@ namespace {
 
 constexpr char kStopped = 'T';  // 't' under a debugger.
 
-// How often threads of the process have had a processor; 0: not to be told. The
-// third number of schedstat, as the kernel's scheduler/sched-stats says.
-uint64_t TurnsOf(pid_t pid) {
-  uint64_t turns = 0;
-  std::error_code error;
-  for (std::filesystem::directory_iterator
-           thread(Cat("/proc/", pid, "/task"), error),
-       end;
-       !error && thread != end; thread.increment(error)) {
-    std::ifstream file(thread->path() / "schedstat");
-    uint64_t ran_ns = 0;
-    uint64_t waited_ns = 0;
-    uint64_t of_thread = 0;
-    if (file >> ran_ns >> waited_ns >> of_thread) turns += of_thread;
-  }
-  return turns;
-}
-
 }  // namespace
+
+bool StopDetector::CanTell() { return TurnsOf(getpid()) > 0; }
 
 int StopDetector::Look() {
   const std::optional<ProcessEntry> process = ReadProcess(pid_);

@@ -15,10 +15,15 @@ namespace millrace::supervisor {
 // One that is stopped and continued in turns, as throttles do, may be found
 // stopped in each look; but its threads have had the processor in between, and
 // that counts (/proc/<pid>/task/<tid>/schedstat). A process under a debugger is
-// not taken for a stopped one. Thread-compatible.
+// not taken for a stopped one. Thread-compatible; calls no allocator, as
+// ProcessTable.
 class StopDetector {
  public:
   explicit StopDetector(pid_t pid) : pid_(pid) {}
+
+  // False: this kernel does not count the turns of threads on a processor
+  // (schedstat), and every process is one that is not stopped.
+  static bool CanTell();
 
   // In how many looks in a row, this one included, it was stopped (as by
   // SIGSTOP), without having run since the first of them. 0: it is not stopped,

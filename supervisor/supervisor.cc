@@ -427,7 +427,7 @@ void SupervisorImpl::OnMessage(Child& child, std::string_view payload) {
 
 void SupervisorImpl::OnReady(Child& child, proto::Ready ready) {
   if (ready.protocol_version() != proto::TASK_PROTOCOL_VERSION) {
-    Condemn(child, proto::SPAWN_FAILED,
+    Condemn(child, proto::PROGRAM_INVALID,
             Cat(Printable(child.options.executable), " speaks version ",
                 ready.protocol_version(),
                 " of the task protocol, this program version ",

@@ -100,8 +100,9 @@ using ChildId = uint64_t;  // Never comes again.
 // What is known of a child that ended.
 struct ChildExit {
   // FAILURE_CAUSE_UNSPECIFIED: it was told to go (Stop) and went. SPAWN_FAILED:
-  // it ended, or was ended, without ever having been ready. A child may also
-  // end between two tasks; then was_running_task is false.
+  // it ended, or was ended, without ever having been ready. PROGRAM_INVALID: it
+  // speaks another version of the task protocol. A child may also end between
+  // two tasks; then was_running_task is false.
   proto::FailureCause cause = proto::FAILURE_CAUSE_UNSPECIFIED;
   std::string message;  // One line: signal or exit status, limit, position.
   std::string stack;    // Of a crash, or taken before a kill; may be empty.

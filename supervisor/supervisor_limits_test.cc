@@ -78,9 +78,9 @@ TEST_F(LimitsTest, TaskThatGetsOnForEverIsKilledAtItsLimit) {
   options.task_timeout = absl::Seconds(300);
   options.task_time_limit = absl::Seconds(1);
   const ChildId child = StartReady(options);
-  // Tasks before do not count.
-  for (int i = 0; i < 5; ++i) {
-    const ChildEvent event = Perform(child, {"work", "250"});
+  // Tasks before do not count; all together they take longer than the limit.
+  for (int i = 0; i < 50; ++i) {
+    const ChildEvent event = Perform(child, {"work", "25"});
     ASSERT_EQ(event.kind, Kind::kDone) << event.exit.message;
   }
   const ChildEvent event = Perform(child, {"work", "60000"});

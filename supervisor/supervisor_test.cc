@@ -271,7 +271,7 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(
         BadStart{"never-ready", proto::SPAWN_FAILED,
                  "was not ready for a task 200ms after its start"},
-        BadStart{"wrong-version", proto::SPAWN_FAILED,
+        BadStart{"wrong-version", proto::PROGRAM_INVALID,
                  "speaks version 99 of the task protocol"},
         BadStart{"exit", proto::SPAWN_FAILED,
                  "exited with status 3 before it was ready"},

@@ -111,8 +111,9 @@ void AddFlags(CLI::App& app, Flags& flags) {
   app.add_option("--address-file", flags.address_file,
                  "Write host:port here once it serves");
   app.add_option("--log-file", flags.log_file,
-                 "Append the log to this file instead of stderr; when it has "
-                 "64 MiB it becomes FILE.1 and is begun anew");
+                 "Append the log to this file instead of stderr, and why the "
+                 "worker does not start; when it has 64 MiB it becomes FILE.1 "
+                 "and is begun anew");
   AddBytes(app, "--shuffle-memory", flags.shuffle_memory,
            "Memory for intermediate data fetched from other workers; what is "
            "more goes to disk",

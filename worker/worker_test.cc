@@ -249,11 +249,12 @@ TEST_F(WorkerTest, ALostIncarnationKillsWhatRuns) {
 TEST_F(WorkerTest, ProgramsThatAreNoneSayWhy) {
   const std::string input = directory_.Write("a.txt", "a\n");
   StartWorker();
-  const auto fail = [&](const std::string& name, std::string bytes) {
+  const auto fail = [&](const std::string& name, std::string bytes,
+                        bool retryable = false) {
     const JobId job = Introduce(directory_.Write(name, bytes), {input});
     const proto::AttemptOutcome outcome = Await(GivePlan(job));
     EXPECT_EQ(outcome.failed().cause(), proto::PROGRAM_INVALID) << name;
-    EXPECT_FALSE(outcome.failed().retryable());
+    EXPECT_EQ(outcome.failed().retryable(), retryable);
     return outcome.failed().message();
   };
   EXPECT_THAT(fail("text", "just some text\n"),
@@ -266,6 +267,12 @@ TEST_F(WorkerTest, ProgramsThatAreNoneSayWhy) {
                     HasSubstr("libx.so is missing")));
   EXPECT_THAT(fail("interpreter", "#!/no/such/interpreter\n"),
               HasSubstr("No such file"));
+  // A worker of its version may be there.
+  EXPECT_THAT(
+      fail("version",
+           Cat("#!/bin/sh\nexec ", MR_TEST_CHILD, " --start=wrong-version\n"),
+           /*retryable=*/true),
+      HasSubstr("speaks version 99 of the task protocol"));
 }
 
 TEST_F(WorkerTest, WhatATaskPrintsIsInItsLog) {

@@ -34,11 +34,6 @@ ClusterId GroupView::cluster() const {
   return cluster_;
 }
 
-bool GroupView::joined() const {
-  absl::MutexLock lock(&mu_);
-  return status_ != nullptr;
-}
-
 std::vector<Peer> GroupView::Others() const {
   const GroupStatus group = status();
   std::vector<Peer> others;

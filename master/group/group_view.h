@@ -41,7 +41,6 @@ class GroupView {
   // Without one: kNobody and no members.
   GroupStatus status() const ABSL_LOCKS_EXCLUDED(mu_);
   ClusterId cluster() const ABSL_LOCKS_EXCLUDED(mu_);
-  bool joined() const ABSL_LOCKS_EXCLUDED(mu_);
   // With an address, voters and learners; not this one.
   std::vector<Peer> Others() const;
   std::optional<Peer> Find(raft::NodeId id) const;

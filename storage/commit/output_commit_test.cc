@@ -8,16 +8,14 @@
 #include <cstdlib>
 #include <filesystem>
 #include <functional>
-#include <map>
-#include <memory>
 #include <string>
 #include <vector>
 
 #include "common/errno_status.h"
 #include "common/hash.h"
-#include "common/random.h"
 #include "common/strings.h"
 #include "storage/output/part_writer.h"
+#include "storage/testing/commit_stage.h"
 #include "tests/testing/faulty_file_system.h"
 #include "tests/testing/memory_file_system.h"
 
@@ -28,65 +26,6 @@ using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
-
-JobId TestJob() { return JobId::Generate(*Random::Seeded(7)); }
-
-AttemptUid Planner() { return AttemptUid::Generate(*Random::Seeded(8)); }
-
-constexpr char kOutput[] = "/w/out";
-
-// A job whose attempts are done: staged and synced parts, and the decision.
-class Stage {
- public:
-  explicit Stage(int parts = 3) {
-    EXPECT_TRUE(fs.MakeDirectory("/w").ok());
-    EXPECT_TRUE(fs.SyncDirectory("/").ok());
-    EXPECT_TRUE(PrepareStaging(fs, kOutput, TestJob(), Planner()).ok());
-    decision.output = kOutput;
-    decision.job = TestJob();
-    Manifest manifest;
-    manifest.job_id = TestJob().ToHex();
-    manifest.output_format = "text";
-    for (int i = 0; i < parts; ++i) {
-      const std::string attempt = JoinPath(att(), Cat("uid", i));
-      EXPECT_TRUE(fs.MakeDirectory(attempt).ok());
-      EXPECT_TRUE(fs.SyncDirectory(att()).ok());
-      const std::string name = PartName(static_cast<uint32_t>(i));
-      const std::string path = JoinPath(attempt, name);
-      auto writer = PartWriter::Create(fs, path);
-      EXPECT_TRUE(writer.ok());
-      const std::string contents = Cat("contents of ", i, "\n");
-      EXPECT_TRUE((*writer)->Append(contents).ok());
-      const PartSummary summary = *(*writer)->Finish();
-      decision.winners.push_back(
-          {path, name, summary.bytes, summary.inode, summary.xxh3});
-      manifest.files.push_back({name, summary.bytes, 1, summary.xxh3, "u"});
-      expected[JoinPath(kOutput, name)] = contents;
-    }
-    // A loser, which is nobody's business.
-    fs.SetContents(JoinPath(att(), "loser/part-00000"), "garbage");
-    decision.manifest_json = SerializeManifest(manifest);
-    expected[JoinPath(kOutput, kManifestName)] = decision.manifest_json;
-  }
-
-  std::string att() const {
-    return JoinPath(StagingPath(kOutput, TestJob()), "att");
-  }
-
-  enum class State { kAbsent, kComplete, kBroken };
-  State OutputState() {
-    if (!fs.Exists(kOutput)) return State::kAbsent;
-    std::map<std::string, std::string> found;
-    for (const std::string& path : fs.AllFiles(kOutput)) {
-      found[path] = fs.Contents(path);
-    }
-    return found == expected ? State::kComplete : State::kBroken;
-  }
-
-  MemoryFileSystem fs;
-  Decision decision;
-  std::map<std::string, std::string> expected;  // Path -> contents.
-};
 
 // The operations of one undisturbed Publish.
 uint64_t CountOperations(int readers) {
@@ -113,7 +52,7 @@ TEST(PublishTest, MakesTheWholeOutputVisible) {
 }
 
 TEST(PublishTest, IsIdempotent) {
-  for (const int readers : {0, 1}) {
+  for (const int readers : {0, 1, 3}) {
     Stage stage;
     for (int i = 0; i < 3; ++i) {
       ASSERT_TRUE(Publish(stage.fs, stage.decision, readers).ok());
@@ -140,7 +79,7 @@ TEST(PublishTest, RelativeOutputAndTrailingSeparators) {
 // The process ends after each operation in turn; whoever comes next begins
 // from the start.
 TEST(PublishTest, CrashAfterEveryOperation) {
-  for (const int readers : {0, 1}) {
+  for (const int readers : {0, 1, 3}) {
     const uint64_t operations = CountOperations(readers);
     ASSERT_GT(operations, 20u);
     for (uint64_t k = 0; k <= operations; ++k) {
@@ -194,7 +133,7 @@ TEST(PublishTest, PowerCutAfterEveryOperation) {
 // One call fails, the process lives on: the error is reported as one that may
 // be retried, whatever the disk called it, and a retry succeeds.
 TEST(PublishTest, AnyCallMayFailOnce) {
-  for (const int readers : {0, 1}) {
+  for (const int readers : {0, 1, 3}) {
     const uint64_t operations = CountOperations(readers);
     for (const absl::Status& error :
          {absl::DataLossError("Input/output error"),
@@ -523,58 +462,6 @@ TEST_F(PosixCommitTest, DanglingLinkAtTheOutputExists) {
   decision.output = dir_ + "/out";
   decision.job = TestJob();
   EXPECT_EQ(Publish(fs_, decision, 0).code(), absl::StatusCode::kAlreadyExists);
-}
-
-TEST(CheckWinnersTest, ChecksAsPublishDoesAndChangesNothing) {
-  Stage stage;
-  size_t lost = 99;
-  stage.decision.manifest_json.clear();  // Not made yet.
-  const auto before = stage.fs.AllFiles("/w");
-  EXPECT_TRUE(CheckWinners(stage.fs, stage.decision, 1, &lost).ok());
-  EXPECT_EQ(lost, 99u);
-  EXPECT_EQ(stage.fs.AllFiles("/w"), before);
-
-  stage.decision.winners[2].xxh3 ^= 1;
-  EXPECT_TRUE(CheckWinners(stage.fs, stage.decision, 0, &lost).ok())
-      << "contents are read only if asked for";
-  EXPECT_TRUE(
-      absl::IsDataLoss(CheckWinners(stage.fs, stage.decision, 1, &lost)));
-  EXPECT_EQ(lost, 2u);
-  stage.decision.winners[1].bytes += 1;
-  EXPECT_TRUE(
-      absl::IsDataLoss(CheckWinners(stage.fs, stage.decision, 0, &lost)));
-  EXPECT_EQ(lost, 1u);
-  EXPECT_TRUE(stage.fs.RemoveFile(stage.decision.winners[0].staged_path).ok());
-  EXPECT_TRUE(
-      absl::IsDataLoss(CheckWinners(stage.fs, stage.decision, 0, &lost)));
-  EXPECT_EQ(lost, 0u);
-
-  EXPECT_TRUE(stage.fs.MakeDirectory(kOutput).ok());
-  EXPECT_TRUE(
-      absl::IsAlreadyExists(CheckWinners(stage.fs, stage.decision, 0, &lost)));
-}
-
-TEST(CheckWinnersTest, ReadersFindTheFirstOfSeveralThatAreLost) {
-  constexpr int kParts = 40;
-  Stage stage(kParts);
-  size_t lost = 99;
-  for (const int readers : {1, 4, 100}) {
-    EXPECT_TRUE(CheckWinners(stage.fs, stage.decision, readers, &lost).ok());
-  }
-  EXPECT_EQ(lost, 99u);
-  for (const size_t bad : {9, 10, 11, 39}) {
-    stage.decision.winners[bad].xxh3 ^= 1;
-  }
-  for (const int readers : {1, 4, 100}) {
-    for (int i = 0; i < 50; ++i) {
-      lost = 99;
-      const absl::Status status =
-          CheckWinners(stage.fs, stage.decision, readers, &lost);
-      EXPECT_TRUE(absl::IsDataLoss(status)) << status;
-      EXPECT_THAT(std::string(status.message()), HasSubstr(PartName(9)));
-      ASSERT_EQ(lost, 9u) << readers << " readers";
-    }
-  }
 }
 
 TEST(PublishTest, ReadersReadEveryWinner) {

@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <spawn.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -303,6 +304,13 @@ void Misbehave(const Words& words, StatusPage& page) {
          Leave(words);
          std::printf("left\n");
          SleepForEver();
+       }},
+      // Ends as soon as nobody hears it any more.
+      {"leave-until-unheard",
+       [&] {
+         Leave(words);
+         std::printf("left\n");
+         while (send(kTaskSocketFd, "", 0, MSG_NOSIGNAL) == 0) sched_yield();
        }},
       // What a mapper does that has lost the process it works with.
       {"lean-and-throw",

@@ -83,14 +83,9 @@ proto::TaskEvent Perform(const proto::RunTask& task, StatusPage& page) {
   return event;
 }
 
-int ServeTasks(const std::string& mode) {
-  absl::StatusOr<ChildSide> side = EnterTaskMode();
-  if (!side.ok()) {
-    std::fprintf(stderr, "%s\n", side.status().ToString().c_str());
-    return 2;
-  }
-  BlockingChannel& channel = *side->channel;
-  StatusPage& page = side->status->page();
+int ServeTasks(const std::string& mode, ChildSide& side) {
+  BlockingChannel& channel = *side.channel;
+  StatusPage& page = *side.status;
   if (mode == "exit") return 3;
   if (mode == "segfault") Misbehave({"segfault"}, page);
   if (mode == "never-ready") Misbehave({"sleep"}, page);
@@ -170,7 +165,14 @@ int Main(int argc, char** argv) {
   for (const std::string& argument : arguments) {
     if (argument.starts_with(kStart)) mode = argument.substr(kStart.size());
   }
-  return ServeTasks(mode);
+  absl::StatusOr<ChildSide> side = EnterTaskMode();
+  if (!side.ok()) {
+    std::fprintf(stderr, "%s\n", side.status().ToString().c_str());
+    return 2;
+  }
+  const int exit_code = ServeTasks(mode, *side);
+  LeaveTaskMode(*side);
+  return exit_code;
 }
 
 }  // namespace

@@ -321,7 +321,6 @@ class World {
     process.stage = Stage::kLeaving;
     ChildExited exited;
     exited.child = number;
-    exited.was_ready = true;
     exited.cause = proto::CANCELLED;
     answers_.push_back(std::move(exited));
   }
@@ -378,9 +377,9 @@ class World {
     std::advance(at, dice_.Below(static_cast<uint32_t>(processes_.size())));
     ChildExited exited;
     exited.child = at->first;
-    exited.was_ready = at->second.stage != Stage::kStarting;
     exited.cause = proto::CRASHED;
-    exited.program_invalid = !exited.was_ready && dice_.OneIn(2);
+    exited.program_invalid =
+        at->second.stage == Stage::kStarting && dice_.OneIn(2);
     exited.log = dice_.Text();
     processes_.erase(at);
     Do(exited);

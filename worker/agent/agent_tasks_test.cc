@@ -381,7 +381,6 @@ TEST_F(AgentTest, AProgramThatDoesNotStartEndsTheMatter) {
   Supply(1);
   ChildExited exited = Exit(Of<StartChild>()[0].child, proto::SPAWN_FAILED,
                             "task process exited with status 127");
-  exited.was_ready = false;
   exited.program_invalid = true;
   exited.log = "./prog: error while loading shared libraries:\nlibx.so\n";
   Tell(exited);

@@ -55,11 +55,10 @@ struct ChildFailed {
 // The end of a process, whoever wanted it. Every StartChild gets one.
 struct ChildExited {
   ChildNumber child = 0;
-  bool was_ready = false;
   // FAILURE_CAUSE_UNSPECIFIED: it was told to go.
   proto::FailureCause cause = proto::FAILURE_CAUSE_UNSPECIFIED;
-  // The program itself is at fault: it cannot be executed, ended by itself
-  // before it was ready, or speaks another version of the task protocol.
+  // The program itself is at fault: it cannot be executed, or ended by itself
+  // before it was ready.
   bool program_invalid = false;
   std::string message;
   std::string stack;

@@ -190,7 +190,6 @@ ChildExited WorkerLoop::MakeExited(const Process& process,
                                    const ChildExit& exit) {
   ChildExited exited;
   exited.child = process.number;
-  exited.was_ready = process.was_ready;
   exited.cause = exit.cause;
   exited.message = exit.message;
   exited.stack = exit.stack;
@@ -201,12 +200,11 @@ ChildExited WorkerLoop::MakeExited(const Process& process,
     exited.message =
         Cat(ToStd(process.run_error.message()), "; ", exit.message);
   }
-  // Ended by itself before it said a word, or said one that we do not know. One
-  // that was killed for being slow, or by the system, may do better elsewhere.
-  exited.program_invalid =
-      exit.cause == proto::SPAWN_FAILED && !process.was_ready &&
-      (WIFEXITED(exit.exit_status) ||
-       exit.message.find("of the task protocol") != std::string::npos);
+  // Ended by itself before it said a word. One that was killed for being slow,
+  // or by the system, may do better elsewhere, and so may one of another
+  // version, where a cluster is upgraded worker by worker.
+  exited.program_invalid = exit.cause == proto::SPAWN_FAILED &&
+                           !process.was_ready && WIFEXITED(exit.exit_status);
   return exited;
 }
 

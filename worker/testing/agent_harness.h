@@ -191,7 +191,6 @@ class AgentTest : public testing::Test {
       std::string message = "") {
     ChildExited exited;
     exited.child = child;
-    exited.was_ready = true;
     exited.cause = cause;
     exited.message = std::move(message);
     return exited;

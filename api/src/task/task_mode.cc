@@ -33,12 +33,9 @@ absl::StatusOr<std::unique_ptr<FileSystem>> ReplayFiles(
   return replay::MakeReplayFileSystem(fs, bundle);
 }
 
-}  // namespace
-
-int RunTaskMode(const internal::JobDefinition& job, const std::string& bundle) {
-  absl::StatusOr<supervisor::ChildSide> side = supervisor::EnterTaskMode();
-  if (!side.ok()) return Complain(side.status());
-
+// Until the supervisor says that it is over.
+int Serve(const internal::JobDefinition& job, const std::string& bundle,
+          supervisor::ChildSide& side) {
   std::unique_ptr<FileSystem> files;
   if (!bundle.empty()) {
     absl::StatusOr<std::unique_ptr<FileSystem>> made = ReplayFiles(bundle);
@@ -51,14 +48,14 @@ int RunTaskMode(const internal::JobDefinition& job, const std::string& bundle) {
   for (;;) {
     proto::TaskCommand command;
     absl::StatusOr<bool> more =
-        supervisor::ReceiveCommand(*side->channel, &command);
+        supervisor::ReceiveCommand(*side.channel, &command);
     if (!more.ok()) return Complain(more.status());
     if (!*more) return 0;
     proto::TaskEvent event;
     switch (command.command_case()) {
       case proto::TaskCommand::kConfigure:
         configure = std::move(*command.mutable_configure());
-        env.emplace(job, configure, side->status->page(), fs);
+        env.emplace(job, configure, *side.status, fs);
         event.mutable_ready()->set_protocol_version(
             proto::TASK_PROTOCOL_VERSION);
         event.mutable_ready()->set_job_name(job.name);
@@ -87,10 +84,20 @@ int RunTaskMode(const internal::JobDefinition& job, const std::string& bundle) {
       case proto::TaskCommand::COMMAND_NOT_SET:
         return Complain(absl::InvalidArgumentError("command of unknown kind"));
     }
-    if (absl::Status status = side->channel->Send(event); !status.ok()) {
+    if (absl::Status status = side.channel->Send(event); !status.ok()) {
       return Complain(status);
     }
   }
+}
+
+}  // namespace
+
+int RunTaskMode(const internal::JobDefinition& job, const std::string& bundle) {
+  absl::StatusOr<supervisor::ChildSide> side = supervisor::EnterTaskMode();
+  if (!side.ok()) return Complain(side.status());
+  const int exit_code = Serve(job, bundle, *side);
+  supervisor::LeaveTaskMode(*side);
+  return exit_code;
 }
 
 }  // namespace millrace::task

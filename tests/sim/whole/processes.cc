@@ -141,7 +141,6 @@ void Worker::EndProcess(worker::ChildNumber number, proto::FailureCause cause,
   if (found == processes_.end()) return;  // It ended in the middle of that.
   worker::ChildExited exited;
   exited.child = number;
-  exited.was_ready = found->second.ready;
   exited.cause = cause;
   exited.message = message;
   processes_.erase(found);

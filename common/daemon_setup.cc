@@ -9,11 +9,11 @@
 namespace millrace {
 namespace {
 
-constexpr int kArenas = 2;
+constexpr int kArenas = 1;
 // Blocks from here on are mapped one by one, and unmapped when they are freed.
 // Above the longest that the daemons pass around: a piece of bulk data.
 constexpr int kMapFromBytes = 4 << 20;
-// What lies free at the end of an arena goes back when it is more than the
+// What lies free at the end of the arena goes back when it is more than the
 // first, all but the second.
 constexpr int kTrimFromBytes = 16 << 20;
 constexpr int kKeepBytes = 8 << 20;

@@ -23,25 +23,25 @@ namespace millrace {
 // of its own.
 void SetUpDaemon();
 
-// Few arenas: by default there are eight for each processor, and what one
-// thread has freed in its own does not serve the others, so that a daemon of
-// thirty threads, most of them idle, grows to a multiple of what it uses.
+// One arena: by default there are eight for each processor, and what one thread
+// has freed in its own does not serve the others, so that a daemon of thirty
+// threads, most of them idle, grows to a multiple of what it uses; and of what
+// lies free at the end of any but the first, the C library gives nothing back
+// when it is asked.
 //
-// And up to 16 MiB at the end of each stay with the process when they are free:
-// by default it is 128 KiB, and a stream of messages, read into buffers that
-// live for a moment, takes each of its pages from the system anew. Those of the
-// first arena go back each time that AwaitEndSignal() looks after the house;
-// the C library has no way to give back those of the second.
+// And up to 16 MiB at its end stay with the process when they are free, until
+// AwaitEndSignal() gives them back: by default it is 128 KiB, and a stream of
+// messages, read into buffers that live for a moment, takes each of its pages
+// from the system anew.
 void SetUpMalloc();
 
 // Waits for a signal that asks the daemon to end, and returns its number.
 // Meanwhile, each `interval`, calls `housekeeping`, if there is any, and what
-// malloc keeps of freed memory goes back to the system, but for the end of the
-// second arena: it would keep all that lies below the last block in use, so
-// that one large job's memory stayed the daemon's for good. One thread at a
-// time.
+// malloc keeps of freed memory goes back to the system: it would keep all that
+// lies below the last block in use, so that one large job's memory stayed the
+// daemon's for good. One thread at a time.
 int AwaitEndSignal(const std::function<void()>& housekeeping = nullptr,
-                   absl::Duration interval = absl::Minutes(1));
+                   absl::Duration interval = absl::Seconds(10));
 
 }  // namespace millrace
 

@@ -108,7 +108,6 @@ class WorkerLoop final : public MasterLink::Observer, public Fetcher::Observer {
     ChildNumber number = 0;
     JobId job;
     supervisor::ChildId id = 0;
-    bool was_ready = false;
     bool busy = false;
     AttemptUid attempt;  // Whose log is open.
     // Where its log goes. Shared with the supervisor's sink, which may outlive

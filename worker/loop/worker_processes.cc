@@ -145,7 +145,6 @@ void WorkerLoop::OnChildEvent(ChildEvent& event) {
   Process& process = processes_.at(at->second);
   switch (event.kind) {
     case ChildEvent::Kind::kReady:
-      process.was_ready = true;
       Step(ChildReady{process.number});
       return;
     case ChildEvent::Kind::kDone:
@@ -203,8 +202,8 @@ ChildExited WorkerLoop::MakeExited(const Process& process,
   // Ended by itself before it said a word. One that was killed for being slow,
   // or by the system, may do better elsewhere, and so may one of another
   // version, where a cluster is upgraded worker by worker.
-  exited.program_invalid = exit.cause == proto::SPAWN_FAILED &&
-                           !process.was_ready && WIFEXITED(exit.exit_status);
+  exited.program_invalid =
+      exit.cause == proto::SPAWN_FAILED && WIFEXITED(exit.exit_status);
   return exited;
 }
 

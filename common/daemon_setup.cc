@@ -5,6 +5,8 @@
 #include <time.h>
 
 #include "absl/synchronization/mutex.h"
+#include "common/clock.h"
+#include "common/pace.h"
 
 namespace millrace {
 namespace {
@@ -50,11 +52,16 @@ int AwaitEndSignal(const std::function<void()>& housekeeping,
                    absl::Duration interval) {
   const sigset_t signals = EndSignals();
   const timespec wait = absl::ToTimespec(interval);
+  Clock& clock = Clock::Real();
+  Pace trims;
   while (true) {
     const int number = sigtimedwait(&signals, nullptr, &wait);
     if (number > 0) return number;
     if (housekeeping) housekeeping();
-    malloc_trim(0);  // Nobody has asked.
+    const absl::Duration begin = clock.Monotonic();
+    if (!trims.IsDue(begin)) continue;
+    malloc_trim(0);
+    trims.Done(begin, clock.Monotonic());
   }
 }
 

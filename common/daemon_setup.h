@@ -39,7 +39,8 @@ void SetUpMalloc();
 // Meanwhile, each `interval`, calls `housekeeping`, if there is any, and what
 // malloc keeps of freed memory goes back to the system: it would keep all that
 // lies below the last block in use, so that one large job's memory stayed the
-// daemon's for good. One thread at a time.
+// daemon's for good. No thread can allocate meanwhile, so that where there is
+// much to look through this is done more seldom (Pace). One thread at a time.
 int AwaitEndSignal(const std::function<void()>& housekeeping = nullptr,
                    absl::Duration interval = absl::Seconds(10));
 

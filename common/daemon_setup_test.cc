@@ -96,6 +96,29 @@ TEST_F(DaemonSetupTest, WhileItWaitsFreedMemoryGoesBack) {
   }
 }
 
+TEST_F(DaemonSetupTest, WhatTookLongToGiveBackIsNotFollowedByMoreAtOnce) {
+  if (kHoldsOn) GTEST_SKIP() << "sanitizers hold on to what is freed";
+  constexpr int64_t kBytes = int64_t{64} << 20;
+  // Some milliseconds, which are as many seconds of rest.
+  std::unique_ptr<char[]> last = AllocateAndFree(kBytes);
+  int64_t before = 0;
+  int64_t after = 0;
+  int times = 0;
+  const auto housekeeping = [&] {
+    ++times;
+    if (times == 2) {
+      before = ResidentBytes();
+      last = AllocateAndFree(kBytes);
+    }
+    if (times == 5) {
+      after = ResidentBytes();
+      kill(getpid(), SIGTERM);
+    }
+  };
+  EXPECT_EQ(AwaitEndSignal(housekeeping, absl::Milliseconds(1)), SIGTERM);
+  EXPECT_GT(after, before + kBytes / 2);
+}
+
 // Whether as much as stays for the next burst goes back when another thread had
 // it.
 bool TheEndOfTheHeapGoesBack() {

@@ -2,6 +2,7 @@
 at once."""
 
 import json
+import os
 import subprocess
 import time
 
@@ -31,6 +32,17 @@ def _cluster(options, name):
                    masters=options.masters)
 
 
+def _write_synced(directory):
+    """A file of 4 KiB, synced and renamed: what a commit waits for the disk,
+    several times in an empty job."""
+    new = directory / "synced.new"
+    with open(new, "wb") as file:
+        file.write(b"\0" * 4096)
+        file.flush()
+        os.fsync(file.fileno())
+    os.rename(new, directory / "synced")
+
+
 def empty(options, section):
     """A job that does nothing: as a local run, and on a warm cluster through
     the client library and as the process `millrace submit` sees it."""
@@ -53,9 +65,12 @@ def empty(options, section):
             check=True, capture_output=True, text=True).stdout.split()
         # The first three warm everything up.
         library = [float(t) for t in library[3:]]
-        processes = [1000 * seconds(lambda i=i: cluster.millrace(
-            "submit", options.bin / "empty", "-q", "--input", data, "--output",
-            outputs / f"cli-{i}")) for i in range(runs)]
+        processes, syncs = [], []
+        for i in range(runs):
+            processes.append(1000 * seconds(lambda i=i: cluster.millrace(
+                "submit", options.bin / "empty", "-q", "--input", data,
+                "--output", outputs / f"cli-{i}")))
+            syncs.append(1000 * seconds(lambda: _write_synced(options.work)))
         if len(list(outputs.glob("*/_MANIFEST"))) != 2 * runs + 3:
             harness.die("an empty job left no committed output")
         harness.remove(outputs)
@@ -65,6 +80,7 @@ def empty(options, section):
         section.figure(name, "ms", None, times)
         section.at_most(9, f"{name}, ms", section.figures[-1]["median"], bar,
                         aim)
+    section.figure("beside it, a small file synced", "ms", None, syncs)
 
 
 def ready(options, section):

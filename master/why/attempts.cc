@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <iterator>
 #include <map>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_format.h"
@@ -80,6 +81,12 @@ absl::Duration ExecutingFor(const Inquiry& inquiry, const Attempt& attempt) {
   return inquiry.now - attempt.started_at.value_or(attempt.granted_at);
 }
 
+// Of a setting in milliseconds, of which 0 is none.
+std::optional<absl::Duration> LimitOf(int64_t ms) {
+  if (ms <= 0) return std::nullopt;
+  return absl::Milliseconds(ms);
+}
+
 void AddExecuting(Inquiry& inquiry, int depth, const SoftJob& job,
                   const Attempt& attempt) {
   const bool compared = attempt.task.kind == proto::MAP_TASK ||
@@ -91,30 +98,34 @@ void AddExecuting(Inquiry& inquiry, int depth, const SoftJob& job,
   const bool slow = typical.has_value() && ran >= kSlowFactor * *typical &&
                     ran >= *typical + kSlowAtLeast;
   const bool stalled = IsStalled(inquiry, attempt);
-  std::string text =
-      Cat(OnWorker(inquiry, attempt, "runs"), " for ",
-          HowLong(ExecutingFor(inquiry, attempt)), Progress(attempt));
+  const absl::Duration executing_for = ExecutingFor(inquiry, attempt);
+  std::string text = Cat(OnWorker(inquiry, attempt, "runs"), " for ",
+                         HowLong(executing_for), Progress(attempt));
   if (slow) {
     text += Cat("; others took ", HowLong(*typical), ", this is ",
                 absl::StrFormat("%.1f", absl::FDivDuration(ran, *typical)),
                 " times that");
   }
-  const absl::Duration still = inquiry.now - attempt.progressed_at;
-  const absl::Duration limit =
-      absl::Milliseconds(job.job->spec->task_timeout_ms());
+  absl::Duration ends_in = absl::InfiniteDuration();
   if (stalled) {
+    const absl::Duration still = inquiry.now - attempt.progressed_at;
     text += Cat("; nothing has changed for ", HowLong(still));
-    if (limit > absl::ZeroDuration()) {
-      text += Cat(", after ", HowLong(limit), " of that it is ended");
+    if (const auto timeout = LimitOf(job.job->spec->task_timeout_ms())) {
+      text += Cat(", after ", HowLong(*timeout), " of that it is ended");
+      ends_in = *timeout - still;
     }
+  }
+  if (const auto limit = LimitOf(job.job->spec->task_time_limit_ms())) {
+    text += Cat("; after ", HowLong(*limit), " in all it is ended");
+    ends_in = std::min(ends_in, *limit - executing_for);
   }
   proto::WhyCause& cause = AddOne(inquiry, depth,
                                   stalled ? proto::ATTEMPT_STALLED
                                   : slow  ? proto::ATTEMPT_SLOW
                                           : proto::ATTEMPT_RUNS,
                                   attempt, std::move(text));
-  SetFor(cause, ExecutingFor(inquiry, attempt));
-  if (stalled && limit > absl::ZeroDuration()) SetEnd(cause, limit - still);
+  SetFor(cause, executing_for);
+  if (ends_in < absl::InfiniteDuration()) SetEnd(cause, ends_in);
   if (slow && job.live.count(attempt.task) == 1) {
     AddNoSecond(inquiry, depth + 1, job, attempt);
   }

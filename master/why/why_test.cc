@@ -57,6 +57,32 @@ TEST_F(WhyTest, AttemptThatStandsStillIsNamedWithWhatEndsIt) {
   EXPECT_THAT(Codes(Why(job, M(0))), ElementsAre("0 ATTEMPT_RUNS"));
 }
 
+TEST_F(WhyTest, AttemptWithALimitOfTimeIsNamedWithWhatEndsItFirst) {
+  Join(1);
+  proto::JobSpec spec = h_.Spec("/out");
+  spec.set_task_timeout_ms(60'000);
+  spec.set_task_time_limit_ms(65'000);
+  const JobId job = h_.Submit(spec).job;
+  Phase(job, kPlan, proto::EXECUTING, 12);
+  Pass(absl::Seconds(2));
+  const auto runs = Cause(Why(job), proto::ATTEMPT_RUNS);
+  EXPECT_THAT(runs.text(), HasSubstr("12 records; after 1 min 5 s in all it is "
+                                     "ended"));
+  EXPECT_EQ(runs.ends_in_ms(), 63'000);
+  // It is the timeout that comes first, and then, after progress, the limit.
+  Pass(absl::Seconds(6));
+  auto stalled = Cause(Why(job), proto::ATTEMPT_STALLED);
+  EXPECT_THAT(
+      stalled.text(),
+      HasSubstr("nothing has changed for 8.0 s, after 1 min 0 s of that "
+                "it is ended; after 1 min 5 s in all it is ended"));
+  EXPECT_EQ(stalled.ends_in_ms(), 52'000);
+  Phase(job, kPlan, proto::EXECUTING, 13);
+  Pass(absl::Seconds(6));
+  stalled = Cause(Why(job), proto::ATTEMPT_STALLED);
+  EXPECT_EQ(stalled.ends_in_ms(), 51'000);
+}
+
 TEST_F(WhyTest, SlowMapSaysWhyThereIsNoSecondAttempt) {
   Join({1, 2});
   const JobId job = Plan("/out", 2, 0, /*speculation_off=*/true);

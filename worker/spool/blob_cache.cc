@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <memory>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -18,6 +19,14 @@ namespace millrace::worker {
 namespace {
 
 constexpr std::string_view kTemporaryPrefix = "tmp-";
+
+// The masters' copy is the one that lasts.
+absl::Status WriteUnsynced(FileSystem& fs, const std::string& path,
+                           std::string_view bytes) {
+  MR_ASSIGN_OR_RETURN(const std::unique_ptr<WriteFile> file, fs.Create(path));
+  MR_RETURN_IF_ERROR(file->Append(bytes));
+  return file->Close();
+}
 
 }  // namespace
 
@@ -127,7 +136,7 @@ absl::StatusOr<std::string> BlobCache::Put(const std::string& path) {
 
 absl::StatusOr<std::string> BlobCache::PutBytes(std::string_view bytes) {
   const std::string temporary = TemporaryPath();
-  MR_RETURN_IF_ERROR(WriteWholeFile(fs_, temporary, bytes));
+  MR_RETURN_IF_ERROR(WriteUnsynced(fs_, temporary, bytes));
   absl::StatusOr<std::string> sha256 = Put(temporary);
   if (!sha256.ok()) fs_.RemoveTree(temporary).IgnoreError();
   return sha256;

@@ -19,7 +19,8 @@
 namespace millrace::worker {
 
 // Thread-safe. Nothing is believed: what was fetched is hashed before it gets
-// its name, and what was there at the start is hashed before its first use.
+// its name, and what was there at the start is hashed before its first use. So
+// nothing is synced: what a power cut takes is fetched again.
 class BlobCache {
  public:
   // Gives a file mode 0555, for which FileSystem has no word.

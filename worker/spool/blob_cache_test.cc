@@ -3,9 +3,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <unistd.h>
 #include <utime.h>
 
 #include "common/sha256.h"
+#include "tests/testing/faulty_file_system.h"
 #include "tests/testing/temp_dir.h"
 #include "worker/testing/fake_blob_client.h"
 
@@ -107,6 +109,28 @@ TEST_F(BlobCacheTest, PutStoresAtTheMastersAndHere) {
   masters_.FailWith(absl::UnavailableError("no masters"));
   EXPECT_TRUE(absl::IsUnavailable(cache.PutBytes("another").status()));
   EXPECT_EQ(directory_.Names("blobs").size(), 2u);
+}
+
+TEST_F(BlobCacheTest, WaitsForNoDiskAndFetchesWhatAPowerCutTook) {
+  FaultyFileSystem counted(FileSystem::Posix());
+  int syncs = 0;
+  counted.SetFault([&syncs](FileOp op, const std::string&) {
+    if (op == FileOp::kSync || op == FileOp::kSyncDirectory) ++syncs;
+    return absl::OkStatus();
+  });
+  BlobCache before(counted, masters_, layout_, 1000,
+                   [](const std::string&) { return absl::OkStatus(); });
+  const absl::StatusOr<std::string> blob = before.PutBytes("manifest");
+  ASSERT_TRUE(blob.ok()) << blob.status();
+  EXPECT_EQ(*before.Read(*blob, 100), "manifest");
+  EXPECT_EQ(syncs, 0);
+
+  // Its name has reached the disk, its bytes have not.
+  ASSERT_EQ(truncate(layout_.Blob(*blob).c_str(), 0), 0);
+  BlobCache after = Make();
+  ASSERT_TRUE(after.Open().ok());
+  ASSERT_TRUE(after.Get(*blob).ok());
+  EXPECT_EQ(*after.Read(*blob, 100), "manifest");
 }
 
 TEST_F(BlobCacheTest, TrimTakesTheOldestThatNobodyWants) {

@@ -119,12 +119,12 @@ std::optional<absl::Duration> TypicalTime(const SoftState& soft,
 }
 
 void Speculate(SoftState& soft) {
-  if (soft.now < soft.next_speculation) return;
-  soft.next_speculation = soft.now + soft.options.speculation_interval;
   // Slots with nothing to do, less the maps that stand in queues: those will be
   // taken back and run there.
   const int64_t idle = soft.index.spare() - soft.index.queued();
-  if (idle <= 0) return;
+  // The first slot that is idle does not wait for the interval.
+  if (idle <= 0 || soft.now < soft.next_speculation) return;
+  soft.next_speculation = soft.now + soft.options.speculation_interval;
   std::vector<Candidate> found;
   for (auto& [index, job] : soft.jobs) {
     if (!job.job->planned || !job.job->open() || job.failing ||

@@ -135,6 +135,21 @@ TEST_F(SpeculationTest, SlowMapIsGrantedAgainElsewhereAndTheFirstToEndWins) {
   EXPECT_EQ(h_.job(job_).FindTrouble({proto::MAP_TASK, 2}), nullptr);
 }
 
+TEST_F(SpeculationTest, FirstSlotThatIsIdleIsUsedAtOnce) {
+  Start(3, 5, 0);
+  const auto first = TakeAll();
+  ASSERT_EQ(first.size(), 3u);
+  Pass(4 * kSecond);
+  DoMap(first[0]);
+  DoMap(first[1]);
+  const auto second = TakeAll();
+  ASSERT_EQ(Names(Of(second)), (std::vector<std::string>{"map 3", "map 4"}));
+  Pass(4 * kSecond);
+  Tell(first[2], 90);
+  DoMap(second[0]);
+  EXPECT_EQ(Names(Of(TakeAll())), std::vector<std::string>{"map 2 again"});
+}
+
 TEST_F(SpeculationTest, FirstAttemptMayStillWin) {
   Start(3, 3, 0);
   const auto maps = TakeAll();
